@@ -1,17 +1,21 @@
 """Where an agent is along its lane, and what lies ahead of it.
 
-Shapes: B worlds, A agents (any trailing shape broadcasts), K preview points. Frenet coordinates: s along, d left of the centreline.
-Everything is a gather from `Maps`; nothing searches.
+Shapes: B worlds, A agents (any trailing shape broadcasts), C lanes of a chain, K preview points.
+Frenet coordinates: s along, d left of the centreline. Everything is a gather from `Maps`; nothing searches.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from envs.driving.types import Maps
 
-__all__ = ["lane_field", "lane_point", "preview", "project", "route_field"]
+__all__ = ["CHAIN", "Chain", "chain_ahead", "chain_point", "lane_field", "lane_point", "preview", "project", "route_field"]
+
+CHAIN = 4  # lanes looked ahead along the route, the present one included
 
 
 def _column(map_id: Tensor, like: Tensor) -> Tensor:
@@ -31,31 +35,21 @@ def route_field(table: Tensor, map_id: Tensor, goal: Tensor, lane: Tensor) -> Te
     return table.reshape(-1)[(_column(map_id, lane) * goals + goal) * lanes + lane.clamp(min=0)]
 
 
-def _segment(maps: Maps, map_id: Tensor, lane: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """Flat index of the point before s and the length (m) travelled past it. s outside the lane extrapolates the end segments."""
-    step = lane_field(maps.lane_step, map_id, lane)
-    last = lane_field(maps.lane_count, map_id, lane) - 2
-    k = (s / step).floor().to(torch.int64)
-    k = torch.minimum(k, last).clamp(min=0)
-    index = _column(map_id, lane) * maps.points.shape[1] + lane_field(maps.lane_start, map_id, lane) + k
-    return index, s - k * step
-
-
 def lane_point(maps: Maps, map_id: Tensor, lane: Tensor, s: Tensor) -> Tensor:
     """Point of a lane's centreline at s.
 
-    map_id (B,), lane and s (B, ...). Returns (B, ..., 5): x, y, cos, sin of heading, curvature. The heading and the curvature
-    are those of the point before s; the position moves along the chord to the next point, so it is continuous. Beyond the
-    ends the line is continued straight.
+    map_id (B,), lane and s (B, ...). Returns (B, ..., 5): x, y, cos, sin of heading, curvature, linear between the points of
+    the centreline; beyond the ends the line is continued straight.
     """
-    index, past = _segment(maps, map_id, lane, s)
+    step = lane_field(maps.lane_step, map_id, lane)
+    last = lane_field(maps.lane_count, map_id, lane) - 2
+    k = torch.minimum((s / step).floor().to(torch.int64), last).clamp(min=0)
+    index = _column(map_id, lane) * maps.points.shape[1] + lane_field(maps.lane_start, map_id, lane) + k
     flat = maps.points.reshape(-1, 5)
     here, there = flat[index], flat[index + 1]
-    step = lane_field(maps.lane_step, map_id, lane)
-    share = (past / step).unsqueeze(-1)
+    share = (s / step - k).unsqueeze(-1)
     xy = here[..., :2] + share * (there[..., :2] - here[..., :2])
-    blend = share.clamp(0.0, 1.0)
-    return torch.cat([xy, here[..., 2:] + blend * (there[..., 2:] - here[..., 2:])], dim=-1)
+    return torch.cat([xy, here[..., 2:] + share.clamp(0.0, 1.0) * (there[..., 2:] - here[..., 2:])], dim=-1)
 
 
 def project(maps: Maps, map_id: Tensor, lane: Tensor, s_guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -66,26 +60,63 @@ def project(maps: Maps, map_id: Tensor, lane: Tensor, s_guess: Tensor, x: Tensor
     s = s_guess
     for _ in range(2):
         p = lane_point(maps, map_id, lane, s)
-        dx, dy = x - p[..., 0], y - p[..., 1]
-        s = s + dx * p[..., 2] + dy * p[..., 3]
+        s = s + (x - p[..., 0]) * p[..., 2] + (y - p[..., 1]) * p[..., 3]
     p = lane_point(maps, map_id, lane, s)
     d = (y - p[..., 1]) * p[..., 2] - (x - p[..., 0]) * p[..., 3]
     return s, d, p[..., 2], p[..., 3]
 
 
+class Chain(NamedTuple):
+    """The lanes an agent will drive next along its route. Entries past the end repeat -1."""
+
+    lane: tuple[Tensor, ...]  # C x (B, A) int64, [0] the present lane
+    base: tuple[Tensor, ...]  # C x (B, A) m from the agent's reference point to the start of that lane (negative for [0]); +inf: none
+
+
+def chain_ahead(maps: Maps, map_id: Tensor, goal: Tensor, lane: Tensor, s: Tensor) -> Chain:
+    """Follow `next_lane` from (lane, s), all (B, A)."""
+    lanes, bases = [lane], [torch.where(lane >= 0, -s, torch.inf)]
+    for _ in range(CHAIN - 1):
+        here = lanes[-1]
+        following = torch.where(here >= 0, route_field(maps.next_lane, map_id, goal, here), -1)
+        bases.append(torch.where(following >= 0, bases[-1] + lane_field(maps.lane_length, map_id, here), torch.inf))
+        lanes.append(following)
+    return Chain(tuple(lanes), tuple(bases))
+
+
+def chain_point(maps: Maps, map_id: Tensor, chain: Chain, ahead: Tensor, fields: int = 4) -> tuple[Tensor, ...]:
+    """Point of the route `ahead` metres further on; ahead (B, A, K). Past the end the last lane is continued straight.
+
+    Returns x, y, cos, sin (and curvature with fields=5), each (B, A, K). Uses the nearest centreline point and its tangent:
+    with points about 1 m apart the error is below 2 cm at 10 m radius.
+    """
+    lane = chain.lane[0].unsqueeze(-1)
+    start = lane_field(maps.lane_start, map_id, chain.lane[0]).unsqueeze(-1)
+    count = lane_field(maps.lane_count, map_id, chain.lane[0]).unsqueeze(-1)
+    step = lane_field(maps.lane_step, map_id, chain.lane[0]).unsqueeze(-1)
+    base = chain.base[0].unsqueeze(-1)
+    for c in range(1, CHAIN):
+        here = ahead >= chain.base[c].unsqueeze(-1)
+        start = torch.where(here, lane_field(maps.lane_start, map_id, chain.lane[c]).unsqueeze(-1), start)
+        count = torch.where(here, lane_field(maps.lane_count, map_id, chain.lane[c]).unsqueeze(-1), count)
+        step = torch.where(here, lane_field(maps.lane_step, map_id, chain.lane[c]).unsqueeze(-1), step)
+        base = torch.where(here, chain.base[c].unsqueeze(-1), base)
+    s = torch.where(lane >= 0, ahead - base, 0.0)
+    k = torch.minimum((s / step + 0.5).to(torch.int64), count - 1).clamp(min=0)
+    flat = maps.points.reshape(-1)
+    index = ((_column(map_id, k) * maps.points.shape[1]) + start + k) * 5
+    x, y, c, sn = flat[index], flat[index + 1], flat[index + 2], flat[index + 3]
+    past = s - k * step
+    out = (x + past * c, y + past * sn, c, sn)
+    return (*out, flat[index + 4]) if fields == 5 else out
+
+
 def preview(maps: Maps, map_id: Tensor, goal: Tensor, lane: Tensor, s: Tensor, offsets: Tensor) -> Tensor:
     """Centreline points of the route ahead.
 
-    map_id (B,), goal, lane, s (B, A), offsets (K,) m ahead, ascending. Follows `next_lane` over at most three lane ends; beyond
-    that, or past the end of the map, the last lane is continued straight. Returns (B, A, K, 5): x, y, cos, sin, curvature.
+    map_id (B,), goal, lane, s (B, A), offsets (K,) m ahead. Follows `next_lane` over at most three lane ends. Returns
+    (B, A, K, 5): x, y, cos, sin, curvature.
     """
-    lane_k = lane.unsqueeze(-1).expand(*lane.shape, offsets.shape[0])
-    goal_k = goal.unsqueeze(-1).expand_as(lane_k)
-    s_k = s.unsqueeze(-1) + offsets
-    for _ in range(3):
-        length = lane_field(maps.lane_length, map_id, lane_k)
-        following = route_field(maps.next_lane, map_id, goal_k, lane_k)
-        over = (s_k > length) & (following >= 0)
-        s_k = torch.where(over, s_k - length, s_k)
-        lane_k = torch.where(over, following, lane_k)
-    return lane_point(maps, map_id, lane_k, s_k)
+    chain = chain_ahead(maps, map_id, goal, lane, s)
+    ahead = offsets.expand(*lane.shape, offsets.shape[0])
+    return torch.stack(chain_point(maps, map_id, chain, ahead, fields=5), dim=-1)

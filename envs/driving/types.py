@@ -135,7 +135,6 @@ class Stats(NamedTuple):
     wrong_way_metres: Tensor  # (B, N) m driven against traffic within the current run
     red_light: Tensor  # (B, N) int64, red lights run
     stop_sign: Tensor  # (B, N) int64, stop signs run
-    stopped_for: Tensor  # (B, N) int64, lane whose stop line was respected last
     ttc_min: Tensor  # (B, N) s, smallest so far (clipped to 3)
     ttc_bad: Tensor  # (B, N) int64 ticks below 0.95 s
     uncomfortable: Tensor  # (B, N, 6) int64 ticks outside bounds: lon accel, lat accel, jerk, lon jerk, yaw rate, yaw accel
@@ -165,6 +164,7 @@ class State(NamedTuple):
     cooldown: Tensor  # (B, A) int64 ticks until the next lane change may start
     fired: Tensor  # (B, A) int64 tick at which the script fired, -1: not yet
     waited: Tensor  # (B, A) int64 ticks at rest (for stop signs and deadlocks)
+    released: Tensor  # (B, A) int64, lane whose stop sign has been obeyed; -1: none
     stats: Stats
 
 

@@ -1,0 +1,57 @@
+# One command each on a fresh machine; every target is idempotent.
+#   make demo       train a highway policy for about a minute, judge it against two baselines, write an HTML replay
+#   make test       what CI runs: lint, types, import contracts and the fast tests
+#   make test-all   the same and the slow tests
+#   make bench      simulator speed beside highway-env
+# VENV=DIR puts the virtual environment elsewhere; PYTHON=python3.12 picks the interpreter (3.11 or newer).
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= auto
+# one thread a process: the tests run one process a core
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench lint clean
+
+help:
+	@sed -n '2,6s/^# *//p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "closedloop needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp a set of extras, so that each target installs what it needs once and again when the requirements change.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[$*]"
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+TESTED := $(VENV)/.installed-dev,commonroad,video
+
+demo: $(VENV)/.installed
+	$(BIN)/closedloop train --scenario highway --algo ppo --minutes 1 --out runs/demo
+	$(BIN)/closedloop eval runs/demo idm random --scenario highway --episodes 100 --traces 1 --out runs/demo/eval
+	$(BIN)/closedloop play runs/demo/eval/traces --out runs/demo/replay.html
+
+lint: $(TESTED)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not gpu"
+
+test-all: lint
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/closedloop bench driving
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

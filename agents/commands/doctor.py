@@ -1,0 +1,157 @@
+"""`closedloop doctor`: is this machine and this installation fit, and what is missing for what."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from agents import __version__
+from agents.layout import PACKAGES, intruders, package_folders
+
+__all__ = ["Check", "checks", "command"]
+
+OK, NOTE, FAIL = "ok", "note", "fail"  # a note: something optional is missing
+MARKS = {OK: "ok  ", NOTE: "note", FAIL: "FAIL"}
+NEEDED = ("torch", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "pettingzoo", "scipy", "shapely", "pydantic", "ruamel.yaml", "safetensors")
+EXTRAS = {  # extra: (module, what it is for)
+    "commonroad": ("commonroad", "closedloop import"),
+    "video": ("av", "closedloop play --video"),
+    "bench": ("highway_env", "the peer in closedloop bench driving"),
+    "atari": ("ale_py", "Atari games"),
+    "cluster": ("ray", "sweeps over several machines"),
+    "tune": ("optuna", "hyper-parameter search"),
+    "onnx": ("onnx", "export of policies"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One finding. status: ok, note (optional thing missing) or fail."""
+
+    name: str
+    status: str
+    detail: str
+
+
+def checks() -> list[Check]:
+    """Every finding, in the order shown. Never raises: a check that breaks is itself a failed check."""
+    found: list[Check] = []
+    for probe in (_python, _packages, _requirements, _torch, _compiler, _extras, _programs, _weights, _writing):
+        try:
+            found += probe()
+        except Exception as error:
+            found.append(Check(name=probe.__name__.strip("_"), status=FAIL, detail=f"{type(error).__name__}: {error}"))
+    return found
+
+
+def _python() -> list[Check]:
+    where = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores; closedloop {__version__}"
+    return [Check(name="python", status=OK if sys.version_info >= (3, 11) else FAIL, detail=where)]
+
+
+def _packages() -> list[Check]:
+    wrong = intruders()
+    if wrong:
+        return [Check(name="packages", status=FAIL, detail=problem) for problem in wrong]
+    folder = next(iter(package_folders().values()))
+    return [Check(name="packages", status=OK, detail=f"{', '.join(PACKAGES)} side by side in {folder.parent if folder else '?'}")]
+
+
+def _requirements() -> list[Check]:
+    found = []
+    for name in NEEDED:
+        try:
+            found.append(Check(name=name, status=OK, detail=metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append(Check(name=name, status=FAIL, detail=f"not installed: pip install {name}"))
+    return found
+
+
+def _torch() -> list[Check]:
+    import torch
+
+    device = f"cuda: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu (no CUDA device)"
+    cores = os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    status = NOTE if threads > cores else OK
+    return [
+        Check(name="device", status=OK, detail=device),
+        Check(name="threads", status=status, detail=f"torch uses {threads} of {cores} cores" + ("; set OMP_NUM_THREADS" if status == NOTE else "")),
+    ]
+
+
+def _compiler() -> list[Check]:
+    compiler = next((c for c in (os.environ.get("CXX", ""), "g++", "clang++") if c and shutil.which(c)), None)
+    if compiler is None:
+        return [Check(name="compiler", status=NOTE, detail="no g++ or clang++: the simulator runs eager only, without torch.compile (several times slower)")]
+    return [Check(name="compiler", status=OK, detail=f"{shutil.which(compiler)} for torch.compile")]
+
+
+def _extras() -> list[Check]:
+    found = []
+    for extra, (module, purpose) in EXTRAS.items():
+        there = find_spec(module) is not None
+        detail = f"for {purpose}" if there else f"not installed; for {purpose}: pip install 'closedloop[{extra}]'"
+        found.append(Check(name=f"extra {extra}", status=OK if there else NOTE, detail=detail))
+    return found
+
+
+def _programs() -> list[Check]:
+    browser = next((p for p in ("chromium", "chromium-browser", "google-chrome") if shutil.which(p)), None)
+    detail = str(shutil.which(browser)) if browser else "none found; replays open in any browser, only the tests of the page need chromium"
+    return [Check(name="browser", status=OK if browser else NOTE, detail=detail)]
+
+
+def _weights() -> list[Check]:
+    from agents.policies.base import load_policy, shipped_names
+
+    names = shipped_names()
+    for name in names:
+        load_policy(name)  # checks the hash
+    return [Check(name="checkpoints", status=OK if names else NOTE, detail=", ".join(names) or "none come with this installation")]
+
+
+def _writing() -> list[Check]:
+    found = []
+    places: dict[str, Callable[[], Path]] = {"current folder": Path.cwd, "temporary folder": lambda: Path(tempfile.gettempdir())}
+    for name, place in places.items():
+        folder = place()
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder):
+                found.append(Check(name=name, status=OK, detail=f"{folder} can be written; {shutil.disk_usage(folder).free / 2**30:.1f} GiB free"))
+        except OSError as error:
+            found.append(Check(name=name, status=FAIL, detail=f"{folder} cannot be written: {error.strerror}"))
+    return found
+
+
+@click.command("doctor")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def command(json_: bool) -> int:
+    """Check this machine and this installation. Exit code 0: fit, 2: something needed is missing.
+
+    \b
+    closedloop doctor
+    closedloop doctor --json
+    """
+    from agents.commands.output import print_json
+
+    found = checks()
+    fit = all(check.status != FAIL for check in found)
+    if json_:
+        print_json({"ok": fit, "checks": [asdict(check) for check in found]})
+    else:
+        width = max(len(check.name) for check in found)
+        for check in found:
+            colour = {OK: "green", NOTE: "yellow", FAIL: "red"}[check.status]
+            click.echo(f"{click.style(MARKS[check.status], fg=colour)}  {check.name:<{width}}  {check.detail}")
+    return 0 if fit else 2

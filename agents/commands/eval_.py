@@ -1,0 +1,144 @@
+"""`closedloop eval`: drive policies through the same episodes and say how well they did, with intervals."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from agents.evaluation.rollout import EpisodeResult
+    from agents.evaluation.suite import Plan
+
+__all__ = ["command"]
+
+
+@click.command("eval")
+@click.argument("policies", nargs=-1, required=True, metavar="POLICY...")
+@click.option("--suite", metavar="NAME", help="A suite of scenarios, by name or path; see `closedloop list suites`.")
+@click.option("--scenario", "scenario_names", multiple=True, metavar="NAME", help="A scenario, by name (merge, merge/hard) or path; may be repeated.")
+@click.option("--episodes", type=click.IntRange(1), help="Episodes of each scenario. [default: 100, or as the suite says]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the first episode; the others follow. [default: 0, or as the suite says]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results. [default: runs/eval/<time>]")
+@click.option("--traces", default="failures", show_default=True, metavar="all|failures|none|N", help="Traces to write; N: the first N of each scenario.")
+@click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
+@click.option("--json", "json_", is_flag=True, help="Print the results as JSON on stdout.")
+def command(
+    policies: tuple[str, ...],
+    suite: str | None,
+    scenario_names: tuple[str, ...],
+    episodes: int | None,
+    seed: int | None,
+    out: Path | None,
+    traces: str,
+    workers: int | None,
+    json_: bool,
+) -> int:
+    """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), or the path of a run or bundle.
+
+    Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
+
+    \b
+    closedloop eval highway idm random --scenario highway --episodes 500
+    closedloop eval runs/mine --suite driving --out runs/mine/eval
+    closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
+    """
+    from agents.commands.output import as_json, print_json
+    from agents.evaluation.report import markdown, report
+    from agents.evaluation.suite import default_workers, judge, trace_rule
+    from scenarios.files import write_atomic
+
+    plan = _plan(suite, scenario_names, episodes, seed)
+    folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    title = f"{', '.join(policies)} on {suite or ', '.join(scenario_names)}"
+    workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
+    with _progress(len(policies) * plan.episodes) as tick:
+        results = judge(policies, plan, workers=workers, traces=trace_rule(folder / "traces", traces, plan), progress=tick)
+
+    line = shlex.join(["closedloop", "eval", *sys.argv[2:]]) if sys.argv[1:2] == ["eval"] else ""
+    summary = report(results, title=title, command=line)
+    write_atomic(folder / "results.json", as_json(summary) + "\n")
+    write_atomic(folder / "report.md", markdown(results, title=title, command=line))
+    if json_:
+        print_json(summary)
+    else:
+        _show(title, results)
+    return _closing(results, folder)
+
+
+def _plan(suite: str | None, names: tuple[str, ...], episodes: int | None, seed: int | None) -> Plan:
+    """What to drive. Raises UsageError unless exactly one of suite and names is given, ScenarioError if they cannot be used."""
+    from agents.evaluation.suite import Plan, seeds_from
+    from scenarios import load_suite
+
+    if bool(suite) == bool(names):
+        raise click.UsageError("say what to drive: either --suite NAME or --scenario NAME")
+    if len(set(names)) < len(names):
+        raise click.UsageError("a scenario is named twice")
+    if suite:
+        entries = load_suite(suite).entries
+        picked = [(e.scenario, seeds_from(e.seed if seed is None else seed, episodes or e.episodes)) for e in entries]
+    else:
+        picked = [(name, seeds_from(seed or 0, episodes or 100)) for name in names]
+    return Plan(entries=tuple(picked))
+
+
+class _progress:
+    """A bar on stderr if that is a terminal, else a line every tenth."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.told = total, 0, 0
+        self.terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> _progress:
+        if self.terminal:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.total, unit="episode", file=sys.stderr, leave=False)
+        return self
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if self.terminal:
+            self.bar.update(count)
+        elif self.done * 10 // self.total > self.told:
+            self.told = self.done * 10 // self.total
+            click.echo(f"{self.done} of {self.total} episodes", err=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self.terminal:
+            self.bar.close()
+
+
+def _show(title: str, results: list[EpisodeResult]) -> None:
+    from agents.commands.output import print_table
+    from agents.evaluation.report import COLUMNS, cell, rows
+
+    shown = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score")
+    body = [
+        (row.scenario, row.policy, f"{row.episodes}" + (f" (+{row.errors} lost)" if row.errors else ""))
+        + tuple(cell(row.figures[h], COLUMNS[h][1]) for h in shown)
+        for row in rows(results)
+    ]
+    print_table(title, ("scenario", "policy", "episodes", *shown), body)
+    click.echo("Rates in %, scores 0 to 1, with 95 % intervals.")
+
+
+def _closing(results: list[EpisodeResult], folder: Path) -> int:
+    """Say where things are and what was lost; the exit code."""
+    click.echo(f"Results: {folder / 'results.json'}, {folder / 'report.md'}", err=True)
+    traced = [r for r in results if r.trace]
+    if traced:
+        example = next((r for r in traced if r.failed), traced[0])
+        click.echo(f"{len(traced)} traces below {folder / 'traces'}; to watch one: closedloop play {shlex.quote(example.trace)}", err=True)
+    lost = [r for r in results if r.error]
+    for r in lost[:10]:
+        click.echo(f"lost: {r.policy}, {r.scenario}, seed {r.seed}: {r.error}", err=True)
+    if lost:
+        click.echo(f"{len(lost)} of {len(results)} episodes were lost to errors: no figure counts them", err=True)
+    return 4 if lost else 0

@@ -1,0 +1,46 @@
+"""What commands print: JSON alone on stdout, everything else readable; logs and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+__all__ = ["as_json", "print_json", "print_table"]
+
+
+def as_json(value: Any) -> str:
+    """Indented JSON, strict: NaN and infinities, which JSON does not have, become null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def print_json(value: Any) -> None:
+    """`value` as the only thing on stdout."""
+    click.echo(as_json(value))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table for people, as wide as the terminal; plain text where stdout is not one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if click.get_text_stream("stdout").isatty() else 160)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

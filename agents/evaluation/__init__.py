@@ -1,0 +1,5 @@
+"""Judging policies: roll out (`rollout`), estimate with intervals (`stats`), report (`report`)."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

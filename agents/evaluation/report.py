@@ -1,0 +1,130 @@
+"""From results to tables: figures with their intervals as JSON, Markdown and for the terminal."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from agents import __version__
+from agents.evaluation.rollout import EpisodeResult
+from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
+
+__all__ = ["COLUMNS", "Row", "cell", "markdown", "report", "rows", "versions"]
+
+# heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
+COLUMNS: dict[str, tuple[str, str]] = {
+    "success": ("success", "rate"),
+    "collision": ("collision", "rate"),
+    "at fault": ("collision_at_fault", "rate"),
+    "off-road": ("off_road", "rate"),
+    "wrong way": ("wrong_way", "rate"),
+    "red light": ("red_light", "rate"),
+    "progress": ("route_progress", "mean"),
+    "driving score": ("driving_score", "mean"),
+    "nuPlan score": ("nuplan_score", "mean"),
+    "nuPlan IQM": ("nuplan_score", "iqm"),
+}
+ALL = "all scenarios"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One policy on one scenario, or on all of them together."""
+
+    scenario: str
+    policy: str
+    episodes: int  # driven to their end; the figures are over these
+    errors: int  # lost to an error: in no figure
+    figures: dict[str, Estimate]  # by heading
+
+
+def rows(results: Sequence[EpisodeResult]) -> list[Row]:
+    """One row per scenario and policy in order of appearance, then one per policy over all scenarios if there are several.
+
+    Over all scenarios rates are pooled and means are over episodes, with resampling within scenarios.
+    """
+    scenarios = list(dict.fromkeys(r.scenario for r in results))
+    policies = list(dict.fromkeys(r.policy for r in results))
+    table = [_row(s, p, [[r for r in results if r.scenario == s and r.policy == p]]) for s in scenarios for p in policies]
+    if len(scenarios) > 1:
+        table += [_row(ALL, p, [[r for r in results if r.scenario == s and r.policy == p] for s in scenarios]) for p in policies]
+    return table
+
+
+def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]]) -> Row:
+    good = [[r for r in stratum if not r.error] for stratum in strata]
+    figures = {heading: _figure(good, metric, how) for heading, (metric, how) in COLUMNS.items()}
+    total, driven = sum(map(len, strata)), sum(map(len, good))
+    return Row(scenario=scenario, policy=policy, episodes=driven, errors=total - driven, figures=figures)
+
+
+def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) -> Estimate:
+    values = [[r.metrics[metric] for r in stratum] for stratum in strata]
+    if how == "rate":
+        flat = [v > 0 for stratum in values for v in stratum]
+        return proportion(sum(flat), len(flat))
+    return mean_interval(values) if how == "mean" else iqm(values)
+
+
+def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> dict[str, Any]:
+    """Everything, for JSON: what ran where, the table, and each episode."""
+    return {
+        "title": title,
+        "command": command,
+        "versions": versions(),
+        "interval": {"level": LEVEL, "rates": "Wilson score, 3/n for none or all", "means": "percentile bootstrap within scenarios"},
+        "errors": sum(bool(r.error) for r in results),
+        "table": [
+            {**{k: v for k, v in asdict(row).items() if k != "figures"}, **{COLUMNS[h][0] + "_iqm" * (COLUMNS[h][1] == "iqm"): e.as_dict() for h, e in row.figures.items()}}
+            for row in rows(results)
+        ],
+        "results": [asdict(r) for r in results],
+    }
+
+
+def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> str:
+    """The table and the failures as a Markdown page."""
+    table = rows(results)
+    lines = [f"# {title}", ""]
+    if command:
+        lines += ["```", command, "```", ""]
+    lines += ["| scenario | policy | episodes | " + " | ".join(COLUMNS) + " |", "|---|---|---:|" + "---:|" * len(COLUMNS)]
+    for row in table:
+        n = f"{row.episodes}" + (f" (+{row.errors} lost)" if row.errors else "")
+        lines.append(f"| {row.scenario} | {row.policy} | {n} | " + " | ".join(cell(row.figures[h], COLUMNS[h][1]) for h in COLUMNS) + " |")
+    lines += [
+        "",
+        f"Rates in % of episodes, scores from 0 to 1; in brackets the {LEVEL:.0%} interval: Wilson's for rates (3/n where nothing or everything "
+        "happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines every column.",
+        "",
+    ]
+    lines += _list("Lost to errors", [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.error])
+    lines += _list("Failures with a trace", [f"{r.policy}, {r.scenario}, seed {r.seed}, {r.end}: `{r.trace}`" for r in results if r.trace and r.failed])
+    known = versions()
+    return "\n".join([*lines, "Made by " + ", ".join(f"{name} {known[name]}" for name in known) + ".", ""])
+
+
+def _list(heading: str, items: Sequence[str], most: int = 50) -> list[str]:
+    if not items:
+        return []
+    more = [f"- and {len(items) - most} more, in the JSON file"] if len(items) > most else []
+    return [f"## {heading}", "", *[f"- {item}" for item in items[:most]], *more, ""]
+
+
+def cell(estimate: Estimate, how: str) -> str:
+    """'96.0 [93.1, 97.7]' for rates (in %), '0.91 [0.89, 0.93]' for scores; a dash where there is no figure."""
+    scale, digits = (100.0, 1) if how == "rate" else (1.0, 2)
+    values = [f"{v * scale:.{digits}f}" if v == v else "–" for v in (estimate.value, estimate.low, estimate.high)]
+    return f"{values[0]} [{values[1]}, {values[2]}]" if estimate.n else "–"
+
+
+def versions() -> dict[str, str]:
+    """What made the figures."""
+    return {
+        "closedloop": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "numpy")},
+    }

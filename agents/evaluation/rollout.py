@@ -1,0 +1,218 @@
+"""Let a policy drive a list of episodes to their ends, many at once, and lose none.
+
+Shapes: B worlds, N learners. B never changes: worlds whose episode has ended take the next one, and when none is left they idle. Together
+with the simulator's own guarantee this makes an episode's result depend on the episode and the policy alone, not on its company or order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from agents.playback.trace import Recorder
+from agents.policies.base import Policy, PolicyError
+from envs.driving.bank import build_bank
+from envs.driving.metrics import episode_metrics
+from envs.driving.observation import observe
+from envs.driving.sim import DrivingSim
+from envs.driving.types import DrivingConfig, Out
+from scenarios.episode import Episode
+
+__all__ = ["BATCH", "EpisodeResult", "TraceRule", "plain_name", "rollout"]
+
+BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
+SLOTS = (16, 32, 64)  # agent slots: the smallest that holds the episode, whatever runs beside it
+ENDS = ("arrived", "collision", "off_road", "wrong_way", "lost")  # first that holds names the end; else time ran out
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeResult:
+    """What became of one episode. `end` is one of arrived, collision, off_road, wrong_way, lost, time, error."""
+
+    policy: str
+    scenario: str
+    seed: int
+    end: str
+    metrics: dict[str, float] = field(default_factory=dict)  # as named by `envs.driving.metrics.episode_metrics`; empty after an error
+    error: str = ""  # what went wrong in our code or the policy's, never what went wrong on the road
+    trace: str = ""  # path of the trace, if one was written
+
+    @property
+    def failed(self) -> bool:
+        """No success: any end but a clean arrival (or lasting until the end, where that is the goal)."""
+        return not self.metrics.get("success", 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceRule:
+    """Which traces are written below `folder` (None: no traces): of every episode or of failures, of any or of chosen episodes."""
+
+    folder: Path | None = None
+    failures_only: bool = False
+    chosen: frozenset[tuple[str, int]] | None = None  # (scenario, seed); None: any
+
+    def records(self, episode: Episode) -> bool:
+        """Whether to record an episode while it runs."""
+        return self.folder is not None and (self.chosen is None or (episode.scenario, episode.seed) in self.chosen)
+
+    def keeps(self, result: EpisodeResult) -> bool:
+        """Whether to write what was recorded."""
+        return result.failed or not self.failures_only
+
+    def path(self, policy: str, episode: Episode) -> Path:
+        """Where the trace of an episode goes. Raises ValueError without a folder."""
+        if self.folder is None:
+            raise ValueError("folder=None: no traces are written")
+        return self.folder / plain_name(policy) / f"{plain_name(episode.scenario)}-{episode.seed}.trace"
+
+
+def rollout(
+    policy: Policy,
+    episodes: Sequence[Episode],
+    *,
+    batch: int = BATCH,
+    name: str | None = None,
+    traces: TraceRule | None = None,
+    progress: Callable[[EpisodeResult], None] | None = None,
+) -> list[EpisodeResult]:
+    """One result an episode, in the order given.
+
+    name: what the results and traces call the policy (default: its own name). progress: called once an episode, as they end.
+    What the policy or the simulator raises, and actions that are not finite, become results with `end` "error" for the episodes
+    concerned; the others go on. Raises PolicyError if actions have the wrong shape, ValueError for batch < 1.
+    """
+    if batch < 1:
+        raise ValueError(f"batch={batch}: must be at least 1")
+    run = _Run(policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), progress=progress)
+    for indices in _groups(episodes):
+        run.group(indices)
+    return [run.results[i] for i in range(len(episodes))]
+
+
+def _groups(episodes: Sequence[Episode]) -> list[list[int]]:
+    """Indices of episodes that share a simulator: one scenario, tick and number of slots, so that maps padded together are alike."""
+    groups: dict[tuple[str, float, int], list[int]] = {}
+    for i, episode in enumerate(episodes):
+        groups.setdefault((episode.scenario, episode.dt, _slots(episode)), []).append(i)
+    return list(groups.values())
+
+
+def _slots(episode: Episode) -> int:
+    return next((slots for slots in SLOTS if len(episode.agents) <= slots), SLOTS[-1])
+
+
+class _Run:
+    """The state of one rollout: which episode each world drives, its recorder, and the results so far."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        name: str,
+        episodes: Sequence[Episode],
+        batch: int,
+        traces: TraceRule,
+        progress: Callable[[EpisodeResult], None] | None,
+    ) -> None:
+        self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
+        self.results: dict[int, EpisodeResult] = {}
+        self.recorders: dict[int, Recorder] = {}
+
+    def group(self, indices: list[int]) -> None:
+        """Drive the episodes at `indices`, which share a simulator. After an exception those under way are in error, the others start anew."""
+        waiting = deque(indices)
+        while waiting:
+            driving: dict[int, int] = {}  # world -> index
+            try:
+                self._drive(indices, waiting, driving)
+            except PolicyError:
+                raise
+            except Exception as error:
+                lost = list(driving.values()) or [waiting.popleft() for _ in range(len(waiting))]  # no world had started: none will
+                for i in (i for i in lost if i not in self.results):
+                    self._record(i, EpisodeResult(**self._key(i), end="error", error=f"{type(error).__name__}: {error}"))
+
+    def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
+        first = self.episodes[indices[0]]
+        config = self.policy.needs.config(agents=_slots(first), dt=first.dt)
+        sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch)
+        row_of = {index: row for row, index in enumerate(indices)}
+        rows = torch.zeros(self.batch, dtype=torch.int64)  # idle worlds drive row 0, for nobody
+
+        def start(worlds: list[int]) -> None:
+            for world in worlds:
+                driving.pop(world, None)
+                if waiting:
+                    driving[world] = waiting.popleft()
+                    rows[world] = row_of[driving[world]]
+
+        def record(worlds: list[int]) -> None:
+            for world in worlds:
+                if world in driving and self.traces.records(self.episodes[driving[world]]):
+                    self.recorders[driving[world]] = Recorder(sim, world, policy=self.name)
+
+        every = list(range(self.batch))
+        start(every)
+        sim.reset(rows)
+        record(every)
+        while driving:
+            action = self._act(sim, config)
+            bad = ~torch.isfinite(action.float()).flatten(1).all(dim=1)  # (B,)
+            action = torch.where(bad.view(-1, *[1] * (action.dim() - 1)), torch.zeros_like(action), action)
+            out = sim.step(action)
+            for world, i in driving.items():
+                if i in self.recorders:
+                    self.recorders[i].add(sim, action, out)
+            ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
+            if not ended:
+                continue
+            metrics = {key: value[:, 0].tolist() for key, value in episode_metrics(sim.state, sim.setup, config.dt).items()}
+            for world in ended:
+                i = driving[world]
+                if bad[world]:
+                    error = f"the policy's action is not finite at tick {int(sim.state.step[world]) - config.ticks_per_step}"
+                    self._record(i, EpisodeResult(**self._key(i), end="error", error=error))
+                else:
+                    values = {key: float(value[world]) for key, value in metrics.items()}
+                    self._record(i, EpisodeResult(**self._key(i), end=_end(out, world), metrics=values))
+            start(ended)
+            mask = torch.zeros(self.batch, dtype=torch.bool)
+            mask[ended] = True
+            sim.reset_where(mask, rows)
+            record(ended)
+
+    def _act(self, sim: DrivingSim, config: DrivingConfig) -> Tensor:
+        action = self.policy.act(observe(sim.state, sim.setup, sim.maps, config), seed=sim.setup.seed, step=sim.state.step)
+        shape = (self.batch, 1, *{"continuous": (2,), "discrete": (), "trajectory": (20, 3)}[config.action])
+        if tuple(action.shape) != shape:
+            raise PolicyError(f"policy {self.name!r} returned actions of shape {tuple(action.shape)}; {config.action} actions are {shape}")
+        return action
+
+    def _key(self, index: int) -> dict[str, str | int]:
+        episode = self.episodes[index]
+        return {"policy": self.name, "scenario": episode.scenario, "seed": episode.seed}
+
+    def _record(self, index: int, result: EpisodeResult) -> None:
+        """Keep a result, and its trace if the rule says so."""
+        recorder = self.recorders.pop(index, None)
+        if recorder is not None and not result.error and self.traces.keeps(result):
+            path = self.traces.path(self.name, self.episodes[index])
+            recorder.finish(metrics=result.metrics).save(path)
+            result = EpisodeResult(**{**vars(result), "trace": str(path)})
+        self.results[index] = result
+        if self.progress:
+            self.progress(result)
+
+
+def _end(out: Out, world: int) -> str:
+    return next((name for name in ENDS if bool(getattr(out, name)[world, 0])), "time")
+
+
+def plain_name(name: str) -> str:
+    """A name as a file name: letters, digits, dot, dash and underscore."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".") or "unnamed"

@@ -1,0 +1,159 @@
+"""The learning algorithms by name: which class of Stable-Baselines3 or sb3-contrib each is, and how one is set up from a configuration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scenarios.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
+__all__ = ["ALGORITHMS", "Algorithm", "build_model", "check_hyper", "find_algorithm", "hyper_defaults", "minibatch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """One algorithm."""
+
+    name: str
+    title: str  # with its source
+    module: str
+    class_name: str
+    actions: tuple[str, ...]  # kinds of action it can learn
+    on_policy: bool
+
+
+_BOTH, _CONTINUOUS, _DISCRETE = ("continuous", "discrete"), ("continuous",), ("discrete",)
+_SB3, _CONTRIB = "stable_baselines3", "sb3_contrib"
+_ALL = (
+    Algorithm(name="ppo", title="PPO, arXiv 1707.06347", module=_SB3, class_name="PPO", actions=_BOTH, on_policy=True),
+    Algorithm(name="a2c", title="A2C, arXiv 1602.01783", module=_SB3, class_name="A2C", actions=_BOTH, on_policy=True),
+    Algorithm(name="trpo", title="TRPO, arXiv 1502.05477", module=_CONTRIB, class_name="TRPO", actions=_BOTH, on_policy=True),
+    Algorithm(name="sac", title="SAC, arXiv 1801.01290", module=_SB3, class_name="SAC", actions=_CONTINUOUS, on_policy=False),
+    Algorithm(name="tqc", title="TQC, arXiv 2005.04269", module=_CONTRIB, class_name="TQC", actions=_CONTINUOUS, on_policy=False),
+    Algorithm(name="td3", title="TD3, arXiv 1802.09477", module=_SB3, class_name="TD3", actions=_CONTINUOUS, on_policy=False),
+    Algorithm(name="ddpg", title="DDPG, arXiv 1509.02971", module=_SB3, class_name="DDPG", actions=_CONTINUOUS, on_policy=False),
+    Algorithm(name="dqn", title="DQN, arXiv 1312.5602", module=_SB3, class_name="DQN", actions=_DISCRETE, on_policy=False),
+    Algorithm(name="qrdqn", title="QR-DQN, arXiv 1710.10044", module=_CONTRIB, class_name="QRDQN", actions=_DISCRETE, on_policy=False),
+)
+ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in _ALL}
+
+# parameters of the constructors that the trainer sets itself, or that would change the network beyond what a bundle can hold
+_RESERVED = frozenset(
+    "self policy env policy_kwargs tensorboard_log verbose seed device _init_setup_model replay_buffer_class replay_buffer_kwargs "
+    "rollout_buffer_class rollout_buffer_kwargs optimize_memory_usage stats_window_size use_sde sde_sample_freq use_sde_at_warmup".split()
+)
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """The algorithm called `name`. Raises ValueError naming the nearest one."""
+    if name not in ALGORITHMS:
+        hint = did_you_mean(name, ALGORITHMS)
+        raise ValueError(f"no algorithm {name!r}; {hint + ' ' if hint else ''}known: {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]
+
+
+def algorithm_class(name: str) -> type[BaseAlgorithm]:
+    """The class behind a name (imports torch)."""
+    found = find_algorithm(name)
+    cls: type[BaseAlgorithm] = getattr(import_module(found.module), found.class_name)
+    return cls
+
+
+@cache
+def hyper_defaults(name: str) -> Mapping[str, Any]:
+    """Every hyper-parameter of an algorithm with its library's default (imports torch)."""
+    parameters = inspect.signature(algorithm_class(name).__init__).parameters  # type: ignore[misc]
+    defaults = {key: p.default for key, p in parameters.items() if key not in _RESERVED}
+    return {key: float(value) if key == "max_grad_norm" and value is not None else value for key, value in defaults.items()}
+
+
+def check_hyper(name: str, hyper: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the hyper-parameters, a sentence each: unknown names, and values of another type than the default's."""
+    known = hyper_defaults(name)
+    problems = []
+    for key, value in hyper.items():
+        if key not in known:
+            hint = did_you_mean(key, known)
+            problems.append(f"hyper.{key}: {name} has no such parameter; {hint or 'known: ' + ', '.join(known)}")
+        elif not _fits(value, known[key]):
+            problems.append(f"hyper.{key}: {value!r} is of another type than the default {known[key]!r}")
+    return problems
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether `value` may stand where the library's default is `default`; a default of None or text may stand for anything."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) == isinstance(default, bool) or default is None
+    if isinstance(default, int) and isinstance(value, list | tuple):  # train_freq: [4, step]
+        return len(value) == 2 and isinstance(value[0], int) and value[1] in ("step", "episode")
+    if isinstance(default, int):
+        return isinstance(value, int)
+    return isinstance(value, int | float) if isinstance(default, float) else True
+
+
+def minibatch(wanted: int, rollout: int) -> int:
+    """The largest size up to `wanted` that divides the `rollout` samples evenly, so that no minibatch is a small, noisy rest."""
+    size = min(wanted, rollout)
+    return next(n for n in range(size, 0, -1) if rollout % n == 0)
+
+
+def build_model(
+    name: str,
+    env: VecEnv,
+    *,
+    hyper: Mapping[str, Any],
+    network: tuple[int, ...],
+    activation: str,
+    schedule: str,
+    seed: int,
+    device: str,
+) -> BaseAlgorithm:
+    """A fresh model. `schedule`: the learning rate stays (`constant`) or falls to zero over the run (`linear`)."""
+    arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in hyper.items()}
+    rate = float(arguments.get("learning_rate", hyper_defaults(name)["learning_rate"]))
+    arguments["learning_rate"] = _linear(rate) if schedule == "linear" else rate
+    if find_algorithm(name).on_policy and "batch_size" in arguments:
+        steps = int(arguments.get("n_steps", hyper_defaults(name)["n_steps"]))
+        arguments["batch_size"] = minibatch(int(arguments["batch_size"]), steps * env.num_envs)
+    if arguments.get("action_noise") is not None:
+        arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
+    kwargs = {"net_arch": list(network), "activation_fn": _activation(activation)}
+    model: BaseAlgorithm = algorithm_class(name)("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)  # type: ignore[call-arg]
+    return model
+
+
+def _linear(rate: float) -> Callable[[float], float]:
+    """progress_remaining (1 at the start, 0 at the end) -> learning rate; never quite zero, so that the last update still counts."""
+    return lambda remaining: rate * max(remaining, 0.02)
+
+
+def _activation(name: str) -> type:
+    from torch import nn
+
+    modules: dict[str, type] = {
+        "tanh": nn.Tanh,
+        "relu": nn.ReLU,
+        "elu": nn.ELU,
+        "gelu": nn.GELU,
+        "silu": nn.SiLU,
+        "leaky_relu": nn.LeakyReLU,
+    }
+    return modules[name]
+
+
+def _noise(sigma: float, env: VecEnv) -> Any:
+    """Gaussian noise of standard deviation `sigma` (of actions scaled to [-1, 1]) added while exploring (TD3, DDPG)."""
+    from stable_baselines3.common.noise import NormalActionNoise
+
+    shape = env.action_space.shape or (1,)
+    return NormalActionNoise(mean=np.zeros(shape), sigma=np.full(shape, sigma))

@@ -1,0 +1,232 @@
+"""What a training run is: one strict, frozen configuration.
+
+Values come in layers, each over the one before: `defaults/base.yaml` for all, then for the algorithm; the file of the scenario's family
+(`defaults/highway.yaml`), its `all` part and that of the algorithm; then what the caller gives. So `TrainConfig(scenario="merge")` is
+the tuned run, and anything named in it replaces one value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from agents.learning.algorithms import check_hyper, find_algorithm
+from agents.learning.seeds import Seeds, seeds_for
+from agents.policies.bundle import ACTIVATIONS
+from envs.driving.types import DrivingConfig
+from scenarios.errors import did_you_mean
+
+__all__ = ["DEFAULTS", "TrainConfig", "TrainConfigError", "config_from", "parse_count", "parse_settings", "read_yaml"]
+
+DEFAULTS = Path(__file__).resolve().parent / "defaults"
+_Positive = Annotated[int, Field(ge=1)]
+
+
+class TrainConfigError(ValueError):
+    """A training configuration that cannot be used. One problem per line, each with the field, the value and the rule."""
+
+
+class TrainConfig(BaseModel):
+    """A training run. Raises pydantic's ValidationError (a ValueError) with every problem; `config_from` gives them as plain lines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    scenario: tuple[str, ...] = Field(min_length=1)  # names or files; several are mixed, episodes shared equally
+    algo: str = "ppo"
+    steps: _Positive = 1_000_000  # decisions over all worlds
+    seed: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    envs: _Positive = 256  # worlds side by side
+    episodes: _Positive = 2048  # distinct training episodes, drawn once
+    validation_episodes: _Positive = 200
+    evaluations: _Positive = 20  # how often the policy is validated and a checkpoint written, evenly over the run
+    device: str = "cpu"
+    compile: bool = False  # torch.compile the simulator: a minute at the start, then faster
+    threads: Annotated[int, Field(ge=0)] = 0  # of torch; 0: all cores
+    tensorboard: bool = True
+    driving: DrivingConfig = DrivingConfig()
+    reward: dict[str, float] = {}  # weights of `envs.driving.rewards.RewardWeights`, by name
+    normalise_observations: bool = True
+    normalise_rewards: bool = False  # by the running deviation of the return
+    network: tuple[_Positive, ...] = Field(default=(128, 128), min_length=1, max_length=8)
+    activation: str = "tanh"
+    schedule: Literal["constant", "linear"] = "linear"  # of the learning rate
+    hyper: dict[str, Any] = {}  # parameters of the algorithm, by their names in Stable-Baselines3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _layer(cls, data: Any, info: ValidationInfo) -> Any:
+        """Unknown names are refused, then the defaults laid under what was given (not for a finished configuration read back)."""
+        if not isinstance(data, Mapping):
+            return data
+        given = dict(data)
+        if unknown := [_unknown(key, cls.model_fields) for key in given if key not in cls.model_fields]:
+            raise ValueError("\n".join(unknown))
+        if isinstance(given.get("scenario"), str | Path):
+            given["scenario"] = (given["scenario"],)
+        if isinstance(given.get("scenario"), list | tuple):
+            given["scenario"] = tuple(os.fspath(s) if isinstance(s, Path) else s for s in given["scenario"])
+        if not (isinstance(info.context, Mapping) and info.context.get("complete")):
+            algo, names = given.get("algo", "ppo"), given.get("scenario", ())
+            if isinstance(algo, str) and all(isinstance(n, str) for n in names):
+                given = _merge(layered_defaults(names, algo), given)
+        if isinstance(given.get("network"), list):
+            given["network"] = tuple(given["network"])
+        if isinstance(given.get("driving"), Mapping):
+            given["driving"] = _driving(given["driving"])
+        return given
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        algorithm = find_algorithm(self.algo)
+        problems = check_hyper(self.algo, self.hyper)
+        if self.driving.action not in algorithm.actions:
+            problems.append(f"driving.action: {self.algo} learns {' or '.join(algorithm.actions)} actions, not {self.driving.action}")
+        if self.driving.learners != 1:
+            problems.append(f"driving.learners: {self.driving.learners}; one policy is trained on one learner a world: must be 1")
+        if self.driving.autopilot:
+            problems.append("driving.autopilot: must be off, or the traffic model drives instead of the policy")
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation: {self.activation!r}; must be one of {', '.join(ACTIVATIONS)}")
+        problems += _reward_problems(self.reward)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def seeds(self) -> Seeds:
+        """Every seed of the run."""
+        return seeds_for(self.seed, training_episodes=self.episodes, validation_episodes=self.validation_episodes)
+
+    @property
+    def title(self) -> str:
+        """`highway-ppo`: for folder names and tables."""
+        names = [Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in self.scenario]
+        return f"{'+'.join(names).replace('/', '-')}-{self.algo}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for config.yaml."""
+        plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python({**self.model_dump(), "driving": asdict(self.driving)}, mode="json")
+        return plain
+
+
+def config_from(data: Mapping[str, Any], *, complete: bool = False) -> TrainConfig:
+    """A configuration from plain values. complete: a finished one read back, with nothing laid under it. Raises TrainConfigError."""
+    try:
+        return TrainConfig.model_validate(dict(data), context={"complete": complete})
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = ".".join(map(str, problem["loc"]))
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message} (got {str(problem['input'])[:60]!r})" if where else message)
+        raise TrainConfigError("\n".join(lines)) from None
+
+
+@cache
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML 1.2 mapping from a file. Raises TrainConfigError if it is none."""
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise TrainConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise TrainConfigError(f"{path}: expected a mapping")
+    return data
+
+
+def families(names: tuple[str, ...]) -> set[str]:
+    """'merge/hard', 'my/merge.yaml' -> 'merge'."""
+    return {Path(n).stem if n.endswith((".yaml", ".yml")) else n.split("/")[0] for n in names}
+
+
+def layered_defaults(names: tuple[str, ...], algo: str) -> dict[str, Any]:
+    """The values under what the caller gives. Scenarios of several families get the base values, as no family's were tuned for them."""
+    files = [DEFAULTS / "base.yaml"]
+    found = families(names)
+    if len(found) == 1 and (own := DEFAULTS / f"{next(iter(found))}.yaml").exists():
+        files.append(own)
+    merged: dict[str, Any] = {}
+    for file in files:
+        parts = read_yaml(file)
+        merged = _merge(_merge(merged, parts.get("all", {})), parts.get(algo, {}))
+    actions = find_algorithm(algo).actions
+    if merged.get("driving", {}).get("action") not in actions:  # a family tuned for manoeuvres, an algorithm that cannot choose among them
+        merged = _merge(merged, {"driving": {"action": actions[0]}})
+    return merged
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, mappings key by key."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _driving(values: Mapping[str, Any]) -> DrivingConfig:
+    known = {f.name for f in fields(DrivingConfig)}
+    if unknown := [f"driving.{_unknown(key, known)}" for key in values if key not in known]:
+        raise ValueError("\n".join(unknown))
+    try:
+        return TypeAdapter(DrivingConfig).validate_python(dict(values))
+    except ValidationError as error:
+        lines = (f"driving.{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+        raise ValueError("\n".join(line.replace("driving.: ", "driving.") for line in lines)) from None
+
+
+def _reward_problems(weights: Mapping[str, float]) -> list[str]:
+    from envs.driving.rewards import RewardWeights
+
+    known = {f.name for f in fields(RewardWeights)}
+    problems = [f"reward.{_unknown(key, known)}" for key in weights if key not in known]
+    if not problems:
+        try:
+            RewardWeights(**weights)
+        except ValueError as error:
+            problems.append(f"reward: {error}")
+    return problems
+
+
+def _unknown(key: str, known: Any) -> str:
+    hint = did_you_mean(key, known)
+    return f"{key}: unknown; {hint or 'known: ' + ', '.join(sorted(known))}"
+
+
+def parse_count(text: str) -> int:
+    """'1M' -> 1_000_000, '500k', '2e6', '300000'. Raises ValueError."""
+    factors = {"k": 10**3, "m": 10**6, "g": 10**9}
+    body = text.strip().replace("_", "")
+    factor = factors.get(body[-1:].lower(), 1)
+    try:
+        value = float(body[:-1] if factor > 1 else body) * factor
+    except ValueError:
+        raise ValueError(f"{text!r} is no count: write 300000, 500k, 1M or 2e6") from None
+    if not 1 <= value < 1e12 or value != int(value):
+        raise ValueError(f"{text!r}: must be a whole number of at least 1")
+    return int(value)
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """('hyper.n_steps=64', 'driving.action=discrete') -> nested mapping; values are YAML. Raises TrainConfigError."""
+    nested: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not all(key.split(".")):
+            raise TrainConfigError(f"--set {setting}: write key=value, with dots for nested keys: hyper.n_steps=64")
+        try:
+            value = YAML(typ="safe", pure=True).load(text)
+        except YAMLError:
+            raise TrainConfigError(f"--set {setting}: {text!r} is not valid YAML") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        nested = _merge(nested, value)
+    return nested

@@ -1,0 +1,125 @@
+"""From a Stable-Baselines3 model to a bundle: the layers of its actor, found by the algorithm's own names, and the normaliser."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+
+from agents import __version__
+from agents.policies.bundle import ActionSpec, BundleSpec, DrivingSpec, NetworkSpec, NormaliserSpec, ObservationSpec, PolicyBundle, TrainingSpec
+
+__all__ = ["bundle_from_model", "versions"]
+
+_LIBRARIES = ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy", "safetensors")
+# where each algorithm keeps the modules that make its action, in the order in which they act
+_ACTORS = {
+    "ppo": ("mlp_extractor.policy_net", "action_net"),
+    "a2c": ("mlp_extractor.policy_net", "action_net"),
+    "trpo": ("mlp_extractor.policy_net", "action_net"),
+    "sac": ("actor.latent_pi", "actor.mu"),
+    "tqc": ("actor.latent_pi", "actor.mu"),
+    "td3": ("actor.mu",),
+    "ddpg": ("actor.mu",),
+    "dqn": ("q_net.q_net",),
+    "qrdqn": ("quantile_net.quantile_net",),
+}
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that a policy's numbers depend on."""
+    found = {"closedloop": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def bundle_from_model(
+    model: BaseAlgorithm,
+    *,
+    name: str,
+    algorithm: str,
+    activation: str,
+    observation: ObservationSpec,
+    normalise: VecNormalize | None = None,
+    driving: DrivingSpec | None = None,
+    training: TrainingSpec | None = None,
+) -> PolicyBundle:
+    """The actor of `model` as a bundle; the model is copied from, not changed.
+
+    normalise: the wrapper whose statistics the observations were normalised with. Raises ValueError if the policy is not a plain
+    multilayer perceptron, BundleError if its weights are not finite (the training has diverged).
+    """
+    layers = _linears(model.policy, algorithm)
+    tensors: dict[str, NDArray[Any]] = {}
+    for i, layer in enumerate(layers):
+        tensors[f"layers.{i}.weight"] = layer.weight.detach().cpu().numpy().copy()
+        tensors[f"layers.{i}.bias"] = layer.bias.detach().cpu().numpy().copy()
+    spec_of_normaliser = None
+    if normalise is not None and normalise.norm_obs:
+        statistics = normalise.obs_rms
+        assert isinstance(statistics, RunningMeanStd)
+        tensors["normaliser.mean"] = np.array(statistics.mean, dtype=np.float64)
+        tensors["normaliser.variance"] = np.array(statistics.var, dtype=np.float64)
+        spec_of_normaliser = NormaliserSpec(epsilon=float(normalise.epsilon), limit=float(normalise.clip_obs))
+    spec = BundleSpec(
+        name=name,
+        algorithm=algorithm,
+        network=NetworkSpec(
+            sizes=(layers[0].in_features, *(layer.out_features for layer in layers)),
+            activation=activation,  # type: ignore[arg-type]  # checked by the model
+            head=_head(algorithm, model.action_space),  # type: ignore[arg-type]
+            quantiles=int(getattr(model, "n_quantiles", 1)) if algorithm == "qrdqn" else 1,
+        ),
+        action=_action(model.action_space),
+        observation=observation,
+        normaliser=spec_of_normaliser,
+        driving=driving,
+        training=training or TrainingSpec(),
+        versions=versions(),
+    )
+    return PolicyBundle(spec=spec, tensors=tensors)
+
+
+def _linears(policy: nn.Module, algorithm: str) -> list[nn.Linear]:
+    """The linear layers of the actor in order. Raises ValueError if there is anything between them but activations."""
+    found: list[nn.Linear] = []
+    for path in _ACTORS[algorithm]:
+        module = policy.get_submodule(path)
+        for part in module if isinstance(module, nn.Sequential) else (module,):
+            if isinstance(part, nn.Linear):
+                found.append(part)
+            elif any(True for _ in part.parameters()):
+                raise ValueError(f"{algorithm}: a {type(part).__name__} in {path} is no part of a multilayer perceptron")
+    return found
+
+
+def _head(algorithm: str, space: spaces.Space[Any]) -> str:
+    match algorithm:
+        case "dqn":
+            return "values"
+        case "qrdqn":
+            return "quantiles"
+        case "sac" | "tqc" | "td3" | "ddpg":
+            return "squash"
+        case _:
+            return "categorical" if isinstance(space, spaces.Discrete) else "clip"
+
+
+def _action(space: spaces.Space[Any]) -> ActionSpec:
+    if isinstance(space, spaces.Discrete):
+        return ActionSpec(kind="discrete", count=int(space.n))
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return ActionSpec(kind="continuous", low=tuple(map(float, space.low)), high=tuple(map(float, space.high)))
+    raise ValueError(f"action space {space}: a policy can be stored for Discrete or one-dimensional Box only")

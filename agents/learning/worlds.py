@@ -1,0 +1,54 @@
+"""The environments of a run: one set of worlds to train on, one to validate on, made from the configuration.
+
+Training itself only needs two `VecEnv`s of Stable-Baselines3 with flat observations, so tests and other domains can bring their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.learning.config import TrainConfig
+from agents.policies.bundle import DrivingSpec, ObservationSpec
+
+__all__ = ["MakeWorlds", "Worlds", "driving_spec", "driving_worlds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worlds:
+    """What is trained and validated on. `close` both when done."""
+
+    training: VecEnv
+    validation: VecEnv  # row k starts with validation episode k at every reset
+    observation: ObservationSpec
+    driving: DrivingSpec | None = None  # None: not the driving simulator
+
+
+MakeWorlds = Callable[[TrainConfig, int], Worlds]  # (configuration, steps already done) -> environments
+
+
+def driving_spec(config: TrainConfig) -> DrivingSpec:
+    """What a policy trained by `config` needs of the simulator."""
+    driving = config.driving
+    return DrivingSpec.model_validate({name: getattr(driving, name) for name in DrivingSpec.model_fields})
+
+
+def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
+    """The batched driving simulator. `done_steps` only moves the seed of the order of episodes, so that a resumed run does not repeat it."""
+    from agents.policies.sb3 import observation_spec
+    from envs.driving.rewards import RewardWeights
+    from envs.driving.sb3_env import DrivingVecEnv
+
+    seeds, weights = config.seeds, RewardWeights(**config.reward)
+    scenarios = list(config.scenario)
+    training = DrivingVecEnv(
+        scenarios, config.driving, num_envs=config.envs, episodes=seeds.training_episodes, seed=seeds.training,
+        compile=config.compile, device=config.device, reward=weights,
+    )  # fmt: skip
+    count = seeds.validation_episodes
+    validation = DrivingVecEnv(
+        scenarios, config.driving, num_envs=count, episodes=count, seed=seeds.validation, compile=config.compile, device=config.device, reward=weights
+    )
+    return Worlds(training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config))

@@ -1,0 +1,104 @@
+"""What a policy is, what it asks of the simulator, and how one is found by name.
+
+Shapes: B worlds, N learners. A policy is a pure function of the observation, the episode's seed and the tick: asked twice, it answers
+twice the same, and world b of a batch gets what it would get alone in a batch of that size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from envs.driving.types import DrivingConfig
+from scenarios.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from envs.driving.observation import Observation
+    from torch import Tensor
+
+__all__ = ["WEIGHTS", "Policy", "PolicyError", "PolicyNeeds", "load_policy", "policy_names", "shipped_names"]
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # checkpoints shipped with the package: <name>.safetensors + <name>.json
+
+
+class PolicyError(ValueError):
+    """A policy could not be found or does not fit what it is asked to drive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyNeeds:
+    """The part of `DrivingConfig` that a policy was made for. Fields and defaults are those of `DrivingConfig`."""
+
+    action: str = DrivingConfig.action
+    observation: str = DrivingConfig.observation
+    ticks_per_step: int = DrivingConfig.ticks_per_step
+    nearest: int = DrivingConfig.nearest
+    view_range: float = DrivingConfig.view_range  # m
+    view_fov: float = DrivingConfig.view_fov  # rad
+    autopilot: bool = DrivingConfig.autopilot
+
+    def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
+        """The simulator's configuration for this policy: `agents` slots a world, ticks of `dt` s. Raises ValueError on nonsense."""
+        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        return DrivingConfig(agents=agents, dt=dt, learners=learners, **mine)
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Anything that drives."""
+
+    @property
+    def name(self) -> str:
+        """What tables and traces call it."""
+        ...
+
+    @property
+    def needs(self) -> PolicyNeeds:
+        """What it asks of the simulator."""
+        ...
+
+    def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
+        """The action of every learner.
+
+        observation: fields (B, N, ...). seed (B,) int64: the episode's seed. step (B,) int64: ticks since the start of the episode.
+        Returns (B, N, 2) float32, (B, N) int64 or (B, N, 20, 3) float32 as `needs.action` says; see `envs.driving.sim`. Deterministic;
+        never changes its arguments.
+        """
+        ...
+
+
+def shipped_names() -> list[str]:
+    """Names of the trained checkpoints that come with the package."""
+    return sorted(card.stem for card in WEIGHTS.glob("*.json") if card.with_suffix(".safetensors").exists())
+
+
+def policy_names() -> list[str]:
+    """Every name `load_policy` knows: the baselines first, then the shipped checkpoints."""
+    from agents.policies.baselines import BASELINES
+
+    return [*BASELINES, *shipped_names()]
+
+
+def load_policy(spec: str | Path) -> Policy:
+    """The policy that `spec` names: a baseline, a shipped checkpoint, or the path of a bundle (run folders count: their `policy` is used).
+
+    Names win over paths: write `./idm` for a folder called idm. Raises PolicyError, with the nearest name, if there is no such policy;
+    `agents.policies.bundle.BundleError` if there is a file but it is damaged.
+    """
+    from agents.policies.baselines import BASELINES
+
+    name = str(spec)
+    if name in BASELINES:
+        return BASELINES[name]()
+
+    from agents.policies.sb3 import load_bundle_policy
+
+    if name in shipped_names():
+        return load_bundle_policy(WEIGHTS / f"{name}.safetensors")
+    path = Path(spec)
+    if path.exists():
+        return load_bundle_policy(path)
+    known = policy_names()
+    hint = did_you_mean(name, known)
+    raise PolicyError(f"no policy {name!r}: neither a known name nor an existing path{f'; {hint}' if hint else '.'} Known: {', '.join(known)}")

@@ -1,0 +1,318 @@
+"""Trained policies as files: one `.safetensors` whose metadata carries a JSON description, with a readable card beside it.
+
+Nothing in the file is executed. The description is data of a fixed schema: sizes of a multilayer perceptron, an activation and an output
+head chosen from tables, the action and observation it was made for, and a sha256 over the description and every weight. Loading
+rebuilds the network from those and refuses whatever does not fit.
+
+The hash finds damage and careless edits, not forgery: whoever can rewrite the file can rewrite the hash. The card `<name>.json` repeats
+the description and names the hash again, so a card kept elsewhere (in version control, say) pins the weights.
+
+File: 8 bytes little-endian header length, JSON header, tensors (the safetensors format). Tensors, for sizes (n0, n1, ..., nk):
+    layers.<i>.weight (n_{i+1}, n_i) float32    layers.<i>.bias (n_{i+1},) float32
+    normaliser.mean (n0,) float64               normaliser.variance (n0,) float64   (only with a normaliser)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scenarios.files import write_atomic
+
+__all__ = [
+    "ACTIVATIONS",
+    "FORMAT",
+    "HEADS",
+    "ActionSpec",
+    "BundleError",
+    "BundleSpec",
+    "DrivingSpec",
+    "NetworkSpec",
+    "NormaliserSpec",
+    "ObservationSpec",
+    "PolicyBundle",
+    "TrainingSpec",
+    "load_bundle",
+    "save_bundle",
+]
+
+FORMAT = "closedloop-policy"
+SIZE_MAX = 64 * 2**20  # bytes; a [128, 128] network of 300 inputs is 0.2 MB, so this is two orders of room
+HEADER_MAX = 2**20  # bytes
+ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu", "leaky_relu")
+HEADS = ("clip", "squash", "categorical", "values", "quantiles")
+_ACTIVATION = Literal["tanh", "relu", "elu", "gelu", "silu", "leaky_relu"]
+_HEAD = Literal["clip", "squash", "categorical", "values", "quantiles"]
+_Width = Annotated[int, Field(ge=1, le=8192)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+Tensors = dict[str, NDArray[Any]]
+
+
+class BundleError(ValueError):
+    """A bundle cannot be used: damaged, too large, of another format, or not what it claims to be. The message says which and where."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class NetworkSpec(_Strict):
+    """A multilayer perceptron and what its outputs mean.
+
+    `clip`: the outputs are the action, clipped to its bounds (PPO, A2C, TRPO). `squash`: tanh, then scaled to the bounds (SAC, TQC, TD3,
+    DDPG). `categorical`: logits, the most likely is taken (PPO, A2C, TRPO). `values`: action values, the best is taken (DQN).
+    `quantiles`: (quantiles, actions) values, the best mean is taken (QR-DQN).
+    """
+
+    sizes: tuple[_Width, ...] = Field(min_length=2, max_length=10)  # inputs, hidden layers, outputs
+    activation: _ACTIVATION  # after every layer but the last
+    head: _HEAD
+    quantiles: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+class ActionSpec(_Strict):
+    """The action space: bounds of each component, or the number of choices."""
+
+    kind: Literal["continuous", "discrete"]
+    low: tuple[_Finite, ...] = ()
+    high: tuple[_Finite, ...] = ()
+    count: Annotated[int, Field(ge=0, le=1024)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> ActionSpec:
+        if self.kind == "discrete" and (self.count < 1 or self.low or self.high):
+            raise ValueError("a discrete action has a count of at least 1 and no bounds")
+        if self.kind == "continuous":
+            if self.count or not self.low or len(self.low) != len(self.high):
+                raise ValueError("a continuous action has equally many low and high bounds and no count")
+            if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+                raise ValueError("every low bound must be below its high bound")
+        return self
+
+
+class ObservationSpec(_Strict):
+    """The flat observation: its size and, in order, the parts it is made of with their shapes (empty: one unnamed part)."""
+
+    size: _Width
+    features: str = ""  # sha256 over the names of all features in order: what each number means
+    layout: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = {}
+
+
+class NormaliserSpec(_Strict):
+    """Inputs are clip((x - mean) / sqrt(variance + epsilon), -limit, limit), computed in float64 and rounded to float32."""
+
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DrivingSpec(_Strict):
+    """The fields of `DrivingConfig` that the policy was made for."""
+
+    action: Literal["continuous", "discrete"]
+    observation: Literal["truth", "visible"]
+    ticks_per_step: Annotated[int, Field(ge=1)]
+    dt: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # s
+    nearest: Annotated[int, Field(ge=0)]
+    view_range: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # m
+    view_fov: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # rad
+
+
+class TrainingSpec(_Strict):
+    """Where the policy comes from."""
+
+    scenarios: tuple[str, ...] = ()
+    steps: Annotated[int, Field(ge=0)] = 0
+    seed: int = 0
+
+
+class BundleSpec(_Strict):
+    """Everything about a policy but its weights."""
+
+    format: Literal["closedloop-policy"] = "closedloop-policy"
+    version: Literal[1] = 1
+    name: str
+    algorithm: str
+    network: NetworkSpec
+    action: ActionSpec
+    observation: ObservationSpec
+    normaliser: NormaliserSpec | None = None
+    driving: DrivingSpec | None = None
+    training: TrainingSpec = TrainingSpec()
+    versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> BundleSpec:
+        inputs, outputs = self.network.sizes[0], self.network.sizes[-1]
+        if inputs != self.observation.size:
+            raise ValueError(f"the network takes {inputs} inputs but the observation has {self.observation.size}")
+        if self.observation.layout and sum(int(np.prod(shape)) for shape in self.observation.layout.values()) != self.observation.size:
+            raise ValueError(f"the parts of the observation do not add up to {self.observation.size}")
+        continuous = self.action.kind == "continuous"
+        if continuous != (self.network.head in ("clip", "squash")):
+            raise ValueError(f"head {self.network.head!r} does not make {self.action.kind} actions")
+        wanted = len(self.action.low) if continuous else self.action.count * self.network.quantiles
+        if outputs != wanted or (self.network.quantiles > 1 and self.network.head != "quantiles"):
+            raise ValueError(f"the network has {outputs} outputs where the action needs {wanted}")
+        if self.driving is not None and self.driving.action != self.action.kind:
+            raise ValueError(f"the action is {self.action.kind} but the simulator's is {self.driving.action}")
+        return self
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Name -> (shape, dtype) of every tensor the bundle must hold, no more and no less."""
+        wanted: dict[str, tuple[tuple[int, ...], str]] = {}
+        for i, (inputs, outputs) in enumerate(zip(self.network.sizes[:-1], self.network.sizes[1:], strict=True)):
+            wanted[f"layers.{i}.weight"] = ((outputs, inputs), "float32")
+            wanted[f"layers.{i}.bias"] = ((outputs,), "float32")
+        if self.normaliser is not None:
+            wanted["normaliser.mean"] = wanted["normaliser.variance"] = ((self.observation.size,), "float64")
+        return wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyBundle:
+    """A policy at rest: description and tensors. Raises BundleError if they do not fit each other."""
+
+    spec: BundleSpec
+    tensors: Tensors  # as `spec.shapes()` says
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        wanted = self.spec.shapes()
+        if missing := sorted(wanted.keys() - self.tensors.keys()):
+            raise BundleError(f"tensors are missing: {', '.join(missing)}")
+        if extra := sorted(self.tensors.keys() - wanted.keys()):
+            raise BundleError(f"tensors that belong to nothing: {', '.join(extra)}")
+        for name, (shape, dtype) in wanted.items():
+            value = self.tensors[name]
+            if value.shape != shape or value.dtype != dtype:
+                raise BundleError(f"tensor {name}: {value.dtype} of shape {value.shape}; expected {dtype} of shape {shape}")
+            if not np.isfinite(value).all():
+                raise BundleError(f"tensor {name}: holds values that are not finite")
+        if self.spec.normaliser is not None and (self.tensors["normaliser.variance"] < 0).any():
+            raise BundleError("tensor normaliser.variance: holds negative values")
+        object.__setattr__(self, "sha256", _digest(self.spec, self.tensors))
+
+
+def save_bundle(path: str | Path, bundle: PolicyBundle, *, card: Mapping[str, Any] | None = None) -> Path:
+    """Write `bundle` to `path` (ending .safetensors) and its card to the same name ending .json, each atomically, weights first.
+
+    card: more to say in the card (metrics with their intervals, the command that made it, licence). Returns the path of the weights.
+    Raises ValueError on another ending or a card that is not JSON, OSError if writing fails.
+    """
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise ValueError(f"{target}: a bundle's name ends in .safetensors")
+    spec = bundle.spec.model_dump(mode="json")
+    text = json.dumps({**spec, "sha256": bundle.sha256, **(card or {})}, indent=2, allow_nan=False) + "\n"
+    metadata = {"closedloop": json.dumps(spec, allow_nan=False, sort_keys=True), "sha256": bundle.sha256}
+    write_atomic(target, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, metadata))
+    write_atomic(target.with_suffix(".json"), text)
+    return target
+
+
+def load_bundle(path: str | Path) -> PolicyBundle:
+    """Read and check a bundle: the file itself, or a run folder, whose `policy.safetensors` is meant.
+
+    The card beside it may be absent; if it is there, its sha256 must be that of the bundle. Raises BundleError with what is wrong.
+    """
+    target = Path(path)
+    if target.is_dir():
+        target = target / "policy.safetensors"
+    try:
+        with target.open("rb") as file:
+            data = file.read(SIZE_MAX + 1)
+    except OSError as error:
+        raise BundleError(f"{target}: cannot be read: {error.strerror or error}") from None
+    try:
+        bundle = _parse(data)
+        _check_card(target.with_suffix(".json"), bundle)
+    except BundleError as error:
+        raise BundleError(f"{target}: {error}") from None
+    return bundle
+
+
+def _parse(data: bytes) -> PolicyBundle:
+    if len(data) > SIZE_MAX:
+        raise BundleError(f"larger than {SIZE_MAX // 2**20} MB, which no policy needs")
+    metadata = _metadata(data)
+    if "closedloop" not in metadata or "sha256" not in metadata:
+        raise BundleError("a safetensors file, but not a closedloop policy: its metadata lack 'closedloop' and 'sha256'")
+    try:
+        spec = BundleSpec.model_validate_json(json.dumps(_strict_json(metadata["closedloop"], "description")))
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'description'}: {e['msg']}" for e in error.errors()[:5])
+        raise BundleError(f"the description is not valid: {where}") from None
+    try:
+        tensors: Tensors = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"the tensors cannot be read: {error}") from None
+    bundle = PolicyBundle(spec=spec, tensors=tensors)
+    if bundle.sha256 != metadata["sha256"]:
+        raise BundleError("its contents do not match its sha256: the file was damaged or changed after it was written")
+    return bundle
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The `__metadata__` of a safetensors file's header."""
+    if len(data) < 8:
+        raise BundleError(f"{len(data)} bytes are too few to be a safetensors file")
+    length = int.from_bytes(data[:8], "little")
+    if length > HEADER_MAX:
+        raise BundleError(f"not a safetensors file, or its header is larger than {HEADER_MAX // 2**20} MB")
+    if len(data) < 8 + length:
+        raise BundleError(f"truncated: the header should have {length} bytes, {len(data) - 8} are there")
+    header = _strict_json(data[8 : 8 + length].decode("utf-8", errors="replace"), "header")
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise BundleError("the header's metadata are not text")
+    return metadata
+
+
+def _check_card(path: Path, bundle: PolicyBundle) -> None:
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            card = _strict_json(file.read(HEADER_MAX).decode("utf-8"), f"card {path.name}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"its card {path.name} cannot be read: {error}") from None
+    named = card.get("sha256") if isinstance(card, dict) else None
+    if named != bundle.sha256:
+        raise BundleError(f"its card {path.name} names sha256 {str(named)[:16]}..., the file's is {bundle.sha256[:16]}...: they do not belong together")
+
+
+def _strict_json(text: str, where: str) -> Any:
+    """JSON without NaN, infinity or repeated keys."""
+
+    def refuse(token: str) -> float:
+        raise BundleError(f"the {where} holds {token}, which is not JSON")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in items}) != len(items):
+            raise BundleError(f"the {where} repeats a key")
+        return dict(items)
+
+    try:
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=pairs)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BundleError(f"the {where} is not valid JSON: {error}") from None
+
+
+def _digest(spec: BundleSpec, tensors: Tensors) -> str:
+    """sha256 over the description (canonical JSON) and, by name, each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()

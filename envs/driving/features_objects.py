@@ -1,0 +1,116 @@
+"""The nearest objects as a perception stack could report them, and where they are relative to the ego's route.
+
+Shapes: B worlds, N learners, A agents, K objects, P route points.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from envs.driving.features import LANE, NEAR, NEVER, POSITION, SPEED, Ahead, Frame, Points, pack, squash, to_ego
+from envs.driving.types import Setup, State
+from scenarios.kinds import Kind
+
+__all__ = ["OBJECT_FEATURES", "Found", "object_features"]
+
+TIME = 3.0  # s, half scale of times
+
+OBJECT_FEATURES = (
+    "present",
+    "x",  # ego frame, / POSITION
+    "y",
+    "cos",  # of its heading relative to the ego's
+    "sin",
+    "vx",  # its velocity minus the ego's, in the ego frame, / SPEED
+    "vy",
+    "speed",  # its own, along its heading, / SPEED
+    "length",  # / 10 m
+    "width",  # / 3 m
+    "car",  # kind, one-hot
+    "truck",
+    "bus",
+    "motorcycle",
+    "bicycle",
+    "pedestrian",
+    "route_s",  # route coordinates, / POSITION
+    "route_d",  # squash(m, LANE)
+    "route_vs",  # velocity along the route and towards its left, / SPEED
+    "route_vd",
+    "cross_time",  # squash(s until it reaches the route's centre, moving straight on, TIME); 1: never
+    "cross_s",  # where on the route that will be, / POSITION; 0: never
+    "meet",  # squash(m to the place where the ego must give way next, NEAR); 1: there is none
+    "meet_speed",  # its speed towards that place, / SPEED
+)
+
+
+class Found(NamedTuple):
+    """The objects chosen, in route coordinates, for the lane features. All (B, N, K)."""
+
+    present: Tensor  # bool
+    s: Tensor  # m
+    d: Tensor  # m
+    vs: Tensor  # m/s
+    length: Tensor  # m
+    width: Tensor  # m
+
+
+def object_features(
+    state: State, setup: Setup, frame: Frame, points: Points, ahead: Ahead, seen: Tensor, nearest: int
+) -> tuple[Tensor, Found]:
+    """The `nearest` objects of those `seen` (B, N, A), closest first. Returns (B, N, K, F) and their route coordinates."""
+    n, agents = frame.x.shape[1], state.x.shape[1]
+    shown = min(nearest, agents)
+    gap2 = (state.x.unsqueeze(1) - frame.x.unsqueeze(2)) ** 2 + (state.y.unsqueeze(1) - frame.y.unsqueeze(2)) ** 2  # (B, N, A)
+    gap2, slot = torch.topk(torch.where(seen, gap2, torch.inf), shown, dim=-1, largest=False, sorted=True)
+    present = torch.isfinite(gap2)
+    cos, sin = torch.cos(state.yaw), torch.sin(state.yaw)
+    columns = (state.x, state.y, cos, sin, state.speed, setup.length, setup.width, setup.kind.to(cos.dtype))
+    table = torch.stack(columns, dim=-1)  # (B, A, 8)
+    picked = table.gather(1, slot.flatten(1).unsqueeze(-1).expand(-1, -1, len(columns))).unflatten(1, (n, shown))
+    x, y, c, s, speed, length, width, kind = torch.where(present.unsqueeze(-1), picked, 0.0).unbind(-1)
+
+    x, y = to_ego(frame, x - frame.x.unsqueeze(-1), y - frame.y.unsqueeze(-1))
+    c, s = to_ego(frame, c, s)
+    vx, vy = speed * c, speed * s
+    near = ((x.unsqueeze(-1) - points.x.unsqueeze(2)) ** 2 + (y.unsqueeze(-1) - points.y.unsqueeze(2)) ** 2).argmin(-1)  # (B, N, K)
+    px, py, pc, ps = (part.gather(-1, near) for part in (points.x, points.y, points.cos, points.sin))
+    route_s = points.s[near] + (x - px) * pc + (y - py) * ps
+    route_d = (y - py) * pc - (x - px) * ps
+    vs, vd = vx * pc + vy * ps, vy * pc - vx * ps
+    closing = route_d * vd < 0
+    cross_time = torch.where(closing, route_d.abs() / vd.abs().clamp(min=1e-3), NEVER)
+    to_meet_x, to_meet_y = points.meet_x.unsqueeze(-1) - x, points.meet_y.unsqueeze(-1) - y
+    to_meet = torch.sqrt(to_meet_x * to_meet_x + to_meet_y * to_meet_y)
+    gives_way = torch.isfinite(ahead.yield_at).unsqueeze(-1)
+
+    route = {
+        "route_s": route_s / POSITION,
+        "route_d": squash(route_d, LANE),
+        "route_vs": vs / SPEED,
+        "route_vd": vd / SPEED,
+        "cross_time": squash(cross_time, TIME),
+        "cross_s": torch.where(closing, (route_s + vs * cross_time) / POSITION, 0.0),
+    }
+    route = {name: torch.where(points.on_lane.unsqueeze(-1), value, 0.0) for name, value in route.items()}
+    values = {
+        "present": torch.ones_like(x),
+        "x": x / POSITION,
+        "y": y / POSITION,
+        "cos": c,
+        "sin": s,
+        "vx": (vx - frame.speed.unsqueeze(-1)) / SPEED,
+        "vy": vy / SPEED,
+        "speed": speed / SPEED,
+        "length": length / 10.0,
+        "width": width / 3.0,
+        **{k.name.lower(): (kind == int(k)).to(x.dtype) for k in Kind},
+        **route,
+        "meet": torch.where(gives_way, squash(to_meet, NEAR), 1.0),
+        "meet_speed": torch.where(gives_way, (vx * to_meet_x + vy * to_meet_y) / to_meet.clamp(min=0.1) / SPEED, 0.0),
+    }
+    features = torch.where(present.unsqueeze(-1), pack(OBJECT_FEATURES, values), 0.0)
+    features = torch.nn.functional.pad(features, (0, 0, 0, nearest - shown))
+    return features, Found(present & points.on_lane.unsqueeze(-1), route_s, route_d, vs, length, width)

@@ -1,0 +1,292 @@
+"""The traffic model: car following (IDM), lane changes (MOBIL), scripts, and who enters when.
+
+Shapes: B worlds, A agents; pairs (B, A, A) read [b, i, j]: agent j as seen by agent i. K preview points.
+IDM: Treiber, Hennecke & Helbing, "Congested traffic states in empirical observations and microscopic simulations", Phys. Rev. E
+62 (2000). Above the desired speed: the improved IDM of Treiber & Kesting, "Traffic Flow Dynamics" (2013), ch. 11.
+MOBIL: Kesting, Treiber & Helbing, "General lane-changing model MOBIL", Transp. Res. Rec. 1999 (2007).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from envs.driving.lanes import CHAIN, Chain, chain_point, lane_field, route_field
+from envs.driving.lights import governing_light, must_stop_at
+from envs.driving.types import Maps, Setup, State
+from scenarios.episode import Action, Role, Trigger
+from scenarios.network import LaneEnd, LaneType
+
+__all__ = ["Features", "clear_to_enter", "fire_scripts", "follow", "free_road", "interaction", "lane_change", "signals_ahead"]
+
+SPACING = 5.0  # m between the preview points of a path
+POINTS = 32  # of them: agents look 155 m ahead
+LATERAL_MARGIN = 0.25  # m kept sideways when judging whether somebody is in the way
+CALM = 2.0  # m/s^2, deceleration with which a driver prepares for a lower limit ahead
+SUBSETS = 4  # a quarter of the drivers consider a lane change at each tick
+COOLDOWN = 20  # ticks between two lane changes of one driver
+URGENT = 150.0  # m before a needed change is overdue, over which its urgency grows
+
+
+class Features(NamedTuple):
+    """What a batch of episodes can contain; parts that cannot occur are left out of the computation."""
+
+    conflicts: bool = True
+    lights: bool = True
+    logs: bool = True
+    scripts: bool = True
+    lane_changes: bool = True
+    entries: bool = True
+
+
+def free_road(speed: Tensor, wanted: Tensor, accel: Tensor, decel: Tensor) -> Tensor:
+    """Acceleration (m/s^2) on an empty road: a (1 - (v/v0)^4) up to v0, -b (1 - (v0/v)^(4a/b)) above."""
+    wanted = wanted.clamp(min=0.1)
+    ratio = speed / wanted
+    below = accel * (1.0 - (ratio * ratio) ** 2)
+    above = -decel * (1.0 - ratio.clamp(min=1.0) ** (-4.0 * accel / decel))
+    return torch.where(ratio <= 1.0, below, above)
+
+
+def interaction(gap: Tensor, speed: Tensor, closing: Tensor, headway: Tensor, min_gap: Tensor, root: Tensor) -> Tensor:
+    """(s*/s)^2 of the IDM, s* = s0 + max(0, v T + v dv / (2 sqrt(a b))). gap m, closing m/s (positive: approaching), root = 2 sqrt(a b)."""
+    wanted = min_gap + (speed * headway + speed * closing / root).clamp(min=0.0)
+    ratio = wanted / gap.clamp(min=0.1)
+    return ratio * ratio
+
+
+def _path_ahead(state: State, setup: Setup, maps: Maps, chain: Chain) -> tuple[Tensor, ...]:
+    """x, y, cos, sin of the route every SPACING metres, each (B, A, K); the agent itself is at station 0."""
+    ahead = torch.arange(POINTS, device=state.x.device, dtype=state.x.dtype) * SPACING
+    return chain_point(maps, setup.map_id, chain, ahead.expand(*state.x.shape, POINTS))
+
+
+class Pairs(NamedTuple):
+    """Agent j in the path of agent i; all (B, A, A)."""
+
+    gap: Tensor  # m, bumper to bumper along i's path
+    speed: Tensor  # m/s of j along i's path
+    ahead: Tensor  # bool: j is in i's way, ahead of it
+
+
+def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
+    """Who is in whose way, by geometry: j's box against the corridor that i will sweep along its route.
+
+    Works alike for leaders, crossing traffic, pedestrians and obstacles, whatever lane they think they are in.
+    """
+    px, py, pc, ps = _path_ahead(state, setup, maps, chain)
+    dx, dy = state.x.unsqueeze(1) - state.x.unsqueeze(2), state.y.unsqueeze(1) - state.y.unsqueeze(2)
+    k = (torch.sqrt(dx * dx + dy * dy) * (1.0 / SPACING) + 0.5).to(torch.int64).clamp(max=POINTS - 1)
+    qx, qy, c, s = px.gather(2, k), py.gather(2, k), pc.gather(2, k), ps.gather(2, k)
+    ex, ey = state.x.unsqueeze(1) - qx, state.y.unsqueeze(1) - qy
+    along = k * SPACING + ex * c + ey * s
+    left = ey * c - ex * s
+    cos_j, sin_j = torch.cos(state.yaw), torch.sin(state.yaw)
+    cos_rel = cos_j.unsqueeze(1) * c + sin_j.unsqueeze(1) * s
+    sin_rel = sin_j.unsqueeze(1) * c - cos_j.unsqueeze(1) * s
+    half_l, half_w = setup.length.unsqueeze(1) * 0.5, setup.width.unsqueeze(1) * 0.5
+    reach_along = cos_rel.abs() * half_l + sin_rel.abs() * half_w
+    reach_left = sin_rel.abs() * half_l + cos_rel.abs() * half_w
+    # i's own sideways place on the path: where it is now, merging into the centreline within the next 3 s
+    keep = (1.0 - along / (state.speed.abs() * 3.0 + 5.0).unsqueeze(2)).clamp(0.0, 1.0)
+    aside = torch.where(state.lane >= 0, state.d, 0.0).unsqueeze(2) * keep
+    reach = setup.width.unsqueeze(2) * 0.5 + LATERAL_MARGIN + reach_left
+    inside = (left < aside.clamp(min=0.0) + reach) & (left > aside.clamp(max=0.0) - reach)
+    forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)
+    index = torch.arange(state.x.shape[1], device=state.x.device)
+    other = index.view(1, 1, -1) != index.view(1, -1, 1)
+    ahead = inside & other & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
+    gap = along - setup.length.unsqueeze(2) * 0.5 - reach_along
+    return Pairs(gap, state.speed.unsqueeze(1) * cos_rel, ahead)
+
+
+class Ahead(NamedTuple):
+    """Fixed things ahead on each agent's route, distances from its front bumper; (B, A)."""
+
+    line: Tensor  # m to the next painted line, +inf none
+    stop: Tensor  # m to the nearest place where one must come to rest for a light, a stop sign or the end of a lane, +inf none
+    held: Tensor  # bool: stands or will stand at a red light
+    speed: Tensor  # m/s allowed here, lower limits further on already prepared for
+
+
+def signals_ahead(state: State, setup: Setup, maps: Maps, chain: Chain, lights: Tensor, features: Features) -> Ahead:
+    """Lines, lights, stop signs, lane ends and limits ahead. lights (B, GL) states."""
+    half = setup.length * 0.5
+    line, stop = torch.full_like(state.x, torch.inf), torch.full_like(state.x, torch.inf)
+    held = torch.zeros_like(state.valid)
+    allowed = torch.where(chain.lane[0] >= 0, lane_field(maps.lane_limit, setup.map_id, chain.lane[0]) * setup.speed_factor, torch.inf)
+    for c in range(CHAIN - 1):
+        lane = chain.lane[c]
+        there = lane >= 0
+        base = torch.where(there, chain.base[c], 0.0)
+        at = base + lane_field(maps.stop_s, setup.map_id, lane)
+        to_line = torch.where(there, at - half, torch.inf)
+        to_line = torch.where(to_line > -1.5, to_line, torch.inf)
+        line = torch.minimum(line, to_line)
+        sign = lane_field(maps.stop_must, setup.map_id, lane) & (state.released != lane)
+        halt = sign & torch.isfinite(to_line)
+        if features.lights:
+            red = must_stop_at(governing_light(maps, setup.map_id, lights, lane), to_line, state.speed) & torch.isfinite(to_line)
+            held = held | red
+            halt = halt | red
+        stop = torch.where(halt, torch.minimum(stop, to_line), stop)
+        end = base + lane_field(maps.lane_length, setup.map_id, lane) - half
+        blocked = there & (lane_field(maps.lane_end, setup.map_id, lane) == int(LaneEnd.BLOCKED))
+        stop = torch.where(blocked, torch.minimum(stop, (end - 1.0).clamp(min=0.0)), stop)
+        if c > 0:  # v^2 = v_next^2 + 2 b d
+            limit = lane_field(maps.lane_limit, setup.map_id, lane) * setup.speed_factor
+            reachable = torch.sqrt(limit * limit + 2.0 * CALM * base.clamp(min=0.0))
+            allowed = torch.where(there, torch.minimum(allowed, reachable), allowed)
+    return Ahead(line, stop, held, allowed)
+
+
+class Following(NamedTuple):
+    """What the car-following model wants."""
+
+    accel: Tensor  # (B, A) m/s^2, everything considered
+    road: Tensor  # (B, A) m/s^2, leaders and free road only (what a lane change could improve)
+    wanted: Tensor  # (B, A) m/s, desired speed here
+
+
+def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, wait: Tensor) -> Following:
+    """IDM acceleration against everyone in the path, places to stop, and `wait` (B, A) m, where to give way."""
+    root = 2.0 * torch.sqrt(setup.accel * setup.decel)
+    speed = state.speed.clamp(min=0.0)
+    braking = (setup.script == int(Action.BRAKE)) & (state.fired >= 0)
+    own = torch.where((setup.script == int(Action.SPEED)) & (state.fired >= 0), setup.script_magnitude, setup.desired_speed)
+    own = torch.where(braking, setup.script_until, own)
+    walker = lane_field(maps.lane_type, setup.map_id, state.lane) == int(LaneType.WALKWAY)
+    wanted = torch.where(walker, own, torch.minimum(own, ahead.speed))
+    pairs = in_path(state, setup, maps, chain)
+    push = interaction(
+        pairs.gap, speed.unsqueeze(2), speed.unsqueeze(2) - pairs.speed, setup.headway.unsqueeze(2), setup.min_gap.unsqueeze(2), root.unsqueeze(2)
+    )
+    push = torch.where(pairs.ahead, push, 0.0).amax(2)  # the worst of all: order does not matter
+    free = free_road(speed, wanted, setup.accel, setup.decel)
+    road = free - setup.accel * push
+    # places to stop: a standing leader, with s0 shortened so that the bumper rests about 0.5 m before the line
+    place = torch.minimum(ahead.stop, wait)
+    held = interaction(place.clamp(min=0.0) + setup.min_gap - 0.5, speed, speed, setup.headway, setup.min_gap, root)
+    held = torch.where(torch.isfinite(place), held, 0.0)
+    reckless = setup.reckless & (state.fired >= 0)
+    accel = torch.where(reckless, free, free - setup.accel * torch.maximum(push, held))
+    hard = -setup.script_magnitude
+    accel = torch.where(braking & (state.speed > setup.script_until), torch.minimum(accel, hard), accel)
+    accel = torch.where((setup.script == int(Action.GO)) & (state.fired < 0), -setup.brake_max, accel)
+    accel = torch.minimum(torch.maximum(accel, -setup.brake_max), setup.accel_max)
+    return Following(accel, torch.maximum(road, -setup.brake_max), wanted)
+
+
+class Change(NamedTuple):
+    """Lane changes to begin now."""
+
+    side: Tensor  # (B, A) int64 +1 left, -1 right
+    go: Tensor  # (B, A) bool
+
+
+def lane_change(state: State, setup: Setup, maps: Maps, following: Following) -> Change:
+    """MOBIL for a quarter of the agents, one side at a time (left and right in turn, so that no two change towards each other).
+
+    Go if the new follower need not brake harder than `safe_decel`, and the own gain plus politeness times the new follower's
+    gain exceeds the threshold. Changes that the route needs count as gains that grow towards the end of the lane.
+    """
+    agents = state.x.shape[1]
+    phase = state.step % (2 * SUBSETS)
+    left_turn = phase < SUBSETS
+    who = (torch.arange(agents // SUBSETS, device=state.x.device) * SUBSETS).unsqueeze(0) + (phase % SUBSETS).unsqueeze(1)  # (B, a)
+
+    def pick(table: Tensor) -> Tensor:
+        return table.gather(1, who)
+
+    lane, s, goal, mid = pick(state.lane), pick(state.s), pick(setup.goal), setup.map_id
+    side = torch.where(left_turn, 1, -1).unsqueeze(1).expand_as(lane)
+    beside = torch.where(side > 0, lane_field(maps.lane_left, mid, lane), lane_field(maps.lane_right, mid, lane))
+    beside = torch.where(lane >= 0, beside, -1)
+    s_new = s * lane_field(maps.lane_length, mid, beside) / lane_field(maps.lane_length, mid, lane)
+    after = torch.where(beside >= 0, route_field(maps.next_lane, mid, goal, beside), -1)
+    long = lane_field(maps.lane_length, mid, beside)
+    # where j is along i's new lane
+    lane_j, s_j, origin_j = state.lane.unsqueeze(1), state.s.unsqueeze(1), state.origin.unsqueeze(1)
+    next_j = torch.where(state.lane >= 0, route_field(maps.next_lane, mid, setup.goal, state.lane), -1).unsqueeze(1)
+    length_j = lane_field(maps.lane_length, mid, state.lane).unsqueeze(1)
+    new = beside.unsqueeze(2)
+    on = (lane_j == new) | (origin_j == new)
+    offset = torch.where(on, s_j, torch.where(lane_j == after.unsqueeze(2), long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
+    there = (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
+    index = torch.arange(agents, device=state.x.device)
+    there = there & (index.view(1, 1, -1) != who.unsqueeze(2))
+    v_i, v_j = pick(state.speed).clamp(min=0.0).unsqueeze(2), state.speed.clamp(min=0.0).unsqueeze(1)
+    gap = offset.abs() - 0.5 * (pick(setup.length).unsqueeze(2) + setup.length.unsqueeze(1))
+    root = 2.0 * torch.sqrt(setup.accel * setup.decel)
+    headway, min_gap, accel, decel = pick(setup.headway), pick(setup.min_gap), pick(setup.accel), pick(setup.decel)
+    leads, trails = there & (offset >= 0.0), there & (offset < 0.0)
+    push_i = interaction(gap, v_i, v_i - v_j, headway.unsqueeze(2), min_gap.unsqueeze(2), pick(root).unsqueeze(2))
+    push_i = torch.where(leads, push_i, 0.0).amax(2)
+    push_j = interaction(gap, v_j, v_j - v_i, setup.headway.unsqueeze(1), setup.min_gap.unsqueeze(1), root.unsqueeze(1))
+    accel_j = free_road(v_j, following.wanted.unsqueeze(1), setup.accel.unsqueeze(1), setup.decel.unsqueeze(1)) - setup.accel.unsqueeze(1) * push_j
+    worst = torch.where(trails, accel_j, torch.inf).amin(2)
+    loss = torch.where(trails, accel_j - following.road.unsqueeze(1), torch.inf).amin(2)
+    loss = torch.where(torch.isfinite(loss), loss, 0.0).clamp(max=0.0)
+    close = (there & (gap < 1.0 + 0.2 * (v_j - v_i).abs())).any(2)
+    limit = lane_field(maps.lane_limit, mid, beside) * pick(setup.speed_factor)
+    new_accel = free_road(v_i.squeeze(2), torch.minimum(pick(setup.desired_speed), limit), accel, decel) - accel * push_i
+    needed = torch.where(lane >= 0, route_field(maps.change, mid, goal, lane), 0)
+    needed_there = torch.where(beside >= 0, route_field(maps.change, mid, goal, beside), 0)
+    left_over = lane_field(maps.lane_length, mid, lane) - s
+    urgency = ((URGENT - left_over) / URGENT).clamp(0.0, 1.0)
+    must = needed == side
+    gain = new_accel - pick(following.road) + pick(setup.politeness) * loss
+    gain = gain - torch.where(side < 0, -pick(setup.keep_right), pick(setup.keep_right)) + torch.where(must, 1.0 + 6.0 * urgency, 0.0)
+    harmless = worst > -(pick(setup.safe_decel) + torch.where(must, 2.0 * urgency, 0.0))
+    soft = new_accel > -pick(setup.brake_max) * torch.where(must, 0.5, 0.35)
+    # never away from where the route leads, nor into a lane that the route leaves again soon, nor over a junction or the oncoming lane
+    sensible = (needed != -side) & (must | (needed_there == 0) | (left_over > 400.0))
+    plain = (lane_field(maps.lane_type, mid, beside) == int(LaneType.DRIVE)) & (lane_field(maps.lane_type, mid, lane) == int(LaneType.DRIVE))
+    settled = (pick(state.cooldown) <= 0) & (pick(state.shift).abs() < 0.3) & (pick(state.d).abs() < 0.8)
+    moving = pick(state.speed) > 1.0
+    drives = (pick(setup.role) == int(Role.IDM)) | (pick(setup.role) == int(Role.LEARNER))
+    free_to = pick(setup.changes_lanes) & pick(state.valid) & (beside >= 0) & settled & moving & plain
+    go = free_to & sensible & harmless & soft & ~close & (gain > torch.where(must, 0.0, pick(setup.change_threshold))) & drives
+    empty = torch.zeros_like(state.valid)
+    return Change(torch.zeros_like(state.lane).scatter(1, who, side), empty.scatter(1, who, go))
+
+
+def fire_scripts(state: State, setup: Setup, dt: float) -> Tensor:
+    """`State.fired` after this tick's look at the triggers. The ego is slot 0. (B, A) int64."""
+    ex, ey, ev = state.x[:, :1], state.y[:, :1], state.speed[:, :1]
+    cos, sin = torch.cos(state.yaw[:, :1]), torch.sin(state.yaw[:, :1])
+    dx, dy = state.x - ex, state.y - ey
+    ahead = dx * cos + dy * sin
+    apart = torch.sqrt(dx * dx + dy * dy)
+    closing = ev - state.speed * (torch.cos(state.yaw) * cos + torch.sin(state.yaw) * sin)
+    ttc = torch.where((ahead > 0.0) & (closing > 0.1), ahead / closing.clamp(min=0.1), torch.inf)
+    value = setup.trigger_value
+    now = (
+        ((setup.trigger == int(Trigger.TIME)) & (state.step.unsqueeze(1) * dt >= value))
+        | ((setup.trigger == int(Trigger.DISTANCE)) & (apart < value))
+        | ((setup.trigger == int(Trigger.AHEAD)) & (ahead < value))
+        | ((setup.trigger == int(Trigger.TTC)) & (ttc < value))
+    )
+    return torch.where((state.fired < 0) & now & state.valid, state.step.unsqueeze(1), state.fired)
+
+
+def clear_to_enter(state: State, setup: Setup) -> Tensor:
+    """Waiting agents whose turn it is and whose place is clear: nobody within a safe gap ahead, beside or behind. (B, A) bool."""
+    waiting = setup.exists & ~state.valid & ~state.done & (setup.enter > 0) & (state.step.unsqueeze(1) >= setup.enter) & (setup.role != int(Role.LOG))
+    cos, sin = torch.cos(setup.yaw).unsqueeze(2), torch.sin(setup.yaw).unsqueeze(2)
+    dx, dy = state.x.unsqueeze(1) - setup.x.unsqueeze(2), state.y.unsqueeze(1) - setup.y.unsqueeze(2)
+    along, aside = dx * cos + dy * sin, (dy * cos - dx * sin).abs()
+    room = 0.5 * (setup.length.unsqueeze(2) + setup.length.unsqueeze(1)) + setup.min_gap.unsqueeze(2)
+    slower = (setup.speed.unsqueeze(2) - state.speed.unsqueeze(1)).clamp(min=0.0)
+    ahead = room + setup.headway.unsqueeze(2) * setup.speed.unsqueeze(2) + slower * slower / (2.0 * setup.decel.unsqueeze(2))
+    faster = (state.speed.unsqueeze(1) - setup.speed.unsqueeze(2)).clamp(min=0.0)
+    behind = room + faster * faster / 4.0 + state.speed.unsqueeze(1).clamp(min=0.0)
+    near = aside < 0.5 * (setup.width.unsqueeze(2) + setup.width.unsqueeze(1)) + 0.5
+    taken = (near & (along < ahead) & (along > -behind) & state.valid.unsqueeze(1)).any(2)
+    # one at a time from each place
+    index = torch.arange(state.x.shape[1], device=state.x.device)
+    same = (setup.lane.unsqueeze(1) == setup.lane.unsqueeze(2)) & (index.view(1, 1, -1) < index.view(1, -1, 1))
+    queued = (same & waiting.unsqueeze(1)).any(2)
+    return waiting & ~taken & ~queued
