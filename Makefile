@@ -14,7 +14,7 @@ WORKERS ?= auto
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint clean
+.PHONY: help demo test test-all bench lint docs clean
 
 help:
 	@sed -n '2,6s/^# *//p' Makefile
@@ -38,6 +38,9 @@ demo: $(VENV)/.installed
 	$(BIN)/closedloop train --scenario highway --algo ppo --minutes 1 --out runs/demo
 	$(BIN)/closedloop eval runs/demo idm random --scenario highway --episodes 100 --traces 1 --out runs/demo/eval
 	$(BIN)/closedloop play runs/demo/eval/traces --out runs/demo/replay.html
+
+docs: $(TESTED)
+	PYTHONPATH=. $(BIN)/python docs/build.py
 
 lint: $(TESTED)
 	$(BIN)/ruff check .

@@ -130,7 +130,9 @@ def _explain(error: Exception) -> int:
     if _code(error) == BAD_INPUT:
         return _fail(str(error) or type(error).__name__, BAD_INPUT)
     traceback.print_exc()
-    return _fail(f"this is a fault of closedloop, not of your input ({type(error).__name__}); please report it with the lines above", CRASHED)
+    return _fail(
+        f"this is a fault of closedloop, not of your input ({type(error).__name__}); please report it with the lines above", CRASHED
+    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,8 @@ def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
         root = builder.build(text.replace("\r\n", "\n").replace("\r", "\n"))
     except MarkedYAMLError as error:
         raise ScenarioError([*builder.problems, _syntax(error, file)]) from None
+    except ScenarioError:
+        raise
     except (YAMLError, ValueError, OverflowError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
         # the parser's own slips on nonsense (an escape beyond Unicode, for example) are the file's fault here
         raise ScenarioError([*builder.problems, Problem(file=file, expected="cannot be read as YAML", hint=str(error)[:120])]) from None
@@ -126,7 +128,9 @@ class _Builder:
         if not isinstance(start, DocumentStartEvent):
             raise ScenarioError([Problem(file=self.file, line=1, column=1, expected="expected a scenario, the file is empty")])
         if start.version is not None or start.tags:
-            self._report(start, (), "", "expected no %YAML or %TAG line: files are always YAML 1.2", "delete the line")
+            line = next(i for i, row in enumerate(text.split("\n"), start=1) if row.startswith("%"))
+            expected = "expected no %YAML or %TAG line: files are always YAML 1.2"
+            self.problems.append(Problem(file=self.file, line=line, column=1, expected=expected, hint="delete the line"))
         root = self._node(next(self.events), ())
         next(self.events)  # document end
         extra = next(self.events)
@@ -137,7 +141,9 @@ class _Builder:
     def _report(self, event: Any, path: tuple[str | int, ...], value: str, expected: str, hint: str = "") -> None:
         mark = event.start_mark
         self.problems.append(
-            Problem(file=self.file, line=mark.line + 1, column=mark.column + 1, path=dotted(path), value=value, expected=expected, hint=hint)
+            Problem(
+                file=self.file, line=mark.line + 1, column=mark.column + 1, path=dotted(path), value=value, expected=expected, hint=hint
+            )
         )
 
     def _node(self, event: Any, path: tuple[str | int, ...]) -> Node:
@@ -153,7 +159,9 @@ class _Builder:
             return Node(None, line, column, broken=True)
         broken = False
         if event.anchor is not None:
-            self._report(event, path, f"&{event.anchor}", "expected no anchor", f"delete '&{event.anchor}' and write values out where needed")
+            self._report(
+                event, path, f"&{event.anchor}", "expected no anchor", f"delete '&{event.anchor}' and write values out where needed"
+            )
         if event.tag is not None:
             self._report(event, path, str(event.tag), "expected no tag", "delete it; numbers, text, true and false need none")
             broken = True
@@ -192,11 +200,20 @@ class _Builder:
                 self._report(event, path, show(key), "expected no control characters in a key", "delete the escape sequence")
                 key = _FORBIDDEN.sub("?", key)
             child = self._node(next(self.events), (*path, key))
+            if child.value is None and not child.broken and child.line > place[0]:
+                child = replace(child, line=place[0], column=place[1])  # nothing after the colon: the parser points at what comes next
             if key in children:
                 first = keys[key][0]
                 expected = f"expected each key once; '{key}' already stands in line {first}"
                 self.problems.append(
-                    Problem(file=self.file, line=place[0], column=place[1], path=dotted((*path, key)), expected=expected, hint="delete one of the two")
+                    Problem(
+                        file=self.file,
+                        line=place[0],
+                        column=place[1],
+                        path=dotted((*path, key)),
+                        expected=expected,
+                        hint="delete one of the two",
+                    )
                 )
                 continue
             children[key], keys[key] = child, place

@@ -101,7 +101,7 @@ class QuantityType:
         forms = "one distribution: " + ", ".join(f"{{{name}: …}}" for name in self.allowed)
         unknown = [key for key in value if key not in known]
         if unknown:
-            raise _Faults([Fault((key,), key, forms) for key in unknown])
+            raise _Faults([Fault((key,), key, forms, did_you_mean(key, known)) for key in unknown])
         if len(names) != 1:
             raise _Faults([Fault((), dict(value), forms)])
         name = names[0]
@@ -155,7 +155,9 @@ class QuantityType:
         if weighted:
             fine = isinstance(weights, list | tuple) and len(weights) == len(values) and all(_is_number(w) and w >= 0 for w in weights)
             if not fine or sum(weights) <= 0:
-                raise _Faults([Fault(("weights",), weights, f"a list of {len(values)} numbers of 0 or more, one for each choice, not all 0")])
+                raise _Faults(
+                    [Fault(("weights",), weights, f"a list of {len(values)} numbers of 0 or more, one for each choice, not all 0")]
+                )
             shares = tuple(float(w) for w in weights)
         numbers = [float(v) for v in values if _is_number(v)]
         low, high = (min(numbers), max(numbers)) if len(numbers) == len(values) else (-math.inf, math.inf)
@@ -176,7 +178,8 @@ class QuantityType:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validation by `parse`; dumping by `plain`."""
         return core_schema.no_info_plain_validator_function(
-            self.parse, serialization=core_schema.plain_serializer_function_ser_schema(lambda v: v.plain() if isinstance(v, Distribution) else v)
+            self.parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda v: v.plain() if isinstance(v, Distribution) else v),
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

@@ -86,18 +86,22 @@ class PoseModel(QuantityModel):
 class DriversModel(QuantityModel):
     """Parameters of the traffic model. What is left out is usual for the kind of road user (scenarios.drivers)."""
 
-    desired_speed: DriveSpeed | None = Field(None, description="speed on an open road; also bounded by the limit times speed_factor")
-    speed_factor: Annotated[Number, Between(0.1, 3.0)] | None = Field(None, description="times the posted limit")
-    headway: Annotated[Seconds, Between(0.1, 10.0)] | None = Field(None, description="time gap to the vehicle ahead")
-    min_gap: Annotated[Length, Between(0.1, 20.0)] | None = Field(None, description="gap at standstill")
-    accel: Annotated[Accel, Between(0.1, 8.0)] | None = Field(None, description="usual acceleration")
-    decel: Annotated[Accel, Between(0.1, 8.0)] | None = Field(None, description="comfortable braking")
-    politeness: Annotated[Number, Between(0.0, 2.0)] | None = Field(None, description="weight of others' disadvantage when changing lanes (MOBIL)")
-    change_threshold: Accel | None = Field(None, description="gain in acceleration needed to change lanes")
-    keep_right: Accel | None = Field(None, description="bias to the right lane")
-    safe_decel: Annotated[Accel, Between(0.1, 8.0)] | None = Field(None, description="most a lane change may cost the new follower")
+    desired_speed: DriveSpeed | None = Field(
+        default=None, description="speed on an open road; also bounded by the limit times speed_factor"
+    )
+    speed_factor: Annotated[Number, Between(0.1, 3.0)] | None = Field(default=None, description="times the posted limit")
+    headway: Annotated[Seconds, Between(0.1, 10.0)] | None = Field(default=None, description="time gap to the vehicle ahead")
+    min_gap: Annotated[Length, Between(0.1, 20.0)] | None = Field(default=None, description="gap at standstill")
+    accel: Annotated[Accel, Between(0.1, 8.0)] | None = Field(default=None, description="usual acceleration")
+    decel: Annotated[Accel, Between(0.1, 8.0)] | None = Field(default=None, description="comfortable braking")
+    politeness: Annotated[Number, Between(0.0, 2.0)] | None = Field(
+        default=None, description="weight of others' disadvantage when changing lanes (MOBIL)"
+    )
+    change_threshold: Accel | None = Field(default=None, description="gain in acceleration needed to change lanes")
+    keep_right: Accel | None = Field(default=None, description="bias to the right lane")
+    safe_decel: Annotated[Accel, Between(0.1, 8.0)] | None = Field(default=None, description="most a lane change may cost the new follower")
     changes_lanes: Flag | None = None
-    yields: Flag | None = Field(None, description="false: ignores right of way")
+    yields: Flag | None = Field(default=None, description="false: ignores right of way")
 
 
 class MixModel(QuantityModel):
@@ -126,9 +130,9 @@ class FlowModel(QuantityModel):
 
     lanes: LaneNames = Field(description="lanes at whose start vehicles arrive")
     rate: Annotated[Rate, Between(0.0, 2.0)] = Field(description="arrivals per lane, for example 900 veh/h")
-    speed: DriveSpeed | None = Field(None, description="of arrival; left out: what the driver wants there")
-    destination: DestinationName | None = Field(None, description="left out: any exit")
-    start: Flag = Field(True, description="whether vehicles are already on the road at time 0")
+    speed: DriveSpeed | None = Field(default=None, description="of arrival; left out: what the driver wants there")
+    destination: DestinationName | None = Field(default=None, description="left out: any exit")
+    start: Flag = Field(default=True, description="whether vehicles are already on the road at time 0")
     mix: MixModel | None = None
     drivers: DriversModel | None = None
 
@@ -137,14 +141,15 @@ class FillModel(QuantityModel):
     """Vehicles placed along lanes at the start, by count, spacing or density."""
 
     lanes: LaneNames
-    count: Annotated[Count, Between(0, 64)] | None = Field(None, description="per lane, spread at random")
-    spacing: Annotated[Length, Between(3.0, 10_000.0)] | None = Field(None, description="front to front")
-    density: Annotated[Density, Between(0.0, 0.3)] | None = Field(None, description="for example 20 veh/km")
-    begin: Length = Field(0.0, description="first place used, along the lane")
-    end: Length | None = Field(None, description="last place used; left out: the end of the lane")
+    count: Annotated[Count, Between(0, 64)] | None = Field(default=None, description="per lane, spread at random")
+    spacing: Annotated[Length, Between(3.0, 10_000.0)] | None = Field(default=None, description="front to front")
+    density: Annotated[Density, Between(0.0, 0.3)] | None = Field(default=None, description="for example 20 veh/km")
+    begin: Length = Field(default=0.0, description="first place used, along the lane")
+    end: Length | None = Field(default=None, description="last place used; left out: the end of the lane")
+    d: Annotated[Offset, Between(-20.0, 20.0)] = Field(default=0.0, description="left of the centreline, for parked cars at the kerb")
     speed: DriveSpeed | None = None
     destination: DestinationName | None = None
-    parked: Flag = Field(False, description="true: they never move")
+    parked: Flag = Field(default=False, description="true: they never move")
     mix: MixModel | None = None
     drivers: DriversModel | None = None
 
@@ -160,7 +165,9 @@ class BaysModel(QuantityModel):
     """Cars parked in bays; the ego's goal stays free."""
 
     occupancy: Ratio = Field(description="share of the bays taken")
-    only: Annotated[tuple[str, ...], Field(min_length=1, max_length=500)] | None = Field(None, description="bays concerned; left out: all")
+    only: Annotated[tuple[str, ...], Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="bays concerned; left out: all"
+    )
 
 
 class TrafficModel(QuantityModel):
@@ -181,10 +188,10 @@ class RegionModel(QuantityModel):
 
     x: Offset
     y: Offset
-    yaw: Angle = Field(0.0, description="of the rectangle")
+    yaw: Angle = Field(default=0.0, description="of the rectangle")
     length: Annotated[Length, Between(0.1, 10_000.0)]
     width: Annotated[Length, Between(0.1, 10_000.0)]
-    heading: Angle | None = Field(None, description="wanted heading; left out: yaw")
+    heading: Angle | None = Field(default=None, description="wanted heading; left out: yaw")
     heading_tolerance: Annotated[Angle, Between(0.0, math.pi)] = math.pi
     speed_min: Annotated[Velocity, Between(-100.0, 100.0)] | None = None
     speed_max: Annotated[Velocity, Between(-100.0, 100.0)] | None = None
@@ -193,9 +200,11 @@ class RegionModel(QuantityModel):
 class BayGoalModel(QuantityModel):
     """A parking bay to stand in."""
 
-    id: Annotated[str, Label("bay")] = Field("any", description="name of the bay; any: one at random")
+    id: Annotated[str, Label("bay")] = Field(default="any", description="name of the bay; any: one at random")
     heading_tolerance: Annotated[Angle, Between(0.0, math.pi)] = math.radians(15.0)
-    slack: Annotated[Length, Between(0.0, 5.0)] = Field(0.3, description="how far the centre may be from where the vehicle would touch the bay's lines")
+    slack: Annotated[Length, Between(0.0, 5.0)] = Field(
+        default=0.3, description="how far the centre may be from where the vehicle would touch the bay's lines"
+    )
     speed_max: Annotated[Speed, Between(0.0, 10.0)] = 0.5
 
 
@@ -205,8 +214,8 @@ class GoalModel(QuantityModel):
     destination: DestinationName | None = None
     region: RegionModel | None = None
     bay: BayGoalModel | None = None
-    time_min: Seconds = Field(0.0, description="arriving earlier does not count")
-    time_max: Seconds | None = Field(None, description="arriving later does not count")
+    time_min: Seconds = Field(default=0.0, description="arriving earlier does not count")
+    time_max: Seconds | None = Field(default=None, description="arriving later does not count")
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
@@ -223,12 +232,12 @@ class EgoModel(QuantityModel):
 
     kind: KindName = "car"
     lane: LaneName | None = None
-    s: Length = Field(0.0, description="of the centre, along the lane")
-    d: Annotated[Offset, Between(-20.0, 20.0)] = Field(0.0, description="left of the centreline")
+    s: Length = Field(default=0.0, description="of the centre, along the lane")
+    d: Annotated[Offset, Between(-20.0, 20.0)] = Field(default=0.0, description="left of the centreline")
     pose: PoseModel | None = None
     speed: Annotated[Velocity, Between(-10.0, 100.0)] = 0.0
-    desired_speed: DriveSpeed | None = Field(None, description="of the IDM baseline; left out: the limit")
-    drivers: DriversModel | None = Field(None, description="for the IDM baseline; left out: as the others")
+    desired_speed: DriveSpeed | None = Field(default=None, description="of the IDM baseline; left out: the limit")
+    drivers: DriversModel | None = Field(default=None, description="for the IDM baseline; left out: as the others")
     goal: GoalModel = GoalModel()
 
     @model_validator(mode="after")
@@ -240,10 +249,10 @@ class EgoModel(QuantityModel):
 class WhenModel(QuantityModel):
     """When a script fires."""
 
-    time: Seconds | None = Field(None, description="since the start")
-    distance: Length | None = Field(None, description="to the ego, centre to centre: when closer")
-    ahead: Offset | None = Field(None, description="when less than this ahead of the ego (negative: behind)")
-    ttc: Seconds | None = Field(None, description="when distance ahead over the ego's closing speed is below")
+    time: Seconds | None = Field(default=None, description="since the start")
+    distance: Length | None = Field(default=None, description="to the ego, centre to centre: when closer")
+    ahead: Offset | None = Field(default=None, description="when less than this ahead of the ego (negative: behind)")
+    ttc: Seconds | None = Field(default=None, description="when distance ahead over the ego's closing speed is below")
 
     @model_validator(mode="after")
     def _one_trigger(self) -> Self:
@@ -256,10 +265,10 @@ class ScriptModel(QuantityModel):
 
     when: WhenModel
     do: Annotated[str, OneOf("change_left", "change_right", "brake", "go", "speed")]
-    decel: Annotated[Accel, Between(0.1, 10.0)] | None = Field(None, description="brake: how hard; left out: 4 m/s^2")
-    until: DriveSpeed | None = Field(None, description="brake: down to this speed; left out: standstill")
-    to: DriveSpeed | None = Field(None, description="speed: the new desired speed")
-    reckless: Flag = Field(False, description="afterwards the agent ignores others")
+    decel: Annotated[Accel, Between(0.1, 10.0)] | None = Field(default=None, description="brake: how hard; left out: 4 m/s^2")
+    until: DriveSpeed | None = Field(default=None, description="brake: down to this speed; left out: standstill")
+    to: DriveSpeed | None = Field(default=None, description="speed: the new desired speed")
+    reckless: Flag = Field(default=False, description="afterwards the agent ignores others")
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -282,18 +291,20 @@ class ActorModel(QuantityModel):
     id: Name
     kind: KindName = "car"
     role: Annotated[str, OneOf("idm", "static")] = "idm"
-    lane: LaneName | None = Field(None, description="left out, with `ahead`: the ego's lane")
+    lane: LaneName | None = Field(default=None, description="left out, with `ahead`: the ego's lane")
     s: Length | None = None
-    ahead: Annotated[Offset, Between(-2000.0, 2000.0)] | None = Field(None, description="of the ego, centre to centre along the lane")
+    ahead: Annotated[Offset, Between(-2000.0, 2000.0)] | None = Field(
+        default=None, description="of the ego, centre to centre along the lane"
+    )
     d: Annotated[Offset, Between(-20.0, 20.0)] = 0.0
     pose: PoseModel | None = None
-    length: Annotated[Length, Between(0.1, 30.0)] | None = Field(None, description="left out: usual for the kind")
+    length: Annotated[Length, Between(0.1, 30.0)] | None = Field(default=None, description="left out: usual for the kind")
     width: Annotated[Length, Between(0.1, 10.0)] | None = None
-    speed: DriveSpeed | None = Field(None, description="left out: what the driver wants there")
+    speed: DriveSpeed | None = Field(default=None, description="left out: what the driver wants there")
     desired_speed: DriveSpeed | None = None
     destination: DestinationName | None = None
-    enter_time: Seconds = Field(0.0, description="appears then, as soon as its place is clear")
-    chance: Ratio = Field(1.0, description="of being there at all")
+    enter_time: Seconds = Field(default=0.0, description="appears then, as soon as its place is clear")
+    chance: Ratio = Field(default=1.0, description="of being there at all")
     drivers: DriversModel | None = None
     script: ScriptModel | None = None
 
@@ -313,7 +324,9 @@ class RecordedModel(QuantityModel):
     """Recorded road users from a sidecar .npz."""
 
     file: FileName = Field(description="path of the .npz, inside the folder of the scenario file")
-    mode: Annotated[str, OneOf("log", "reactive")] = Field("log", description="log: replayed, whatever happens; reactive: IDM along the recorded path")
+    mode: Annotated[str, OneOf("log", "reactive")] = Field(
+        default="log", description="log: replayed, whatever happens; reactive: IDM along the recorded path"
+    )
 
 
 class ScenarioModel(QuantityModel):
@@ -323,9 +336,11 @@ class ScenarioModel(QuantityModel):
     name: Name = Field(description="the file's name without .yaml")
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     duration: Annotated[Seconds, Between(1.0, 3600.0)] = Field(description="the episode is cut off then")
-    dt: Annotated[float, Field(ge=0.02, le=0.2)] = Field(0.1, description="s, physics tick; recordings have their own")
-    maps: Annotated[int, Field(ge=1, le=256)] = Field(8, description="how many variants of the road are drawn from its distributions")
-    max_agents: Annotated[int, Field(ge=1, le=64)] = Field(32, description="most road users in an episode, the ego included")
+    dt: Annotated[float, Field(ge=0.02, le=0.2)] = Field(default=0.1, description="s, physics tick; recordings have their own")
+    maps: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=8, description="how many variants of the road are drawn from its distributions"
+    )
+    max_agents: Annotated[int, Field(ge=1, le=64)] = Field(default=32, description="most road users in an episode, the ego included")
     road: Road = Field(description="the place")
     ego: EgoModel
     traffic: Annotated[tuple[TrafficModel, ...], Field(max_length=64)] = ()
@@ -334,5 +349,6 @@ class ScenarioModel(QuantityModel):
     actors: Annotated[tuple[ActorModel, ...], Field(max_length=63)] = ()
     recorded: RecordedModel | None = None
     variants: Annotated[dict[Name, dict[str, Any]], Field(max_length=32)] = Field(
-        default_factory=dict, description="changes to the above by name, merged key by key; lists and distributions are replaced, null takes a key away"
+        default_factory=dict,
+        description="changes to the above by name, merged key by key; lists and distributions are replaced, null takes a key away",
     )

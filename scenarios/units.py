@@ -52,7 +52,7 @@ class Dimension:
         match = _QUANTITY.fullmatch(text.strip())
         if match is None:
             raise UnitError(self.expected)
-        number, unit = float(match["number"]), match["unit"]
+        number, unit = float(match["number"]), (match["unit"] or "").strip()
         if not math.isfinite(number):
             raise UnitError(f"{self.expected}, finite")
         if not unit:
@@ -71,7 +71,8 @@ class Dimension:
         return f"unknown unit '{unit}'"
 
 
-_QUANTITY = re.compile(r"(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*(?P<unit>[^\s\d].*)?")
+# a number, then a unit; one that starts with a digit, such as 1/m, needs a space before it
+_QUANTITY = re.compile(r"(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?)(?P<unit>\s*[^\s\d.].*|\s+\d.*)?", re.DOTALL | re.ASCII)
 
 
 def _plain(unit: str) -> str:
@@ -86,7 +87,8 @@ ANGLE = Dimension(name="an angle", units={"rad": 1.0, "deg": math.pi / 180.0})
 CURVATURE = Dimension(name="a curvature", units={"1/m": 1.0, "1/km": 0.001})
 TIME = Dimension(name="a time", units={"s": 1.0, "ms": 0.001, "min": 60.0, "h": 3600.0})
 RATE = Dimension(
-    name="a rate", units={f"{who}/{per}": 1.0 / seconds for who in ("1", "veh", "ped") for per, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0))}
+    name="a rate",
+    units={f"{who}/{per}": 1.0 / seconds for who in ("1", "veh", "ped") for per, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0))},
 )
 DENSITY = Dimension(name="a density", units={"veh/m": 1.0, "veh/km": 0.001})
 RATIO = Dimension(name="a ratio", units={"": 1.0, "%": 0.01})

@@ -22,7 +22,19 @@ __all__ = ["Check", "checks", "command"]
 
 OK, NOTE, FAIL = "ok", "note", "fail"  # a note: something optional is missing
 MARKS = {OK: "ok  ", NOTE: "note", FAIL: "FAIL"}
-NEEDED = ("torch", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "pettingzoo", "scipy", "shapely", "pydantic", "ruamel.yaml", "safetensors")
+NEEDED = (
+    "torch",
+    "numpy",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
+    "pettingzoo",
+    "scipy",
+    "shapely",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+)
 EXTRAS = {  # extra: (module, what it is for)
     "commonroad": ("commonroad", "closedloop import"),
     "video": ("av", "closedloop play --video"),
@@ -86,14 +98,24 @@ def _torch() -> list[Check]:
     status = NOTE if threads > cores else OK
     return [
         Check(name="device", status=OK, detail=device),
-        Check(name="threads", status=status, detail=f"torch uses {threads} of {cores} cores" + ("; set OMP_NUM_THREADS" if status == NOTE else "")),
+        Check(
+            name="threads",
+            status=status,
+            detail=f"torch uses {threads} of {cores} cores" + ("; set OMP_NUM_THREADS" if status == NOTE else ""),
+        ),
     ]
 
 
 def _compiler() -> list[Check]:
     compiler = next((c for c in (os.environ.get("CXX", ""), "g++", "clang++") if c and shutil.which(c)), None)
     if compiler is None:
-        return [Check(name="compiler", status=NOTE, detail="no g++ or clang++: the simulator runs eager only, without torch.compile (several times slower)")]
+        return [
+            Check(
+                name="compiler",
+                status=NOTE,
+                detail="no g++ or clang++: the simulator runs eager only, without torch.compile (several times slower)",
+            )
+        ]
     return [Check(name="compiler", status=OK, detail=f"{shutil.which(compiler)} for torch.compile")]
 
 
@@ -128,7 +150,9 @@ def _writing() -> list[Check]:
         folder = place()
         try:
             with tempfile.NamedTemporaryFile(dir=folder):
-                found.append(Check(name=name, status=OK, detail=f"{folder} can be written; {shutil.disk_usage(folder).free / 2**30:.1f} GiB free"))
+                found.append(
+                    Check(name=name, status=OK, detail=f"{folder} can be written; {shutil.disk_usage(folder).free / 2**30:.1f} GiB free")
+                )
         except OSError as error:
             found.append(Check(name=name, status=FAIL, detail=f"{folder} cannot be written: {error.strerror}"))
     return found

@@ -21,11 +21,19 @@ __all__ = ["command"]
 @click.command("eval")
 @click.argument("policies", nargs=-1, required=True, metavar="POLICY...")
 @click.option("--suite", metavar="NAME", help="A suite of scenarios, by name or path; see `closedloop list suites`.")
-@click.option("--scenario", "scenario_names", multiple=True, metavar="NAME", help="A scenario, by name (merge, merge/hard) or path; may be repeated.")
+@click.option(
+    "--scenario", "scenario_names", multiple=True, metavar="NAME", help="A scenario, by name (merge, merge/hard) or path; may be repeated."
+)
 @click.option("--episodes", type=click.IntRange(1), help="Episodes of each scenario. [default: 100, or as the suite says]")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the first episode; the others follow. [default: 0, or as the suite says]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results. [default: runs/eval/<time>]")
-@click.option("--traces", default="failures", show_default=True, metavar="all|failures|none|N", help="Traces to write; N: the first N of each scenario.")
+@click.option(
+    "--traces",
+    default="failures",
+    show_default=True,
+    metavar="all|failures|none|N",
+    help="Traces to write; N: the first N of each scenario.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
 @click.option("--json", "json_", is_flag=True, help="Print the results as JSON on stdout.")
 def command(
@@ -73,7 +81,7 @@ def command(
 
 def _plan(suite: str | None, names: tuple[str, ...], episodes: int | None, seed: int | None) -> Plan:
     """What to drive. Raises UsageError unless exactly one of suite and names is given, ScenarioError if they cannot be used."""
-    from agents.evaluation.suite import Plan, seeds_from
+    from agents.evaluation.suite import Plan, scenario_spec, seeds_from
     from scenarios import load_suite
 
     if bool(suite) == bool(names):
@@ -82,7 +90,7 @@ def _plan(suite: str | None, names: tuple[str, ...], episodes: int | None, seed:
         raise click.UsageError("a scenario is named twice")
     if suite:
         entries = load_suite(suite).entries
-        picked = [(e.scenario, seeds_from(e.seed if seed is None else seed, episodes or e.episodes)) for e in entries]
+        picked = [(scenario_spec(e.scenario), seeds_from(e.seed if seed is None else seed, episodes or e.episodes)) for e in entries]
     else:
         picked = [(name, seeds_from(seed or 0, episodes or 100)) for name in names]
     return Plan(entries=tuple(picked))
@@ -97,7 +105,7 @@ class _progress:
 
     def __enter__(self) -> _progress:
         if self.terminal:
-            from tqdm import tqdm
+            from tqdm import tqdm  # type: ignore[import-untyped]
 
             self.bar = tqdm(total=self.total, unit="episode", file=sys.stderr, leave=False)
         return self
@@ -117,14 +125,10 @@ class _progress:
 
 def _show(title: str, results: list[EpisodeResult]) -> None:
     from agents.commands.output import print_table
-    from agents.evaluation.report import COLUMNS, cell, rows
+    from agents.evaluation.report import COLUMNS, cell, driven, rows
 
     shown = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score")
-    body = [
-        (row.scenario, row.policy, f"{row.episodes}" + (f" (+{row.errors} lost)" if row.errors else ""))
-        + tuple(cell(row.figures[h], COLUMNS[h][1]) for h in shown)
-        for row in rows(results)
-    ]
+    body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], COLUMNS[h][1]) for h in shown)] for row in rows(results)]
     print_table(title, ("scenario", "policy", "episodes", *shown), body)
     click.echo("Rates in %, scores 0 to 1, with 95 % intervals.")
 

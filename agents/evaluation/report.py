@@ -12,7 +12,7 @@ from agents import __version__
 from agents.evaluation.rollout import EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
 
-__all__ = ["COLUMNS", "Row", "cell", "markdown", "report", "rows", "versions"]
+__all__ = ["COLUMNS", "Row", "cell", "driven", "markdown", "report", "rows", "versions"]
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -77,12 +77,15 @@ def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -
         "versions": versions(),
         "interval": {"level": LEVEL, "rates": "Wilson score, 3/n for none or all", "means": "percentile bootstrap within scenarios"},
         "errors": sum(bool(r.error) for r in results),
-        "table": [
-            {**{k: v for k, v in asdict(row).items() if k != "figures"}, **{COLUMNS[h][0] + "_iqm" * (COLUMNS[h][1] == "iqm"): e.as_dict() for h, e in row.figures.items()}}
-            for row in rows(results)
-        ],
+        "table": [_plain(row) for row in rows(results)],
         "results": [asdict(r) for r in results],
     }
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """A row with its figures by the name of the metric."""
+    named = {COLUMNS[heading][0] + ("_iqm" if COLUMNS[heading][1] == "iqm" else ""): e.as_dict() for heading, e in row.figures.items()}
+    return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, **named}
 
 
 def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> str:
@@ -93,16 +96,18 @@ def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "")
         lines += ["```", command, "```", ""]
     lines += ["| scenario | policy | episodes | " + " | ".join(COLUMNS) + " |", "|---|---|---:|" + "---:|" * len(COLUMNS)]
     for row in table:
-        n = f"{row.episodes}" + (f" (+{row.errors} lost)" if row.errors else "")
-        lines.append(f"| {row.scenario} | {row.policy} | {n} | " + " | ".join(cell(row.figures[h], COLUMNS[h][1]) for h in COLUMNS) + " |")
+        lines.append(
+            f"| {row.scenario} | {row.policy} | {driven(row)} | " + " | ".join(cell(row.figures[h], COLUMNS[h][1]) for h in COLUMNS) + " |"
+        )
     lines += [
         "",
-        f"Rates in % of episodes, scores from 0 to 1; in brackets the {LEVEL:.0%} interval: Wilson's for rates (3/n where nothing or everything "
-        "happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines every column.",
+        f"Rates in % of episodes, scores from 0 to 1; in brackets the {LEVEL:.0%} interval: Wilson's for rates (at least 3/n where nothing "
+        "or everything happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines each.",
         "",
     ]
-    lines += _list("Lost to errors", [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.error])
-    lines += _list("Failures with a trace", [f"{r.policy}, {r.scenario}, seed {r.seed}, {r.end}: `{r.trace}`" for r in results if r.trace and r.failed])
+    lost = [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.error]
+    failed = [f"{r.policy}, {r.scenario}, seed {r.seed}, {r.end}: `{r.trace}`" for r in results if r.trace and r.failed]
+    lines += [*_list("Lost to errors", lost), *_list("Failures with a trace", failed)]
     known = versions()
     return "\n".join([*lines, "Made by " + ", ".join(f"{name} {known[name]}" for name in known) + ".", ""])
 
@@ -114,11 +119,16 @@ def _list(heading: str, items: Sequence[str], most: int = 50) -> list[str]:
     return [f"## {heading}", "", *[f"- {item}" for item in items[:most]], *more, ""]
 
 
+def driven(row: Row) -> str:
+    """Number of episodes, and how many were lost."""
+    return f"{row.episodes}" + (f" (+{row.errors} lost)" if row.errors else "")
+
+
 def cell(estimate: Estimate, how: str) -> str:
     """'96.0 [93.1, 97.7]' for rates (in %), '0.91 [0.89, 0.93]' for scores; a dash where there is no figure."""
     scale, digits = (100.0, 1) if how == "rate" else (1.0, 2)
-    values = [f"{v * scale:.{digits}f}" if v == v else "–" for v in (estimate.value, estimate.low, estimate.high)]
-    return f"{values[0]} [{values[1]}, {values[2]}]" if estimate.n else "–"
+    values = [f"{v * scale:.{digits}f}" if v == v else "-" for v in (estimate.value, estimate.low, estimate.high)]
+    return f"{values[0]} [{values[1]}, {values[2]}]" if estimate.n else "-"
 
 
 def versions() -> dict[str, str]:

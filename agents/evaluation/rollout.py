@@ -6,9 +6,10 @@ with the simulator's own guarantee this makes an episode's result depend on the 
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -55,6 +56,8 @@ class TraceRule:
     folder: Path | None = None
     failures_only: bool = False
     chosen: frozenset[tuple[str, int]] | None = None  # (scenario, seed); None: any
+    policy: str = ""  # as the command line takes them, for the command that drives an episode again
+    scenario: str = ""
 
     def records(self, episode: Episode) -> bool:
         """Whether to record an episode while it runs."""
@@ -63,6 +66,13 @@ class TraceRule:
     def keeps(self, result: EpisodeResult) -> bool:
         """Whether to write what was recorded."""
         return result.failed or not self.failures_only
+
+    def again(self, episode: Episode) -> str:
+        """The command that drives an episode again and keeps its trace; empty if the rule does not know."""
+        if not (self.policy and self.scenario):
+            return ""
+        one = ["--seed", str(episode.seed), "--episodes", "1", "--traces", "all"]
+        return shlex.join(["closedloop", "eval", self.policy, "--scenario", self.scenario, *one])
 
     def path(self, policy: str, episode: Episode) -> Path:
         """Where the trace of an episode goes. Raises ValueError without a folder."""
@@ -120,11 +130,12 @@ class _Run:
         progress: Callable[[EpisodeResult], None] | None,
     ) -> None:
         self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
+        self.policy_hash = str(getattr(getattr(policy, "bundle", None), "sha256", ""))  # trained policies know their file's
         self.results: dict[int, EpisodeResult] = {}
         self.recorders: dict[int, Recorder] = {}
 
     def group(self, indices: list[int]) -> None:
-        """Drive the episodes at `indices`, which share a simulator. After an exception those under way are in error, the others start anew."""
+        """Drive the episodes at `indices`, which share a simulator. An exception costs those under way; the others start anew."""
         waiting = deque(indices)
         while waiting:
             driving: dict[int, int] = {}  # world -> index
@@ -134,8 +145,9 @@ class _Run:
                 raise
             except Exception as error:
                 lost = list(driving.values()) or [waiting.popleft() for _ in range(len(waiting))]  # no world had started: none will
-                for i in (i for i in lost if i not in self.results):
-                    self._record(i, EpisodeResult(**self._key(i), end="error", error=f"{type(error).__name__}: {error}"))
+                for i in lost:
+                    if i not in self.results:
+                        self._close(i, "error", error=f"{type(error).__name__}: {error}")
 
     def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
         first = self.episodes[indices[0]]
@@ -153,8 +165,11 @@ class _Run:
 
         def record(worlds: list[int]) -> None:
             for world in worlds:
-                if world in driving and self.traces.records(self.episodes[driving[world]]):
-                    self.recorders[driving[world]] = Recorder(sim, world, policy=self.name)
+                episode = self.episodes[driving[world]] if world in driving else None
+                if episode is not None and self.traces.records(episode):
+                    self.recorders[driving[world]] = Recorder(
+                        sim, world, policy=self.name, policy_hash=self.policy_hash, command=self.traces.again(episode)
+                    )
 
         every = list(range(self.batch))
         start(every)
@@ -165,9 +180,8 @@ class _Run:
             bad = ~torch.isfinite(action.float()).flatten(1).all(dim=1)  # (B,)
             action = torch.where(bad.view(-1, *[1] * (action.dim() - 1)), torch.zeros_like(action), action)
             out = sim.step(action)
-            for world, i in driving.items():
-                if i in self.recorders:
-                    self.recorders[i].add(sim, action, out)
+            for recorder in self.recorders.values():
+                recorder.add(sim, action, out)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
             if not ended:
                 continue
@@ -175,11 +189,10 @@ class _Run:
             for world in ended:
                 i = driving[world]
                 if bad[world]:
-                    error = f"the policy's action is not finite at tick {int(sim.state.step[world]) - config.ticks_per_step}"
-                    self._record(i, EpisodeResult(**self._key(i), end="error", error=error))
+                    tick = int(sim.state.step[world]) - config.ticks_per_step
+                    self._close(i, "error", error=f"the policy's action is not finite at tick {tick}")
                 else:
-                    values = {key: float(value[world]) for key, value in metrics.items()}
-                    self._record(i, EpisodeResult(**self._key(i), end=_end(out, world), metrics=values))
+                    self._close(i, _end(out, world), metrics={key: float(value[world]) for key, value in metrics.items()})
             start(ended)
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
@@ -193,17 +206,14 @@ class _Run:
             raise PolicyError(f"policy {self.name!r} returned actions of shape {tuple(action.shape)}; {config.action} actions are {shape}")
         return action
 
-    def _key(self, index: int) -> dict[str, str | int]:
-        episode = self.episodes[index]
-        return {"policy": self.name, "scenario": episode.scenario, "seed": episode.seed}
-
-    def _record(self, index: int, result: EpisodeResult) -> None:
-        """Keep a result, and its trace if the rule says so."""
-        recorder = self.recorders.pop(index, None)
-        if recorder is not None and not result.error and self.traces.keeps(result):
-            path = self.traces.path(self.name, self.episodes[index])
+    def _close(self, index: int, end: str, *, metrics: dict[str, float] | None = None, error: str = "") -> None:
+        """Keep the result of an episode, and its trace if the rule says so."""
+        episode, recorder = self.episodes[index], self.recorders.pop(index, None)
+        result = EpisodeResult(policy=self.name, scenario=episode.scenario, seed=episode.seed, end=end, metrics=metrics or {}, error=error)
+        if recorder is not None and not error and self.traces.keeps(result):
+            path = self.traces.path(self.name, episode)
             recorder.finish(metrics=result.metrics).save(path)
-            result = EpisodeResult(**{**vars(result), "trace": str(path)})
+            result = replace(result, trace=str(path))
         self.results[index] = result
         if self.progress:
             self.progress(result)

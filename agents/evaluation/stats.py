@@ -56,8 +56,8 @@ def mean_interval(strata: Sequence[ArrayLike], *, seed: int = 0) -> Estimate:
 
 
 def iqm(strata: Sequence[ArrayLike], *, seed: int = 0) -> Estimate:
-    """Interquartile mean: mean of the middle half, which outliers do not move; stratified bootstrap (Agarwal et al. 2021, arXiv 2108.13264)."""
-    return _bootstrap(strata, lambda x: stats.trim_mean(x, 0.25, axis=1), seed)
+    """Interquartile mean: mean of the middle half, which outliers do not move; stratified bootstrap (Agarwal et al. 2021)."""
+    return _bootstrap(strata, lambda x: np.asarray(stats.trim_mean(x, 0.25, axis=1)), seed)
 
 
 def _bootstrap(strata: Sequence[ArrayLike], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], seed: int) -> Estimate:

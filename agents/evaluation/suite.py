@@ -8,14 +8,15 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule, rollout
 from agents.policies.base import Policy, load_policy
-from scenarios import load, sample
+from scenarios import Scenario, load, sample
+from scenarios.loader import LIBRARY
 
-__all__ = ["Plan", "default_workers", "judge", "policy_labels", "seeds_from", "trace_rule"]
+__all__ = ["Plan", "default_workers", "judge", "policy_labels", "scenario_spec", "seeds_from", "trace_rule"]
 
 CHUNK = 4 * BATCH  # episodes in one job: large enough that building the maps does not show, small enough to spread
 
@@ -33,7 +34,7 @@ class Plan:
 
     def first(self, count: int) -> frozenset[tuple[str, int]]:
         """The first `count` (scenario name, seed) of each entry."""
-        return frozenset((load(scenario).name, seed) for scenario, seeds in self.entries for seed in seeds[:count])
+        return frozenset((load(scenario).id, seed) for scenario, seeds in self.entries for seed in seeds[:count])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def judge(
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
-    names = {scenario: load(scenario).name for scenario, _ in plan.entries}
+    names = {scenario: load(scenario).id for scenario, _ in plan.entries}
     labels = policy_labels(specs)
     jobs = [job for spec in specs for job in _jobs(spec, labels[spec], plan, traces or TraceRule())]
     found: dict[tuple[str, str, int], EpisodeResult] = {}
@@ -87,7 +88,8 @@ def judge(
 def _jobs(spec: str, label: str, plan: Plan, traces: TraceRule) -> Iterator[_Job]:
     for scenario, seeds in plan.entries:
         for start in range(0, len(seeds), CHUNK):
-            yield _Job(policy=spec, label=label, scenario=scenario, seeds=seeds[start : start + CHUNK], traces=traces)
+            rule = replace(traces, policy=spec, scenario=scenario)
+            yield _Job(policy=spec, label=label, scenario=scenario, seeds=seeds[start : start + CHUNK], traces=rule)
 
 
 def _serial(jobs: Sequence[_Job], progress: Callable[[int], None] | None) -> Iterator[list[EpisodeResult]]:
@@ -129,7 +131,7 @@ def _run(job: _Job, progress: Callable[[int], None] | None = None) -> list[Episo
         try:
             episodes.append(sample(scenario, seed))
         except Exception as error:
-            failed.append(_error(job.label, scenario.name, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
+            failed.append(_error(job.label, scenario.id, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
             if progress:
                 progress(1)
     tell = (lambda _: progress(1)) if progress else None
@@ -137,12 +139,21 @@ def _run(job: _Job, progress: Callable[[int], None] | None = None) -> list[Episo
 
 
 def _all_failed(job: _Job, why: str) -> list[EpisodeResult]:
-    name = load(job.scenario).name
+    name = load(job.scenario).id
     return [_error(job.label, name, seed, why) for seed in job.seeds]
 
 
 def _error(policy: str, scenario: str, seed: int, why: str) -> EpisodeResult:
     return EpisodeResult(policy=policy, scenario=scenario, seed=seed, end="error", error=why)
+
+
+def scenario_spec(scenario: Scenario) -> str:
+    """What `scenarios.load` takes to load it again: the name for the library's own, else its file, with the variant."""
+    if scenario.folder is None:
+        raise ValueError(f"scenario {scenario.id!r} was read from text, not from a file")
+    if scenario.folder == LIBRARY:
+        return scenario.id
+    return f"{scenario.file}/{scenario.variant}" if scenario.variant else scenario.file
 
 
 def default_workers(plan: Plan, policies: int, cores: int) -> int:

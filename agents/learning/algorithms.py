@@ -49,8 +49,22 @@ ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in _ALL}
 
 # parameters of the constructors that the trainer sets itself, or that would change the network beyond what a bundle can hold
 _RESERVED = frozenset(
-    "self policy env policy_kwargs tensorboard_log verbose seed device _init_setup_model replay_buffer_class replay_buffer_kwargs "
-    "rollout_buffer_class rollout_buffer_kwargs optimize_memory_usage stats_window_size use_sde sde_sample_freq use_sde_at_warmup".split()
+    (
+        *(
+            "self",
+            "policy",
+            "env",
+            "policy_kwargs",
+            "seed",
+            "device",
+            "_init_setup_model",
+            "tensorboard_log",
+            "verbose",
+            "stats_window_size",
+        ),
+        *("replay_buffer_class", "replay_buffer_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs", "optimize_memory_usage"),
+        *("use_sde", "sde_sample_freq", "use_sde_at_warmup"),
+    )
 )
 
 
@@ -72,7 +86,7 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
 @cache
 def hyper_defaults(name: str) -> Mapping[str, Any]:
     """Every hyper-parameter of an algorithm with its library's default (imports torch)."""
-    parameters = inspect.signature(algorithm_class(name).__init__).parameters  # type: ignore[misc]
+    parameters = inspect.signature(algorithm_class(name).__init__).parameters
     defaults = {key: p.default for key, p in parameters.items() if key not in _RESERVED}
     return {key: float(value) if key == "max_grad_norm" and value is not None else value for key, value in defaults.items()}
 
@@ -128,7 +142,7 @@ def build_model(
     if arguments.get("action_noise") is not None:
         arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
     kwargs = {"net_arch": list(network), "activation_fn": _activation(activation)}
-    model: BaseAlgorithm = algorithm_class(name)("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)  # type: ignore[call-arg]
+    model: BaseAlgorithm = algorithm_class(name)("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)
     return model
 
 

@@ -101,7 +101,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read. Raises CheckpointError."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
             metadata = file.metadata() or {}
         tree = json.loads(metadata.get("checkpoint", "null"))
         if not isinstance(tree, dict) or (tree.pop("format", None), tree.pop("version", None)) != (FORMAT, VERSION):

@@ -49,7 +49,7 @@ class TrainConfig(BaseModel):
     evaluations: _Positive = 20  # how often the policy is validated and a checkpoint written, evenly over the run
     device: str = "cpu"
     compile: bool = False  # torch.compile the simulator: a minute at the start, then faster
-    threads: Annotated[int, Field(ge=0)] = 0  # of torch; 0: all cores
+    threads: Annotated[int, Field(ge=0)] = 1  # of torch; 0: as torch likes. More only pay where the cores are otherwise idle
     tensorboard: bool = True
     driving: DrivingConfig = DrivingConfig()
     reward: dict[str, float] = {}  # weights of `envs.driving.rewards.RewardWeights`, by name

@@ -38,7 +38,7 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float]], *, title: str) 
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.01)
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8, frameon=False)
+            axis.legend(fontsize=8, framealpha=0.8, edgecolor="none")
     for axis in axes[1]:
         axis.set_xlabel("decisions")
         axis.xaxis.set_major_formatter(_count)

@@ -15,7 +15,16 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from agents import __version__
-from agents.policies.bundle import ActionSpec, BundleSpec, DrivingSpec, NetworkSpec, NormaliserSpec, ObservationSpec, PolicyBundle, TrainingSpec
+from agents.policies.bundle import (
+    ActionSpec,
+    BundleSpec,
+    DrivingSpec,
+    NetworkSpec,
+    NormaliserSpec,
+    ObservationSpec,
+    PolicyBundle,
+    TrainingSpec,
+)
 
 __all__ = ["bundle_from_model", "versions"]
 

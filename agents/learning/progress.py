@@ -22,7 +22,7 @@ class Console:
         self.begun = self.told = time.monotonic()
         self.bar: Any = None
         if not quiet and self.stream.isatty():
-            from tqdm import tqdm
+            from tqdm import tqdm  # type: ignore[import-untyped]
 
             self.bar = tqdm(total=total, initial=done, unit="step", unit_scale=True, file=self.stream, dynamic_ncols=True, smoothing=0.05)
 

@@ -1,11 +1,11 @@
 """The run folder: what was run, with what, and what came of it. Every file but TensorBoard's is written whole or not at all.
 
-    config.yaml            the complete configuration             seeds.json       every seed range of the run
-    versions.json          machine, Python, libraries             git.json         commit, branch, what was changed
-    changes.diff           uncommitted changes, if any            progress.csv     one row per report
-    policy.safetensors     the best policy (validation), + .json  final.safetensors  the last one, + .json
-    checkpoint.safetensors to go on from (`--resume`)             curves.png       learning curves
-    tensorboard/           events for TensorBoard                 result.json      status and final figures
+config.yaml            the complete configuration             seeds.json       every seed range of the run
+versions.json          machine, Python, libraries             git.json         commit, branch, what was changed
+changes.diff           uncommitted changes, if any            progress.csv     one row per report
+policy.safetensors     the best policy (validation), + .json  final.safetensors  the last one, + .json
+checkpoint.safetensors to go on from (`--resume`)             curves.png       learning curves
+tensorboard/           events for TensorBoard                 result.json      status and final figures
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from agents.learning.config import TrainConfig, TrainConfigError, config_from, r
 from agents.learning.export import versions
 from scenarios.files import write_atomic
 
-__all__ = ["COLUMNS", "read_config", "read_progress", "start_record", "write_json", "write_progress"]
+__all__ = ["COLUMNS", "as_yaml", "read_config", "read_progress", "start_record", "write_config", "write_json", "write_progress"]
 
 DIFF_MAX = 2**20  # bytes of changes.diff
 
 COLUMNS = (
     "steps", "seconds", "steps_per_second",
     "reward", "reward_p10", "reward_p90", "length", "success", "collision",  # of the training episodes that ended lately
-    "val_success", "val_success_low", "val_success_high", "val_collision", "val_collision_low", "val_collision_high", "val_reward", "val_length",
-    "best", "loss", "policy_loss", "value_loss", "entropy", "kl", "explained_variance", "learning_rate",
+    "val_success", "val_success_low", "val_success_high", "val_collision", "val_collision_low", "val_collision_high",
+    "val_reward", "val_length", "best", "loss", "policy_loss", "value_loss", "entropy", "kl", "explained_variance", "learning_rate",
 )  # fmt: skip
 
 
@@ -46,21 +46,27 @@ def start_record(folder: Path, config: TrainConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder, config)
     write_json(folder / "seeds.json", asdict(config.seeds))
-    write_json(folder / "versions.json", {**versions(), "platform": platform.platform(), "cores": os.cpu_count(), "machine": platform.machine()})
+    machine = {"platform": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count()}
+    write_json(folder / "versions.json", {**versions(), **machine})
     state, diff = git_state()
     write_json(folder / "git.json", state)
     if diff:
         write_atomic(folder / "changes.diff", diff)
 
 
-def write_config(folder: Path, config: TrainConfig) -> None:
-    """config.yaml."""
+def as_yaml(config: TrainConfig) -> str:
+    """The complete configuration as YAML."""
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(config.as_dict(), text)
-    write_atomic(folder / "config.yaml", text.getvalue())
+    return text.getvalue()
+
+
+def write_config(folder: Path, config: TrainConfig) -> None:
+    """config.yaml."""
+    write_atomic(folder / "config.yaml", as_yaml(config))
 
 
 def read_config(folder: Path) -> TrainConfig:

@@ -1,8 +1,8 @@
 """Which seeds are for what, so that a policy is never judged on an episode it has seen.
 
-    0 ...         999_999   judging: suites and `closedloop eval`
-    1_000_000 ... 1_999_999 validation: choosing the best checkpoint while training
-    2_000_000 ...           training: run seed r draws its episodes from 2_000_000 + 1_000_000 * r on
+0 ...         999_999   judging: suites and `closedloop eval`
+1_000_000 ... 1_999_999 validation: choosing the best checkpoint while training
+2_000_000 ...           training: run seed r draws its episodes from 2_000_000 + 1_000_000 * r on
 """
 
 from __future__ import annotations

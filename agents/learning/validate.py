@@ -45,7 +45,9 @@ class Validation:
         }
 
 
-def validate(actor: Callable[[torch.Tensor], torch.Tensor], worlds: VecEnv, *, stop: Callable[[], bool] = lambda: False) -> Validation | None:
+def validate(
+    actor: Callable[[torch.Tensor], torch.Tensor], worlds: VecEnv, *, stop: Callable[[], bool] = lambda: False
+) -> Validation | None:
     """Drive the first episode of every row of `worlds` to its end with `actor` (rows, F) -> actions.
 
     Rows that are done go on with further episodes, which are not counted. None if `stop` says so before the end. Raises RuntimeError

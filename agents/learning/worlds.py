@@ -36,10 +36,11 @@ def driving_spec(config: TrainConfig) -> DrivingSpec:
 
 
 def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
-    """The batched driving simulator. `done_steps` only moves the seed of the order of episodes, so that a resumed run does not repeat it."""
+    """The batched driving simulator. A resumed run (done_steps > 0) begins with the same episodes but drives them by another policy."""
+    from envs.driving.sb3_env import DrivingVecEnv
+
     from agents.policies.sb3 import observation_spec
     from envs.driving.rewards import RewardWeights
-    from envs.driving.sb3_env import DrivingVecEnv
 
     seeds, weights = config.seeds, RewardWeights(**config.reward)
     scenarios = list(config.scenario)
@@ -49,6 +50,7 @@ def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
     )  # fmt: skip
     count = seeds.validation_episodes
     validation = DrivingVecEnv(
-        scenarios, config.driving, num_envs=count, episodes=count, seed=seeds.validation, compile=config.compile, device=config.device, reward=weights
-    )
+        scenarios, config.driving, num_envs=count, episodes=count, seed=seeds.validation,
+        compile=config.compile, device=config.device, reward=weights,
+    )  # fmt: skip
     return Worlds(training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config))

@@ -16,34 +16,36 @@ recomputes it can write any trace, which is what `agents.playback.verify` is for
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
 import os
-import zipfile
-import zlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents import __version__
+from agents.playback.storage import Array, TraceError, canonical_json, link, pack, unpack
 from envs.driving.types import DrivingConfig
 from scenarios.episode import Episode
 from scenarios.files import write_atomic
 from scenarios.serialize import DataError, episode_from_arrays, episode_to_arrays
 
-__all__ = ["FORMAT", "OUT_FIELDS", "STATE_FIELDS", "VERSION", "Trace", "TraceError"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from envs.driving.sim import DrivingSim
+    from envs.driving.types import Out
+
+__all__ = ["FORMAT", "OUT_FIELDS", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
 
 FORMAT = "closedloop-trace"
 VERSION = 1
-MAX_BYTES = 512 * 2**20  # unpacked; 64 agents over an hour at 10 Hz are 100 MB
 LINK = 32  # bytes of SHA-256
-
-Array = NDArray[Any]
 
 # name -> (dtype, shape after the leading step axis); A, N, GL are filled in from the header
 STATE_FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -59,7 +61,8 @@ STATE_FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lights": ("<i8", ("GL",)),  # scenarios.network.LightState
 }
 OUT_FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    **{name: ("|b1", ("N",)) for name in ("arrived", "collision", "collision_fault", "off_road", "wrong_way", "red_light", "stop_sign", "lost")},
+    **dict.fromkeys(("arrived", "collision", "collision_fault", "off_road"), ("|b1", ("N",))),
+    **dict.fromkeys(("wrong_way", "red_light", "stop_sign", "lost"), ("|b1", ("N",))),
     "progress": ("<f4", ("N",)),  # m gained
     "terminated": ("|b1", ("N",)),
     "truncated": ("|b1", ()),
@@ -67,10 +70,6 @@ OUT_FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 _ACTIONS: dict[str, tuple[str, tuple[int, ...]]] = {"continuous": ("<f4", (2,)), "discrete": ("<i8", ()), "trajectory": ("<f4", (20, 3))}
 _TEXTS = ("closedloop", "torch", "backend", "device", "cpu", "policy", "policy_hash", "command")
-
-
-class TraceError(ValueError):
-    """A file that is no trace, is damaged, or was made by a version we cannot read. The message says which, and where."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +116,9 @@ class Trace:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the file (temporary file, fsync, rename). Returns its path. Raises OSError, TraceError."""
         trace = self.sealed()
-        members = {"header": np.frombuffer(_header(trace, metrics=True), np.uint8), **episode_to_arrays(trace.episode)[1], **_members(trace)}
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in members.items():
-                raw = io.BytesIO()
-                np.lib.format.write_array(raw, np.ascontiguousarray(array), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), raw.getvalue(), zipfile.ZIP_DEFLATED)
-        return write_atomic(path, buffer.getvalue())
+        header = np.frombuffer(_header(trace, metrics=True), np.uint8)
+        members = {"header": header, **episode_to_arrays(trace.episode)[1], **_members(trace)}
+        return write_atomic(path, pack(members))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
@@ -135,6 +129,68 @@ class Trace:
             raise TraceError(f"{path}: {error}") from error
 
 
+class Recorder:
+    """Writes down one world of a simulator while it runs.
+
+    Args:
+        sim: right after the world was reset.
+        world: which of its worlds.
+        policy: what drives it, for reports.
+        policy_hash: sha256 of its file, if it has one.
+        command: a shell command that drives the episode again; made from the policy, scenario and seed if empty.
+    """
+
+    def __init__(self, sim: DrivingSim, world: int, *, policy: str = "", policy_hash: str = "", command: str = "") -> None:
+        self.world = world
+        self.episode = sim.bank.episodes[int(sim.rows[world])]
+        self.config = sim.config
+        where = ["--scenario", self.episode.scenario, "--seed", str(self.episode.seed), "--episodes", "1"]
+        again = shlex.join(["closedloop", "eval", policy, *where, "--traces", "all"]) if policy else ""
+        self.about: dict[str, Any] = {"policy": policy, "policy_hash": policy_hash, "command": command or again, **made_with(sim)}
+        self.actions: list[Array] = []
+        self.outs: list[dict[str, Array]] = []
+        self.states = [snapshot(sim, world, self.episode)]
+
+    def add(self, sim: DrivingSim, action: Tensor, out: Out) -> None:
+        """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, and the `out` that came back."""
+        self.actions.append(action[self.world].numpy(force=True).copy())
+        self.outs.append({name: getattr(out, name)[self.world].numpy(force=True).copy() for name in OUT_FIELDS})
+        self.states.append(snapshot(sim, self.world, self.episode))
+
+    def finish(self, metrics: Mapping[str, float] | None = None) -> Trace:
+        """The sealed trace. metrics: final figures by name, as `envs.driving.metrics.episode_metrics` calls them."""
+        dtype, rest = _ACTIONS[self.config.action]
+        sizes = _sizes(self.config, self.episode)
+        empty = {name: np.zeros((0, *(sizes[axis] for axis in axes)), kind) for name, (kind, axes) in OUT_FIELDS.items()}
+        return Trace(
+            episode=self.episode,
+            config=self.config,
+            actions=np.stack(self.actions) if self.actions else np.zeros((0, self.config.learners, *rest), dtype),
+            states={name: np.stack([state[name] for state in self.states]) for name in STATE_FIELDS},
+            outs={name: np.stack([out[name] for out in self.outs]) if self.outs else empty[name] for name in OUT_FIELDS},
+            metrics=dict(metrics or {}),
+            **self.about,
+        ).sealed()
+
+
+def made_with(sim: DrivingSim) -> dict[str, str]:
+    """What decides whether a simulation comes out the same to the last bit: versions, backend, device, vector instructions."""
+    import torch
+
+    backend, device = "compiled" if sim.compile else "eager", torch.device(sim.device).type
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return {"closedloop": __version__, "torch": torch.__version__, "backend": backend, "device": device, "cpu": cpu}
+
+
+def snapshot(sim: DrivingSim, world: int, episode: Episode) -> dict[str, Array]:
+    """The state of one world, by name as in `STATE_FIELDS`."""
+    from envs.driving.lights import light_states
+
+    state = {name: getattr(sim.state, name)[world].numpy(force=True).copy() for name in STATE_FIELDS if name != "lights"}
+    lights = light_states(sim.maps, sim.setup.map_id[world : world + 1], sim.state.step[world : world + 1], sim.config.dt)
+    return state | {"lights": lights[0, : len(episode.network.lights)].numpy(force=True).copy()}
+
+
 # ---------------------------------------------------------------- hash chain
 
 
@@ -142,21 +198,13 @@ def _chain(trace: Trace) -> Array:
     """Links of `trace`, (S + 2, 32) uint8."""
     arrays = episode_to_arrays(trace.episode)[1]
     start = [_header(trace, metrics=False), *(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays))]
-    links = [_link(b"", *start, *(trace.states[name][0].tobytes() for name in STATE_FIELDS))]
+    links = [link(b"", *start, *(trace.states[name][0].tobytes() for name in STATE_FIELDS))]
     for k in range(trace.steps):
         state = (trace.states[name][k + 1].tobytes() for name in STATE_FIELDS)
         out = (trace.outs[name][k].tobytes() for name in OUT_FIELDS)
-        links.append(_link(links[-1], trace.actions[k].tobytes(), *state, *out))
-    links.append(_link(links[-1], _json(_metrics_out(trace.metrics))))
+        links.append(link(links[-1], trace.actions[k].tobytes(), *state, *out))
+    links.append(link(links[-1], canonical_json(_metrics_out(trace.metrics))))
     return np.frombuffer(b"".join(links), np.uint8).reshape(-1, LINK)
-
-
-def _link(*parts: bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))  # so that bytes cannot move from one part to the next
-        digest.update(part)
-    return digest.digest()
 
 
 def _check_chain(trace: Trace) -> None:
@@ -177,14 +225,10 @@ def _shallow(trace: Trace) -> dict[str, Any]:
     return {f.name: getattr(trace, f.name) for f in fields(trace)}
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
-
-
 def _header(trace: Trace, *, metrics: bool) -> bytes:
     header = {"format": FORMAT, "version": VERSION, "steps": trace.steps, "config": asdict(trace.config)}
     header |= {name: getattr(trace, name) for name in _TEXTS} | {"episode": episode_to_arrays(trace.episode)[0]}
-    return _json(header | {"metrics": _metrics_out(trace.metrics)} if metrics else header)
+    return canonical_json(header | {"metrics": _metrics_out(trace.metrics)} if metrics else header)
 
 
 def _metrics_out(metrics: Mapping[str, float]) -> dict[str, Any]:
@@ -204,9 +248,13 @@ def _members(trace: Trace) -> dict[str, Array]:
     return {"actions": trace.actions, **states, **outs, "chain": trace.chain}
 
 
+def _sizes(config: DrivingConfig, episode: Episode) -> dict[str, int]:
+    return {"A": config.agents, "N": config.learners, "GL": len(episode.network.lights)}
+
+
 def _shaped(trace: Trace) -> tuple[Array, dict[str, Array], dict[str, Array]]:
     """Actions, states and outs in the stored types. Raises TraceError if one has another shape than it must have."""
-    sizes = {"A": trace.config.agents, "N": trace.config.learners, "GL": len(trace.episode.network.lights)}
+    sizes = _sizes(trace.config, trace.episode)
     if len(trace.episode.agents) > sizes["A"]:
         raise TraceError(f"{len(trace.episode.agents)} agents in the episode, but only {sizes['A']} slots were simulated")
 
@@ -230,7 +278,7 @@ def _shaped(trace: Trace) -> tuple[Array, dict[str, Array], dict[str, Array]]:
 
 
 def _read(raw: bytes) -> Trace:
-    members = _unpack(raw)
+    members = unpack(raw)
     header = _parse_header(members.pop("header", None))
     try:
         config = DrivingConfig(**header["config"])
@@ -289,33 +337,3 @@ def _parse_header(member: Array | None) -> dict[str, Any]:
         if not isinstance(header.get(name), kind):
             raise TraceError(f"header: {name} must be {kind.__name__}, found {type(header.get(name)).__name__}")
     return header
-
-
-def _unpack(raw: bytes) -> dict[str, Array]:
-    """Members of the zip as arrays; sizes are checked before anything is unpacked, nothing is unpickled."""
-    if not raw:
-        raise TraceError("the file is empty")
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            infos = archive.infolist()
-            total = sum(info.file_size for info in infos)
-            if total > MAX_BYTES:
-                raise TraceError(f"unpacks to {total / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read")
-            return {info.filename.removesuffix(".npy"): _array(info.filename, archive.read(info)) for info in infos}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise TraceError(f"not a trace, or cut short or damaged ({error})") from error
-
-
-def _array(name: str, raw: bytes) -> Array:
-    """One .npy member. The header must promise exactly the bytes that are there."""
-    stream = io.BytesIO(raw)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"npy version {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        if dtype.hasobject or fortran or math.prod(shape) * dtype.itemsize != len(raw) - stream.tell() or min(shape, default=0) < 0:
-            raise ValueError(f"{dtype} of shape {shape} in {len(raw)} bytes")
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise TraceError(f"{name}: not an array we can read ({error})") from error
-    return np.frombuffer(raw, dtype, offset=stream.tell()).reshape(shape)

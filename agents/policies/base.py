@@ -14,8 +14,9 @@ from envs.driving.types import DrivingConfig
 from scenarios.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from envs.driving.observation import Observation
     from torch import Tensor
+
+    from envs.driving.observation import Observation
 
 __all__ = ["WEIGHTS", "Policy", "PolicyError", "PolicyNeeds", "load_policy", "policy_names", "shipped_names"]
 
@@ -101,4 +102,5 @@ def load_policy(spec: str | Path) -> Policy:
         return load_bundle_policy(path)
     known = policy_names()
     hint = did_you_mean(name, known)
-    raise PolicyError(f"no policy {name!r}: neither a known name nor an existing path{f'; {hint}' if hint else '.'} Known: {', '.join(known)}")
+    says = f"; {hint}" if hint else "."
+    raise PolicyError(f"no policy {name!r}: neither a known name nor an existing path{says} Known: {', '.join(known)}")

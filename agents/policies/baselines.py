@@ -32,7 +32,7 @@ class Random:
 
 
 class Idm:
-    """The traffic model drives the ego too: IDM for the gap, MOBIL for lane changes, right of way, lights (Treiber et al. 2000; Kesting et al. 2007).
+    """The traffic model drives the ego too: IDM (Treiber et al. 2000), MOBIL (Kesting et al. 2007), right of way, lights.
 
     It is privileged: it reads the simulator's state whatever the observation level is, and knows what the other drivers will yield to.
     """

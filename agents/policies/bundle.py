@@ -288,7 +288,9 @@ def _check_card(path: Path, bundle: PolicyBundle) -> None:
         raise BundleError(f"its card {path.name} cannot be read: {error}") from None
     named = card.get("sha256") if isinstance(card, dict) else None
     if named != bundle.sha256:
-        raise BundleError(f"its card {path.name} names sha256 {str(named)[:16]}..., the file's is {bundle.sha256[:16]}...: they do not belong together")
+        raise BundleError(
+            f"its card {path.name} names sha256 {str(named)[:16]}..., the file's is {bundle.sha256[:16]}...: they do not belong together"
+        )
 
 
 def _strict_json(text: str, where: str) -> Any:

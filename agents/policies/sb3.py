@@ -64,7 +64,7 @@ class Actor(nn.Module):
         """All rows in blocks of BLOCK, the last one padded with zeros."""
         count = rows.shape[0]
         padded = functional.pad(rows, (0, 0, 0, -count % BLOCK))
-        return torch.cat([self.block(part) for part in padded.split(BLOCK)])[:count]
+        return torch.cat([self.block(part) for part in torch.split(padded, BLOCK)])[:count]
 
     @torch.no_grad()
     def block(self, rows: Tensor) -> Tensor:

@@ -13,7 +13,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["corners", "learner_overlap", "overlap", "pairwise_overlap"]
+__all__ = ["corners", "direction", "learner_overlap", "overlap", "pairwise_overlap", "stored"]
+
+
+def stored(tensor: Tensor) -> Tensor:
+    """`tensor` as it is, kept as a tensor of its own.
+
+    Under torch.compile what is computed for (B, A) agents and then used for (B, A, A) pairs would be fused into the loop over pairs and
+    computed A times over (a cosine, say); `as_strided` makes the compiler store it first.
+    """
+    return torch.as_strided(tensor, tensor.size(), tensor.stride())
+
+
+def direction(yaw: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of `yaw`, stored."""
+    return stored(torch.cos(yaw)), stored(torch.sin(yaw))
 
 
 def overlap(
@@ -30,8 +44,8 @@ def overlap(
 ) -> Tensor:
     """Whether box 1 and box 2 share a point, (...) bool; all arguments broadcast."""
     return _overlap(
-        *(x1, y1, torch.cos(yaw1), torch.sin(yaw1), 0.5 * length1, 0.5 * width1),
-        *(x2, y2, torch.cos(yaw2), torch.sin(yaw2), 0.5 * length2, 0.5 * width2),
+        *(x1, y1, *direction(yaw1), 0.5 * length1, 0.5 * width1),
+        *(x2, y2, *direction(yaw2), 0.5 * length2, 0.5 * width2),
     )
 
 
@@ -45,8 +59,7 @@ def pairwise_overlap(x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: T
 
 def learner_overlap(x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: Tensor, valid: Tensor, *, learners: int) -> Tensor:
     """The first `learners` rows of `pairwise_overlap`, (B, N, A) bool, at their share of the cost."""
-    cos, sin, half_l, half_w = torch.cos(yaw), torch.sin(yaw), 0.5 * length, 0.5 * width  # (B, A)
-    boxes = (x, y, cos, sin, half_l, half_w)
+    boxes = (x, y, *direction(yaw), 0.5 * length, 0.5 * width)
     hit = _overlap(*(a[..., :learners, None] for a in boxes), *(a[..., None, :] for a in boxes))  # (B, N, A)
     slot = torch.arange(x.shape[-1], device=x.device)
     return hit & valid[..., :learners, None] & valid[..., None, :] & (slot[:learners, None] != slot)

@@ -22,6 +22,7 @@ __all__ = [
     "TRAJECTORY_DT",
     "TRAJECTORY_POINTS",
     "begin_lane_change",
+    "lateral_slope",
     "manoeuvre",
     "steer_along_lane",
     "track_speed",
@@ -34,9 +35,9 @@ SPEED_RATE = 6.0  # m/s^2, how fast FASTER and SLOWER move the set speed
 SPEED_OVER = 1.1  # the cruise control's set speed may exceed the limit by 10 %
 STEER_RATE = 1.0  # rad/s at the road wheels, a brisk human (Guo & Guan 1993 report up to 1.2)
 SHIFT_RATE = 1.4  # m/s sideways in a lane change: 3.6 m in about 2.6 s plus settling, brisk (Toledo & Zohar 2007: 1-13 s)
-SHIFT_SLOPE = 0.2  # a lane change never points more than about 11 degrees across the lane
-LOOK_TIME = 0.9  # s, pure-pursuit look-ahead
-LOOK_MIN = 3.5  # m
+SHIFT_SLOPE = 0.3  # a lane change never points more than about 17 degrees across the lane
+LOOK_TIME = 0.6  # s, pure-pursuit look-ahead
+LOOK_MIN = 2.5  # m
 TRAJECTORY_POINTS = 20
 TRAJECTORY_DT = 0.1  # s between the points of a trajectory action
 TRAJECTORY_LOOK = 5  # points ahead that steering aims at
@@ -56,6 +57,11 @@ def shift_rate(speed: Tensor) -> Tensor:
     return (SHIFT_SLOPE * speed.abs()).clamp(max=SHIFT_RATE)
 
 
+def lateral_slope(speed: Tensor) -> Tensor:
+    """Metres sideways per metre forward in a lane change at `speed`."""
+    return (SHIFT_RATE / speed.abs().clamp(min=0.1)).clamp(max=SHIFT_SLOPE)
+
+
 def _shrink(value: Tensor, by: Tensor) -> Tensor:
     """Move towards zero by `by`, stopping there."""
     return torch.sign(value) * (value.abs() - by).clamp(min=0.0)
@@ -70,7 +76,7 @@ def steer_along_lane(state: State, setup: Setup, maps: Maps, chain: Chain) -> Te
     """Steering (B, A) rad that follows the route, offset by what is left of a lane change."""
     look = (LOOK_TIME * state.speed.abs()).clamp(min=LOOK_MIN)
     x, y, cos, sin = (v.squeeze(-1) for v in chain_point(maps, setup.map_id, chain, look.unsqueeze(-1)))
-    offset = _shrink(state.shift, shift_rate(state.speed) * look / state.speed.abs().clamp(min=1.0))
+    offset = _shrink(state.shift, lateral_slope(state.speed) * look)
     return _pursue(state, x - sin * offset, y + cos * offset, setup.wheelbase, setup.steer_max)
 
 
@@ -82,12 +88,12 @@ def track_speed(speed: Tensor, wanted: Tensor, accel_max: Tensor, brake_max: Ten
 def begin_lane_change(state: State, setup: Setup, maps: Maps, side: Tensor, go: Tensor) -> State:
     """Make the left (side +1) or right (-1) neighbour the lane followed, where `go`. side, go (B, A).
 
-    The agent keeps its place: `shift` starts at its offset from the new lane and is worked off at SHIFT_RATE.
+    Neighbours lie side by side, so that equal shares of their lengths do too. The agent keeps its place: `shift` starts at its offset from the new lane and is worked off at SHIFT_RATE.
     """
     beside = torch.where(side > 0, lane_field(maps.lane_left, setup.map_id, state.lane), lane_field(maps.lane_right, setup.map_id, state.lane))
     go = go & (side != 0) & (beside >= 0) & (state.lane >= 0) & state.valid
     share = lane_field(maps.lane_length, setup.map_id, beside) / lane_field(maps.lane_length, setup.map_id, state.lane)
-    s, d, _, _ = project(maps, setup.map_id, beside, state.s * share, state.x, state.y)
+    s, d, _, _ = project(maps, setup.map_id, beside, state.s * share, state.x, state.y, steps=0)
     return state._replace(
         lane=torch.where(go, beside, state.lane),
         origin=torch.where(go, state.lane, state.origin),

@@ -149,7 +149,8 @@ def _controls(
         state = begin_lane_change(state, setup, maps, change.side, go)
         state = state._replace(cooldown=torch.where(go, COOLDOWN, (state.cooldown - 1).clamp(min=0)))
         chain = chain_ahead(maps, setup.map_id, setup.goal, state.lane, state.s)
-    accel, steer = following.accel, steer_along_lane(state, setup, maps, chain)
+    # the model brakes to rest and stays there: a deceleration that would reverse is cut off
+    accel, steer = torch.maximum(following.accel, -state.speed.clamp(min=0.0) / config.dt), steer_along_lane(state, setup, maps, chain)
     if not config.autopilot:
         n = config.learners
         if config.action == "continuous":
@@ -172,9 +173,8 @@ def _move(state: State, setup: Setup, accel: Tensor, steer: Tensor, dt: float) -
     steer = torch.minimum(torch.maximum(steer, state.steer - rate), state.steer + rate)
     steer = torch.minimum(torch.maximum(steer, -setup.steer_max), setup.steer_max)
     steer, accel = torch.where(moves, steer, 0.0), torch.where(moves, accel, 0.0)
-    end = bicycle(
-        state.x, state.y, state.yaw, state.speed, accel, steer, setup.wheelbase, dt, speed_max=setup.speed_max, reverse_max=setup.reverse_max
-    )
+    backs = torch.where(setup.role == int(Role.LEARNER), setup.reverse_max, 0.0)  # traffic never reverses
+    end = bicycle(state.x, state.y, state.yaw, state.speed, accel, steer, setup.wheelbase, dt, speed_max=setup.speed_max, reverse_max=backs)
     return state._replace(
         x=torch.where(moves, end.x, state.x),
         y=torch.where(moves, end.y, state.y),
@@ -215,19 +215,20 @@ def _locate(state: State, setup: Setup, maps: Maps, config: DrivingConfig, featu
     mid = setup.map_id
     recorded = setup.role == int(Role.LOG)
     on_lane = (state.lane >= 0) & state.valid & ~recorded
-    s, d, _, _ = project(maps, mid, state.lane, state.s + state.speed * config.dt, state.x, state.y)
     length = lane_field(maps.lane_length, mid, state.lane)
     following = route_field(maps.next_lane, mid, setup.goal, state.lane)
-    over = on_lane & (s > length)
-    enter_next = over & (following >= 0)
-    s_next, d_next, _, _ = project(maps, mid, following, s - length, state.x, state.y)
-    leaves = over & (following < 0) & (lane_field(maps.lane_end, mid, state.lane) == int(LaneEnd.EXIT)) & (setup.role != int(Role.LEARNER))
-    changing = (state.origin != state.lane) & (state.d.abs() > 0.5)
+    guess = state.s + state.speed * config.dt  # right to a few centimetres
+    over = on_lane & (guess > length)
+    onward = over & (following >= 0)
+    lane = torch.where(onward, following, state.lane)
+    s, d, _, _ = project(maps, mid, lane, torch.where(onward, guess - length, guess), state.x, state.y, steps=0)
+    leaves = over & ~onward & (lane_field(maps.lane_end, mid, state.lane) == int(LaneEnd.EXIT)) & (setup.role != int(Role.LEARNER))
+    changing = (state.origin != state.lane) & (d.abs() > 0.5) & ~onward
     state = state._replace(
-        lane=torch.where(enter_next, following, state.lane),
-        origin=torch.where(enter_next | ~changing, torch.where(enter_next, following, state.lane), state.origin),
-        s=torch.where(on_lane, torch.where(enter_next, s_next, s), state.s),
-        d=torch.where(on_lane, torch.where(enter_next, d_next, d), state.d),
+        lane=lane,
+        origin=torch.where(changing, state.origin, lane),
+        s=torch.where(on_lane, s, state.s),
+        d=torch.where(on_lane, d, state.d),
         valid=state.valid & ~leaves,
         done=state.done | leaves,
     )

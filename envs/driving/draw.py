@@ -27,7 +27,8 @@ GRID = 20.0  # m
 SHIFT = 5  # cv2 draws at 1/32 pixel
 MIN_SIGNAL = 13.0  # pixels, a traffic light never gets smaller than this
 HALO = 7.0  # pixels, radius of the disc under people, never smaller than this
-_CIRCLE = np.stack([np.cos(np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)), np.sin(np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False))], axis=1)
+_ROUND = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1)  # of radius 1
 
 
 class Canvas:
@@ -39,7 +40,8 @@ class Canvas:
         cos, sin = np.cos(turn), np.sin(turn)
         self.matrix = scale * np.array([[cos, sin], [sin, -cos]])  # world -> pixels (y down), the world turned by -turn
         self.centre = centre
-        self.image: Image = np.full((self.height, self.width, 3), rgb(ground), dtype=np.uint8)
+        self.image: Image = np.empty((self.height, self.width, 3), dtype=np.uint8)
+        cv2.rectangle(self.image, (0, 0), (self.width, self.height), rgb(ground), cv2.FILLED)
 
     def pixels(self, points: Points) -> NDArray[np.int32] | None:
         """Fixed-point pixels of world points, or None if none of it can be seen."""
@@ -47,7 +49,8 @@ class Canvas:
         low, high = p.min(0), p.max(0)
         if high[0] < -9 or high[1] < -9 or low[0] > self.width + 9 or low[1] > self.height + 9 or np.abs(p).max() > 2**24:
             return None
-        return np.round((p - 0.5) * 2**SHIFT).astype(np.int32)
+        fixed: NDArray[np.int32] = np.round((p - 0.5) * 2**SHIFT).astype(np.int32)
+        return fixed
 
     def fill(self, points: Points, colour: str, shade: float = 1.0) -> None:
         p = self.pixels(points)
@@ -115,8 +118,10 @@ def draw_scene(
         _draw_goals(canvas, goals, colours)
     if trail is not None and len(np.asarray(trail)) > 1:
         canvas.stroke(np.asarray(trail, dtype=np.float64), colours["trail"], 0.35, least=1.5 * oversample)
-    order = [i for i in np.argsort(-np.asarray(length, dtype=np.float64)) if there[i] and i != ego] + [ego] * (0 <= ego < len(x) and bool(there[ego]))
-    for i in order:
+    order = np.argsort(-np.asarray(length, dtype=np.float64), kind="stable")
+    for i in [*order[order != ego], *order[order == ego]]:  # small ones on top of large ones, the ego on top of all
+        if not there[i]:
+            continue
         _draw_agent(
             canvas,
             colours,
@@ -161,8 +166,8 @@ def _draw_ground(canvas: Canvas, colours: dict[str, str]) -> None:
 def _draw_roads(canvas: Canvas, view: Scenery, states: NDArray[np.int64], colours: dict[str, str]) -> None:
     for outline in view.walkways:
         canvas.fill(outline, colours["walkway"])
-    for outline in view.surfaces:
-        canvas.stroke(outline, colours["kerb"], 2.0 * KERB_WIDTH, closed=True)
+    for rim in view.rims:
+        canvas.stroke(rim, colours["kerb"], 2.0 * KERB_WIDTH)
     for outline in view.surfaces:
         canvas.fill(outline, colours["road"])
         canvas.stroke(outline, colours["road"], 0.05, closed=True)  # closes the hairline between neighbours
@@ -235,7 +240,7 @@ def _draw_agent(
     if kind in (Kind.PEDESTRIAN, Kind.BICYCLE):
         canvas.fill(at + max(0.75, HALO / canvas.scale) * _CIRCLE, colours["halo"])  # small and easily overlooked
     else:
-        canvas.fill(at + (0.12, -0.18) + oriented_box(0.0, 0.0, yaw, *size), colours["shadow"])
+        canvas.fill(oriented_box(x + 0.12, y - 0.18, yaw, *size), colours["shadow"])
     rim = colours["touch"] if touched else colours["ego_ring"]
     if ego or touched:
         grown = silhouette * (1.0 + 0.36 / np.asarray(size))

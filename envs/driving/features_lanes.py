@@ -10,7 +10,7 @@ from torch import Tensor
 
 from envs.driving.features import LANE, NEAR, POSITION, SPEED, Ahead, Frame, Points, pack, squash, to_ego
 from envs.driving.features_objects import Found
-from envs.driving.lanes import CHAIN, chain_point, lane_field, route_field
+from envs.driving.lanes import chain_point, lane_field, route_field
 from envs.driving.lights import governing_light, light_states
 from envs.driving.types import DrivingConfig, Maps, Setup, State
 from scenarios.network import LaneEnd, LaneType, LightState
@@ -73,16 +73,12 @@ def lane_features(maps: Maps, setup: Setup, ahead: Ahead, frame: Frame, points: 
     width = lane_field(maps.lane_width, map_id, lanes)
     kind = lane_field(maps.lane_type, map_id, lanes)
 
-    blocked = torch.full_like(lateral, torch.inf)
-    change = torch.zeros_like(lanes)
-    change_by = torch.full_like(lateral, torch.inf)
-    for k in reversed(range(CHAIN)):  # from far to near, so the nearest has the last word
-        here, base = ahead.chain.lane[k], ahead.chain.base[k]
-        end = torch.where(here >= 0, base + lane_field(maps.lane_length, map_id, here), torch.inf)
-        stops = (here >= 0) & (lane_field(maps.lane_end, map_id, here) == int(LaneEnd.BLOCKED))
-        blocked = torch.where(stops, end, blocked)
-        need = torch.where(here >= 0, route_field(maps.change, map_id, ahead.goal, here), 0)
-        change, change_by = torch.where(need != 0, need, change), torch.where(need != 0, end, change_by)
+    way, base = torch.stack(ahead.chain.lane, dim=-1), torch.stack(ahead.chain.base, dim=-1)  # (B, N, 3, C)
+    end = torch.where(way >= 0, base + lane_field(maps.lane_length, map_id, way), torch.inf)
+    blocked = torch.where(lane_field(maps.lane_end, map_id, way) == int(LaneEnd.BLOCKED), end, torch.inf).amin(-1)
+    need = route_field(maps.change, map_id, ahead.goal.unsqueeze(-1).expand_as(way), way)  # (B, N, 3, C)
+    change_by, first = torch.where(need != 0, end, torch.inf).min(-1)
+    change = torch.where(torch.isfinite(change_by), need.gather(-1, first.unsqueeze(-1)).squeeze(-1), 0)
 
     values = {
         "exists": exists.to(lateral.dtype),
@@ -128,16 +124,13 @@ def rule_features(state: State, setup: Setup, maps: Maps, config: DrivingConfig,
     half = setup.length[:, :n] / 2
     released = state.released[:, :n]
     lights = light_states(maps, setup.map_id, state.step, config.dt)  # (B, GL)
-    line = torch.full_like(half, torch.inf)
-    light = torch.full_like(released, int(LightState.NONE))
-    must_stop = torch.zeros_like(points.on_lane)
-    for k in reversed(range(CHAIN)):  # from far to near, so the nearest has the last word
-        lane, base = ahead.own.lane[k], ahead.own.base[k]
-        distance = torch.where(lane >= 0, base + lane_field(maps.stop_s, setup.map_id, lane), torch.inf) - half
-        here = torch.isfinite(distance) & (distance > -2.0)  # a line just under the front wheels is still told
-        line = torch.where(here, distance, line)
-        light = torch.where(here, governing_light(maps, setup.map_id, lights, lane), light)
-        must_stop = torch.where(here, lane_field(maps.stop_must, setup.map_id, lane) & (lane != released), must_stop)
+    way, base = torch.stack(ahead.own.lane, dim=-1), torch.stack(ahead.own.base, dim=-1)  # (B, N, C)
+    distance = torch.where(way >= 0, base + lane_field(maps.stop_s, setup.map_id, way), torch.inf) - half.unsqueeze(-1)
+    # the nearest that is not behind; a line just under the front wheels is still told
+    line, first = torch.where(distance > -2.0, distance, torch.inf).min(-1)
+    lane = torch.where(torch.isfinite(line), way.gather(-1, first.unsqueeze(-1)).squeeze(-1), -1)
+    light = governing_light(maps, setup.map_id, lights, lane)
+    must_stop = lane_field(maps.stop_must, setup.map_id, lane) & (lane >= 0) & (lane != released)
     gives_way = torch.isfinite(ahead.yield_at)
     inside = torch.isfinite(ahead.clear_at)
     values = {

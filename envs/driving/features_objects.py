@@ -69,7 +69,8 @@ def object_features(
     cos, sin = torch.cos(state.yaw), torch.sin(state.yaw)
     columns = (state.x, state.y, cos, sin, state.speed, setup.length, setup.width, setup.kind.to(cos.dtype))
     table = torch.stack(columns, dim=-1)  # (B, A, 8)
-    picked = table.gather(1, slot.flatten(1).unsqueeze(-1).expand(-1, -1, len(columns))).unflatten(1, (n, shown))
+    picked = table.gather(1, slot.flatten(1).unsqueeze(-1).expand(-1, -1, len(columns)))
+    picked = picked.view(-1, n, shown, len(columns))
     x, y, c, s, speed, length, width, kind = torch.where(present.unsqueeze(-1), picked, 0.0).unbind(-1)
 
     x, y = to_ego(frame, x - frame.x.unsqueeze(-1), y - frame.y.unsqueeze(-1))

@@ -35,35 +35,45 @@ def route_field(table: Tensor, map_id: Tensor, goal: Tensor, lane: Tensor) -> Te
     return table.reshape(-1)[(_column(map_id, lane) * goals + goal) * lanes + lane.clamp(min=0)]
 
 
+def _point(maps: Maps, map_id: Tensor, lane: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """x, y, cos, sin, curvature of a lane's centreline at s; see `lane_point`."""
+    step = lane_field(maps.lane_step, map_id, lane)
+    last = lane_field(maps.lane_count, map_id, lane) - 2
+    k = torch.minimum((s / step).floor().to(torch.int64), last).clamp(min=0)
+    at = (_column(map_id, lane) * maps.points.shape[1] + lane_field(maps.lane_start, map_id, lane) + k) * 5
+    flat = maps.points.reshape(-1)
+    share = s / step - k
+    inside = share.clamp(0.0, 1.0)
+    x = flat[at] + share * (flat[at + 5] - flat[at])
+    y = flat[at + 1] + share * (flat[at + 6] - flat[at + 1])
+    cos, sin, curvature = (flat[at + c] + inside * (flat[at + 5 + c] - flat[at + c]) for c in (2, 3, 4))
+    return x, y, cos, sin, curvature
+
+
 def lane_point(maps: Maps, map_id: Tensor, lane: Tensor, s: Tensor) -> Tensor:
     """Point of a lane's centreline at s.
 
     map_id (B,), lane and s (B, ...). Returns (B, ..., 5): x, y, cos, sin of heading, curvature, linear between the points of
     the centreline; beyond the ends the line is continued straight.
     """
-    step = lane_field(maps.lane_step, map_id, lane)
-    last = lane_field(maps.lane_count, map_id, lane) - 2
-    k = torch.minimum((s / step).floor().to(torch.int64), last).clamp(min=0)
-    index = _column(map_id, lane) * maps.points.shape[1] + lane_field(maps.lane_start, map_id, lane) + k
-    flat = maps.points.reshape(-1, 5)
-    here, there = flat[index], flat[index + 1]
-    share = (s / step - k).unsqueeze(-1)
-    xy = here[..., :2] + share * (there[..., :2] - here[..., :2])
-    return torch.cat([xy, here[..., 2:] + share.clamp(0.0, 1.0) * (there[..., 2:] - here[..., 2:])], dim=-1)
+    return torch.stack(_point(maps, map_id, lane, s), dim=-1)
 
 
-def project(maps: Maps, map_id: Tensor, lane: Tensor, s_guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Frenet coordinates of (x, y) on a lane, from a guess within a few metres: two Newton steps on the polyline.
+def project(
+    maps: Maps, map_id: Tensor, lane: Tensor, s_guess: Tensor, x: Tensor, y: Tensor, *, steps: int = 2
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Frenet coordinates of (x, y) on a lane, from a guess: `steps` Newton steps on the polyline.
 
-    All (B, ...). Returns s, d (m, left positive) and the cos, sin of the lane's heading there.
+    Two steps suffice from a few metres off, none from a few centimetres (then s moves along the tangent at the guess). All
+    (B, ...). Returns s, d (m, left positive) and the cos, sin of the lane's heading there.
     """
     s = s_guess
-    for _ in range(2):
-        p = lane_point(maps, map_id, lane, s)
-        s = s + (x - p[..., 0]) * p[..., 2] + (y - p[..., 1]) * p[..., 3]
-    p = lane_point(maps, map_id, lane, s)
-    d = (y - p[..., 1]) * p[..., 2] - (x - p[..., 0]) * p[..., 3]
-    return s, d, p[..., 2], p[..., 3]
+    for _ in range(steps):
+        px, py, cos, sin, _ = _point(maps, map_id, lane, s)
+        s = s + (x - px) * cos + (y - py) * sin
+    px, py, cos, sin, _ = _point(maps, map_id, lane, s)
+    dx, dy = x - px, y - py
+    return s + dx * cos + dy * sin, dy * cos - dx * sin, cos, sin
 
 
 class Chain(NamedTuple):

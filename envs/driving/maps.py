@@ -54,8 +54,8 @@ def compile_maps(networks: Sequence[RoadNetwork], *, resolution: float = 0.5) ->
         if name == "conflict":
             whole[..., 0] = np.inf  # the mark of no conflict
         for i, part in enumerate(parts):
-            corner = tuple(slice(size) for size in part.shape)
-            whole[(i, *corner)] = part
+            corner: tuple[int | slice, ...] = (i, *(slice(size) for size in part.shape))
+            whole[corner] = part
         stacked[name] = torch.from_numpy(whole.astype(np.float32) if whole.dtype == np.float64 else whole)
     return Maps(**stacked)
 

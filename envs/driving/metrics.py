@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from envs.driving.collision import overlap
+from envs.driving.collision import direction, overlap
 from envs.driving.dynamics import yaw_rate
 from envs.driving.lanes import lane_field, lane_point
 from envs.driving.ttc import time_to_collision
@@ -132,7 +132,8 @@ def at_fault(state: State, setup: Setup, contact: Tensor, alone: Tensor) -> Tens
     resting = torch.abs(speed) <= STOPPED_EGO
     other_resting = torch.abs(state.speed).unsqueeze(1) <= STOPPED_OTHER
     behind = dot < BEHIND * distance
-    nose_x, nose_y = x + 0.5 * length * torch.cos(yaw), y + 0.5 * length * torch.sin(yaw)
+    cos, sin = direction(yaw)
+    nose_x, nose_y = x + 0.5 * length * cos, y + 0.5 * length * sin
     other = [t.unsqueeze(1) for t in (state.x, state.y, state.yaw, setup.length, setup.width)]  # (B, 1, A)
     front = overlap(nose_x, nose_y, yaw, torch.zeros_like(length), width, *other)  # the bumper as a box without length
     active = ~behind & (front | ~alone.unsqueeze(-1))
@@ -149,10 +150,10 @@ def nearest_ttc(state: State, setup: Setup, maps: Maps, contact: Tensor, alone: 
     """
     n = contact.shape[1]
     dot, distance = _bearing(state, setup, n)
-    vx, vy = state.speed * torch.cos(state.yaw), state.speed * torch.sin(state.yaw)
+    vx, vy = (state.speed * axis for axis in direction(state.yaw))
     boxes = (state.x, state.y, state.yaw, setup.length, setup.width, vx, vy)
     times = time_to_collision(*(t[:, :n].unsqueeze(-1) for t in boxes), *(t.unsqueeze(1) for t in boxes))  # (B, N, A)
-    crossing = lane_field(maps.lane_type, setup.map_id, state.lane[:, :n]) == LaneType.JUNCTION
+    crossing = lane_field(maps.lane_type, setup.map_id, state.lane[:, :n]) == int(LaneType.JUNCTION)
     wide = (~alone | crossing).unsqueeze(-1)
     relevant = (dot > AHEAD * distance) | (wide & ~(dot < BEHIND * distance))
     slot = torch.arange(state.x.shape[1], device=state.x.device)
@@ -163,7 +164,7 @@ def nearest_ttc(state: State, setup: Setup, maps: Maps, contact: Tensor, alone: 
 
 def _bearing(state: State, setup: Setup, n: int) -> tuple[Tensor, Tensor]:
     """From each learner's rear axle to every agent's centre: component along the heading and distance, (B, N, A) m."""
-    cos, sin = torch.cos(state.yaw[:, :n]), torch.sin(state.yaw[:, :n])
+    cos, sin = direction(state.yaw[:, :n])
     half = 0.5 * setup.wheelbase[:, :n]
     dx = state.x.unsqueeze(1) - (state.x[:, :n] - half * cos).unsqueeze(-1)
     dy = state.y.unsqueeze(1) - (state.y[:, :n] - half * sin).unsqueeze(-1)
@@ -173,8 +174,8 @@ def _bearing(state: State, setup: Setup, n: int) -> tuple[Tensor, Tensor]:
 def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     """Metrics of each learner's episode, every one (B, N); read them when the learner's episode has ended.
 
-    success             bool   arrived (or lasted until the end, where there is no goal) without collision, leaving the road, driving
-                               the wrong way, red light run or stop sign ignored (Bench2Drive)
+    success             bool   arrived (where the goal is to last: lasted until the end) without collision, leaving the road,
+                               driving the wrong way, running a red light or ignoring a stop sign (Bench2Drive)
     collision           bool   overlapped any other agent's full box
     collision_at_fault  bool   as `at_fault` (nuPlan)
     off_road, wrong_way bool   left the drivable area; drove against traffic for too long
@@ -196,7 +197,6 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     """
     stats = state.stats
     clean = ~(stats.collision | stats.off_road | stats.wrong_way) & (stats.red_light == 0) & (stats.stop_sign == 0)
-    lasted = (setup.goal_kind == 0).unsqueeze(-1) & (stats.ticks >= setup.duration.unsqueeze(-1))
     covered = (stats.progress / setup.route_length.unsqueeze(-1)).clamp(0.0, 1.0)
     progress = torch.where(stats.arrived & (setup.goal_kind > 0).unsqueeze(-1), 1.0, covered)
     smooth = stats.uncomfortable == 0  # (B, N, 6)
@@ -205,7 +205,7 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     allowed = ~stats.collision_fault & ~stats.off_road & ~stats.wrong_way & (progress >= PROGRESS_MIN)
     weighted = (5.0 * progress + 5.0 * ttc_ok + 4.0 * speed_ok + 2.0 * comfort) / 16.0
     return {
-        "success": (stats.arrived | lasted) & clean,
+        "success": stats.arrived & clean,
         "collision": stats.collision,
         "collision_at_fault": stats.collision_fault,
         "off_road": stats.off_road,
@@ -228,7 +228,7 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
 def _penalty(stats: Stats, setup: Setup) -> Tensor:
     """Product of CARLA's infraction penalties, (B, N)."""
     kind = torch.gather(setup.kind, 1, stats.collision_slot.clamp(min=0))
-    moving = torch.where(kind == Kind.PEDESTRIAN, PENALTY["pedestrian"], PENALTY["vehicle"])
+    moving = torch.where(kind == int(Kind.PEDESTRIAN), PENALTY["pedestrian"], PENALTY["vehicle"])
     struck = torch.where(stats.collision_slot >= 0, moving, PENALTY["static"])
     lights = PENALTY["red_light"] ** stats.red_light * PENALTY["stop_sign"] ** stats.stop_sign
     return torch.where(stats.collision, struck, 1.0) * lights

@@ -64,14 +64,12 @@ def rasterise(network: RoadNetwork, resolution: float) -> Raster:
 
 
 def _edges(surface: shapely.Geometry) -> Floats:
-    """(E, 2, 2) boundary segments of all rings, end points a, b."""
+    """(E, 2, 2) boundary segments of all rings, end points a, b. The rings stay closed: no segment is left out, however short."""
     segments = []
     for ring in shapely.get_parts(shapely.get_rings(shapely.get_parts(surface))):
         points = shapely.get_coordinates(ring)
         segments.append(np.stack([points[:-1], points[1:]], axis=1))
-    edges = np.concatenate(segments) if segments else np.zeros((0, 2, 2))
-    proper: Floats = edges[np.hypot(*(edges[:, 1] - edges[:, 0]).T) > 1e-9]
-    return proper
+    return np.concatenate(segments) if segments else np.zeros((0, 2, 2))
 
 
 def _inside(edges: Floats, origin: Floats, step: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -94,7 +92,7 @@ def _inside(edges: Floats, origin: Floats, step: float, shape: tuple[int, int]) 
 def _segment_distance(points: Floats, edges: Floats) -> Floats:
     """(Q,) distance of each point (Q, 2) to its segment (Q, 2, 2)."""
     a, along = edges[:, 0], edges[:, 1] - edges[:, 0]
-    share = ((points - a) * along).sum(-1) / (along**2).sum(-1)
+    share = ((points - a) * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-12)
     nearest = a + np.clip(share, 0.0, 1.0)[:, None] * along
     distance: Floats = np.hypot(*(points - nearest).T)
     return distance

@@ -82,7 +82,7 @@ def yield_distance(state: State, setup: Setup, maps: Maps, chain: Chain, stop_ah
             must = (gives_way == 1.0) | ((gives_way == 2.0) & first)
             minds = inside | (must & meet & ~held.unsqueeze(1) & ~asleep)
             # wait at the painted line if there is one before the stretch, else just before the stretch
-            room = torch.where((stop_i > -0.5) & (stop_i < i_in), stop_i, i_in - 0.5)
+            room = torch.where((stop_i > -0.5) & (stop_i < i_in), stop_i, i_in - 1.0)
             can = v_i * v_i < 2.0 * brake * room.clamp(min=0.05)
             wait = torch.minimum(wait, torch.where(pending & minds & can, room, torch.inf).amin(2))
     return torch.where(setup.yields, wait, torch.inf)

@@ -48,6 +48,7 @@ class Scenery:
 
     walkways: tuple[Points, ...]
     surfaces: tuple[Points, ...]  # lanes and areas; they overlap, fill them all in one colour
+    rims: tuple[Points, ...]  # lines along their sides, drawn below them as a kerb; open where a road ends
     bays: tuple[Points, ...]  # (4, 2) each
     arrows: tuple[Points, ...]  # direction of travel, painted on the lanes
     stripes: tuple[Points, ...]  # bars of the crosswalks, (4, 2) each
@@ -92,12 +93,13 @@ def goals(network: RoadNetwork, goal: Goal) -> Goals:
     finish, checks = [], []
     for lane_id, s in network.destinations.get(goal.destination or "", ()):
         lane = network.lane(lane_id)
-        (x, y), yaw, total = _pose(lane, min(s, _pose(lane, 0.0)[2] - 0.6))
-        finish.append(oriented_box(float(x), float(y), yaw, 1.0, lane.width - 0.3))
+        at, yaw, _ = _pose(lane, min(s, _pose(lane, 0.0)[2] - 0.6))
+        finish.append(oriented_box(at[0], at[1], yaw, 1.0, lane.width - 0.3))
         side = (lane.width - 0.3) / 8.0
+        forward, left = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
         for row, column in np.argwhere(np.indices((2, 8)).sum(0) % 2 == 0):
-            along, left = (row - 0.5) * 0.5, (column - 3.5) * side
-            checks.append(oriented_box(x + along * np.cos(yaw) - left * np.sin(yaw), y + along * np.sin(yaw) + left * np.cos(yaw), yaw, 0.5, side))
+            x, y = at + 0.5 * (row - 0.5) * forward + side * (column - 3.5) * left
+            checks.append(oriented_box(x, y, yaw, 0.5, side))
     return Goals(finish=tuple(finish), checks=tuple(checks))
 
 
@@ -126,6 +128,8 @@ def _build(network: RoadNetwork) -> Scenery:
     return Scenery(
         walkways=tuple(_ribbon(lane) for lane in walks),
         surfaces=surfaces,
+        rims=tuple(np.concatenate([a, a[:1]]) for a in surfaces[: len(network.areas)])
+        + tuple(_edge(lane, side * lane.width) for lane in roads for side in (0.5, -0.5)),
         bays=tuple(oriented_box(b.x, b.y, b.yaw, b.length, b.width) for b in network.bays),
         arrows=tuple(arrow for lane in roads if lane.type == LaneType.DRIVE for arrow in _arrows(lane)),
         stripes=tuple(bar for polygon in network.crosswalks for bar in _stripes(np.asarray(polygon, dtype=np.float64), walks)),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from envs.driving.control import lateral_slope
 from envs.driving.lanes import CHAIN, Chain, chain_point, lane_field, route_field
 from envs.driving.lights import governing_light, must_stop_at
 from envs.driving.types import Maps, Setup, State
@@ -26,6 +27,7 @@ POINTS = 32  # of them: agents look 155 m ahead
 LATERAL_MARGIN = 0.25  # m kept sideways when judging whether somebody is in the way
 CALM = 2.0  # m/s^2, deceleration with which a driver prepares for a lower limit ahead
 SUBSETS = 4  # a quarter of the drivers consider a lane change at each tick
+RUNOUT = 12.0  # m kept before the end of a lane, enough to steer out of it from a standstill
 COOLDOWN = 20  # ticks between two lane changes of one driver
 URGENT = 150.0  # m before a needed change is overdue, over which its urgency grows
 
@@ -81,7 +83,8 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     k = (torch.sqrt(dx * dx + dy * dy) * (1.0 / SPACING) + 0.5).to(torch.int64).clamp(max=POINTS - 1)
     qx, qy, c, s = px.gather(2, k), py.gather(2, k), pc.gather(2, k), ps.gather(2, k)
     ex, ey = state.x.unsqueeze(1) - qx, state.y.unsqueeze(1) - qy
-    along = k * SPACING + ex * c + ey * s
+    past = ex * c + ey * s  # m beyond the preview point, along its tangent; a tangent says nothing about places far from its point
+    along = k * SPACING + past
     left = ey * c - ex * s
     cos_j, sin_j = torch.cos(state.yaw), torch.sin(state.yaw)
     cos_rel = cos_j.unsqueeze(1) * c + sin_j.unsqueeze(1) * s
@@ -89,15 +92,16 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     half_l, half_w = setup.length.unsqueeze(1) * 0.5, setup.width.unsqueeze(1) * 0.5
     reach_along = cos_rel.abs() * half_l + sin_rel.abs() * half_w
     reach_left = sin_rel.abs() * half_l + cos_rel.abs() * half_w
-    # i's own sideways place on the path: where it is now, merging into the centreline within the next 3 s
-    keep = (1.0 - along / (state.speed.abs() * 3.0 + 5.0).unsqueeze(2)).clamp(0.0, 1.0)
-    aside = torch.where(state.lane >= 0, state.d, 0.0).unsqueeze(2) * keep
+    # i's own sideways place when it gets there: where it is now, less what a lane change works off on the way
+    way = (along - setup.length.unsqueeze(2) * 0.5 - reach_along).clamp(min=0.0) * lateral_slope(state.speed).unsqueeze(2)
+    off = torch.where(state.lane >= 0, state.d, 0.0).unsqueeze(2)
+    aside = torch.sign(off) * (off.abs() - way).clamp(min=0.0)
     reach = setup.width.unsqueeze(2) * 0.5 + LATERAL_MARGIN + reach_left
     inside = (left < aside.clamp(min=0.0) + reach) & (left > aside.clamp(max=0.0) - reach)
     forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)
     index = torch.arange(state.x.shape[1], device=state.x.device)
     other = index.view(1, 1, -1) != index.view(1, -1, 1)
-    ahead = inside & other & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
+    ahead = inside & other & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
     gap = along - setup.length.unsqueeze(2) * 0.5 - reach_along
     return Pairs(gap, state.speed.unsqueeze(1) * cos_rel, ahead)
 
@@ -134,7 +138,7 @@ def signals_ahead(state: State, setup: Setup, maps: Maps, chain: Chain, lights: 
         stop = torch.where(halt, torch.minimum(stop, to_line), stop)
         end = base + lane_field(maps.lane_length, setup.map_id, lane) - half
         blocked = there & (lane_field(maps.lane_end, setup.map_id, lane) == int(LaneEnd.BLOCKED))
-        stop = torch.where(blocked, torch.minimum(stop, (end - 1.0).clamp(min=0.0)), stop)
+        stop = torch.where(blocked, torch.minimum(stop, (end - RUNOUT).clamp(min=0.0)), stop)
         if c > 0:  # v^2 = v_next^2 + 2 b d
             limit = lane_field(maps.lane_limit, setup.map_id, lane) * setup.speed_factor
             reachable = torch.sqrt(limit * limit + 2.0 * CALM * base.clamp(min=0.0))
@@ -192,16 +196,23 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following) ->
     Go if the new follower need not brake harder than `safe_decel`, and the own gain plus politeness times the new follower's
     gain exceeds the threshold. Changes that the route needs count as gains that grow towards the end of the lane.
     """
-    agents = state.x.shape[1]
-    phase = state.step % (2 * SUBSETS)
+    worlds, agents = state.x.shape
+    phase = (state.step % (2 * SUBSETS)).unsqueeze(1)
     left_turn = phase < SUBSETS
-    who = (torch.arange(agents // SUBSETS, device=state.x.device) * SUBSETS).unsqueeze(0) + (phase % SUBSETS).unsqueeze(1)  # (B, a)
+    turn = phase % SUBSETS  # agents turn, turn + SUBSETS, ... are asked
 
     def pick(table: Tensor) -> Tensor:
-        return table.gather(1, who)
+        """The columns of the agents asked: (B, A) -> (B, a). Selected by comparing, which compiles to plain strided loads."""
+        groups = table.view(worlds, agents // SUBSETS, SUBSETS)
+        chosen = groups[..., 0]
+        for k in range(1, SUBSETS):
+            chosen = torch.where(turn == k, groups[..., k], chosen)
+        return chosen
 
+    index = torch.arange(agents, device=state.x.device)
+    who = index[::SUBSETS].unsqueeze(0) + turn  # (B, a)
     lane, s, goal, mid = pick(state.lane), pick(state.s), pick(setup.goal), setup.map_id
-    side = torch.where(left_turn, 1, -1).unsqueeze(1).expand_as(lane)
+    side = torch.where(left_turn, 1, -1).expand_as(lane)
     beside = torch.where(side > 0, lane_field(maps.lane_left, mid, lane), lane_field(maps.lane_right, mid, lane))
     beside = torch.where(lane >= 0, beside, -1)
     s_new = s * lane_field(maps.lane_length, mid, beside) / lane_field(maps.lane_length, mid, lane)
@@ -215,7 +226,6 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following) ->
     on = (lane_j == new) | (origin_j == new)
     offset = torch.where(on, s_j, torch.where(lane_j == after.unsqueeze(2), long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
     there = (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
-    index = torch.arange(agents, device=state.x.device)
     there = there & (index.view(1, 1, -1) != who.unsqueeze(2))
     v_i, v_j = pick(state.speed).clamp(min=0.0).unsqueeze(2), state.speed.clamp(min=0.0).unsqueeze(1)
     gap = offset.abs() - 0.5 * (pick(setup.length).unsqueeze(2) + setup.length.unsqueeze(1))
@@ -245,12 +255,12 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following) ->
     sensible = (needed != -side) & (must | (needed_there == 0) | (left_over > 400.0))
     plain = (lane_field(maps.lane_type, mid, beside) == int(LaneType.DRIVE)) & (lane_field(maps.lane_type, mid, lane) == int(LaneType.DRIVE))
     settled = (pick(state.cooldown) <= 0) & (pick(state.shift).abs() < 0.3) & (pick(state.d).abs() < 0.8)
-    moving = pick(state.speed) > 1.0
+    moving = must | (pick(state.speed) > 1.0)
     drives = (pick(setup.role) == int(Role.IDM)) | (pick(setup.role) == int(Role.LEARNER))
     free_to = pick(setup.changes_lanes) & pick(state.valid) & (beside >= 0) & settled & moving & plain
     go = free_to & sensible & harmless & soft & ~close & (gain > torch.where(must, 0.0, pick(setup.change_threshold))) & drives
-    empty = torch.zeros_like(state.valid)
-    return Change(torch.zeros_like(state.lane).scatter(1, who, side), empty.scatter(1, who, go))
+    asked = torch.arange(SUBSETS, device=state.x.device).view(1, 1, -1) == turn.unsqueeze(2)  # (B, 1, SUBSETS)
+    return Change((asked * side.unsqueeze(2)).reshape(worlds, agents), (asked & go.unsqueeze(2)).reshape(worlds, agents))
 
 
 def fire_scripts(state: State, setup: Setup, dt: float) -> Tensor:

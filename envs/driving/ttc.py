@@ -14,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from envs.driving.collision import direction
+
 __all__ = ["time_to_collision"]
 
 SPEED_MIN = 1e-6  # m/s along an axis; slower than this nothing meets within any horizon of interest
@@ -40,7 +42,7 @@ def time_to_collision(
     Velocities in m/s; headings stay as they are. Never NaN for finite arguments.
     """
     dx, dy, vx, vy = x2 - x1, y2 - y1, vx2 - vx1, vy2 - vy1
-    cos1, sin1, cos2, sin2 = torch.cos(yaw1), torch.sin(yaw1), torch.cos(yaw2), torch.sin(yaw2)
+    (cos1, sin1), (cos2, sin2) = direction(yaw1), direction(yaw2)
     half_l1, half_w1, half_l2, half_w2 = 0.5 * length1, 0.5 * width1, 0.5 * length2, 0.5 * width2
     c = torch.abs(cos1 * cos2 + sin1 * sin2)
     s = torch.abs(cos1 * sin2 - sin1 * cos2)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from envs.driving.collision import corners
+from envs.driving.collision import corners, direction, stored
 from envs.driving.types import DrivingConfig, Maps, Setup, State
 from scenarios.kinds import Kind
 
@@ -29,18 +29,19 @@ def visible(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Te
     n, agents = config.learners, state.x.shape[1]
     centre = torch.stack([state.x, state.y], dim=-1).unsqueeze(2)  # (B, A, 1, 2)
     points = torch.cat([corners(state.x, state.y, state.yaw, setup.length, setup.width), centre], dim=2)  # (B, A, 5, 2)
-    tx, ty = points[..., 0].unsqueeze(1), points[..., 1].unsqueeze(1)  # (B, 1, A, 5)
+    tx, ty = (stored(points[..., k]).unsqueeze(1) for k in (0, 1))  # (B, 1, A, 5)
     ex, ey, eyaw = (t[:, :n, None, None] for t in (state.x, state.y, state.yaw))  # (B, N, 1, 1)
     dx, dy = tx - ex, ty - ey  # (B, N, A, 5)
     distance = torch.sqrt(dx * dx + dy * dy)
     near = distance <= config.view_range
     if config.view_fov < TWO_PI:
-        near &= dx * torch.cos(eyaw) + dy * torch.sin(eyaw) >= math.cos(0.5 * config.view_fov) * distance
+        cos, sin = direction(eyaw)
+        near &= dx * cos + dy * sin >= math.cos(0.5 * config.view_fov) * distance
 
     slot = torch.arange(agents, device=state.x.device)
-    opaque = state.valid & (setup.kind != Kind.PEDESTRIAN) & (setup.kind != Kind.BICYCLE)  # (B, A)
+    opaque = state.valid & (setup.kind != int(Kind.PEDESTRIAN)) & (setup.kind != int(Kind.BICYCLE))  # (B, A)
     third = (slot != slot[:n, None, None]) & (slot != slot[:, None])  # (N, A, A): the hider is neither the observer nor the seen
-    hides = (opaque[:, None, None] & third).unsqueeze(3)  # (B, N, A, 1, A)
+    hides = stored(opaque[:, None, None] & third).unsqueeze(3)  # (B, N, A, 1, A)
     boxes = (state.x, state.y, state.yaw, setup.length, setup.width)
     by_agent = (sight_blocked(ex, ey, tx, ty, *(t[:, None, None, None] for t in boxes)) & hides).any(-1)  # (B, N, A, 5)
     still = maps.occluders[setup.map_id]  # (B, O, 5)
@@ -49,18 +50,20 @@ def visible(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Te
     return seen & state.valid.unsqueeze(1) & (slot != slot[:n, None])
 
 
-def sight_blocked(ex: Tensor, ey: Tensor, tx: Tensor, ty: Tensor, x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: Tensor) -> Tensor:
+def sight_blocked(
+    ex: Tensor, ey: Tensor, tx: Tensor, ty: Tensor, x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: Tensor
+) -> Tensor:
     """Whether the segment from (ex, ey) to (tx, ty) meets each box, (..., K) bool; a box without length or width meets nothing.
 
     Eyes and targets (...) broadcast with each other, boxes (..., K) with them. Separating axes of a segment and a box: the box's own
     two and the segment's normal (Ericson, "Real-time collision detection", 2005, section 5.3.3), free of division.
     """
-    cos, sin, half_l, half_w = torch.cos(yaw), torch.sin(yaw), 0.5 * length, 0.5 * width  # (..., K)
-    mx, my = (0.5 * (ex + tx)).unsqueeze(-1) - x, (0.5 * (ey + ty)).unsqueeze(-1) - y  # box centre to the middle of the segment
+    (cos, sin), half_l, half_w = direction(yaw), 0.5 * length, 0.5 * width  # (..., K)
+    ax, ay = ex.unsqueeze(-1) - x, ey.unsqueeze(-1) - y
+    e_along, e_across = stored(ax * cos + ay * sin), stored(ay * cos - ax * sin)  # the eye in the frame of the box
     hx, hy = (0.5 * (tx - ex)).unsqueeze(-1), (0.5 * (ty - ey)).unsqueeze(-1)  # half the segment
-    m_along, m_across = mx * cos + my * sin, my * cos - mx * sin
     h_along, h_across = hx * cos + hy * sin, hy * cos - hx * sin
     a, b = torch.abs(h_along), torch.abs(h_across)
-    meets = (torch.abs(m_along) <= half_l + a) & (torch.abs(m_across) <= half_w + b)
-    meets &= torch.abs(m_along * h_across - m_across * h_along) <= half_l * b + half_w * a
+    meets = (torch.abs(e_along + h_along) <= half_l + a) & (torch.abs(e_across + h_across) <= half_w + b)
+    meets &= torch.abs(e_along * h_across - e_across * h_along) <= half_l * b + half_w * a
     return meets & (length > 0.0) & (width > 0.0)

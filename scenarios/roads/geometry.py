@@ -12,7 +12,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COMFORT_LATERAL", "Line", "Piece", "Pose", "comfortable_speed", "fillet", "join", "rectangle", "shift", "trace", "trace_back", "turned"]
+__all__ = [
+    "COMFORT_LATERAL",
+    "Line",
+    "Piece",
+    "Pose",
+    "comfortable_speed",
+    "fillet",
+    "join",
+    "rectangle",
+    "trace",
+    "trace_back",
+    "turned",
+]
 
 Floats = NDArray[np.float64]
 Pose = tuple[float, float, float]  # x m, y m, heading rad
@@ -131,21 +143,6 @@ def fillet(start: Pose, end: Pose) -> Line:
     curvature = np.sign(turn) / radius
     pieces: list[Piece] = [(before - tangent, 0.0, 0.0), (radius * abs(turn), curvature, curvature), (after - tangent, 0.0, 0.0)]
     return trace(start, [piece for piece in pieces if piece[0] > 1e-3])
-
-
-def shift(start: Pose, length: float, sideways: float) -> Line:
-    """S-bend: `length` m ahead, `sideways` m to the left, same heading at both ends.
-
-    Lateral offset follows the quintic with zero slope and curvature at both ends (Takahashi et al. 1989).
-    """
-    u = np.linspace(0.0, 1.0, max(8, int(np.ceil(length / STEP))) + 1)
-    d = sideways * (10 * u**3 - 15 * u**4 + 6 * u**5)
-    slope = sideways * (30 * u**2 - 60 * u**3 + 30 * u**4) / length
-    c, sn = np.cos(start[2]), np.sin(start[2])
-    local = np.stack([u * length, d], axis=-1)
-    points = local @ np.array([[c, sn], [-sn, c]]) + np.array(start[:2])
-    steps = np.hypot(*np.diff(points, axis=0).T)
-    return Line(points=points, heading=start[2] + np.arctan(slope), s=np.concatenate([[0.0], np.cumsum(steps)]))
 
 
 def join(*lines: Line) -> Line:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from scenarios.network import Box, Lane, LaneEnd, LaneType, RoadNetwork, StopLine
+from scenarios.network import Box, Lane, LaneEnd, LaneType, Mark, RoadNetwork, StopLine
 from scenarios.quantities import Between, Flag, Length, Speed
 from scenarios.roads.base import RoadModel, relink, single
 from scenarios.roads.conflicts import find_conflicts
@@ -32,7 +33,7 @@ class RoundaboutRoad(RoadModel):
     kind: Literal["roundabout"] = "roundabout"
     radius: Annotated[Length, Between(14, 40)] = 20.0  # m, of the ring's centreline
     approach_length: Annotated[Length, Between(40, 400)] = 130.0
-    lane_width: Annotated[Length, Between(2.75, 5)] = 3.5
+    lane_width: Annotated[Length, Between(2.75, 5)] = 3.75
     ring_width: Annotated[Length, Between(3.5, 8)] = 5.0  # m, wide enough for a bus's swept path
     island: Annotated[Length, Between(0, 8)] = 2.5  # m, splitter island between an arm's two lanes
     entry_radius: Annotated[Length, Between(9, 30)] = 13.0  # m, of the bend into the ring
@@ -62,17 +63,18 @@ class RoundaboutRoad(RoadModel):
     def _arm_lanes(self, south: _Arm, i: int, name: str, following: str) -> list[Lane]:
         """The lanes of arm i and the ring from there to the next arm."""
         way_in, entry, leave, way_out, front, onward = (turned(line, i * np.pi / 2.0) for line in south)
-        limit, inner, ring = self.speed_limit, self.lane_width + 0.5, self.ring_width
+        limit, width, ring = self.speed_limit, self.lane_width, self.ring_width
         slow_in, slow_out, slow = (comfortable_speed(r, limit) for r in (self.entry_radius, self.exit_radius, self.radius))
         onto, ahead = f"ring_{name}_{following}.0", (f"{following}_exit.0", f"ring_{following}.0")
-        crossing = LaneType.JUNCTION
+        bend = partial(single, type=LaneType.JUNCTION, left_mark=Mark.NONE, right_mark=Mark.NONE)
+        circle = partial(bend, width=ring, limit=slow, left_mark=Mark.KERB, priority=RING)
         return [
-            single(f"{name}_in.0", way_in, width=self.lane_width, limit=limit, then=(f"{name}_entry.0",)),
-            single(f"{name}_entry.0", entry, width=inner, limit=slow_in, then=(onto,), type=crossing, priority=ENTRY),
-            single(f"ring_{name}.0", front, width=ring, limit=slow, then=(onto,), type=crossing, priority=RING),
-            single(onto, onward, width=ring, limit=slow, then=ahead, type=crossing, priority=RING),
-            single(f"{name}_exit.0", leave, width=inner, limit=slow_out, then=(f"{name}_out.0",), type=crossing, priority=RING),
-            single(f"{name}_out.0", way_out, width=self.lane_width, limit=limit, end=LaneEnd.EXIT),
+            single(f"{name}_in.0", way_in, width=width, limit=limit, then=(f"{name}_entry.0",)),
+            bend(f"{name}_entry.0", entry, width=width, limit=slow_in, then=(onto,), priority=ENTRY),
+            circle(f"ring_{name}.0", front, then=(onto,)),
+            circle(onto, onward, then=ahead),
+            bend(f"{name}_exit.0", leave, width=width, limit=slow_out, then=(f"{name}_out.0",), priority=RING),
+            single(f"{name}_out.0", way_out, width=width, limit=limit, end=LaneEnd.EXIT),
         ]
 
 
@@ -105,7 +107,8 @@ def _arm(road: RoundaboutRoad) -> _Arm:
     way_out = trace(leave.end, [(reach + y_out, 0.0, 0.0)])
     start, middle, stop = -np.pi + leaves, -joins, -np.pi / 2.0 + leaves  # angles on the ring; the next arm's exit lies a quarter on
     if stop - middle < 0.05:
-        raise ValueError(f"radius={ring:g}, entry_radius={r_in:g}, exit_radius={r_out:g}: the bends of two arms overlap on the ring; widen the ring or tighten the bends")
+        sizes = f"radius={ring:g}, entry_radius={r_in:g}, exit_radius={r_out:g}"
+        raise ValueError(f"{sizes}: the bends of two arms overlap on the ring; widen the ring or tighten the bends")
     front = trace((ring * np.cos(start), ring * np.sin(start), start + up), [(ring * (middle - start), 1.0 / ring, 1.0 / ring)])
     onward = trace(front.end, [(ring * (stop - middle), 1.0 / ring, 1.0 / ring)])
     return _Arm(way_in, entry, leave, way_out, front, onward)

@@ -1,0 +1,118 @@
+"""`closedloop bench`: simulation speed on this machine, beside a peer in the same run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from agents.evaluation.speed import Rate
+
+__all__ = ["command"]
+
+WHAT = {
+    "drive": "traffic + dynamics",
+    "full": "+ all-pairs collision, off-road, metrics each tick; observation each decision (1 Hz)",
+    "full15": "the same, decision and observation each tick (15 Hz)",
+}
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure simulation speed.
+
+    \b
+    closedloop bench driving
+    closedloop bench driving --batch 256 --batch 1024 --seconds 5
+    """
+
+
+@command.command("driving")
+@click.option(
+    "--batch", "batches", type=click.IntRange(1), multiple=True, help="Worlds at once; may be repeated. [default: 1 64 256 1024 4096]"
+)
+@click.option("--seconds", type=click.FloatRange(0.05), default=3.0, show_default=True, help="CPU seconds a measurement.")
+@click.option("--backend", type=click.Choice(["eager", "compiled", "both"]), default="both", show_default=True, help="How torch runs it.")
+@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure highway-env in the same run (extra `bench`).")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("benchmarks/results"),
+    show_default=True,
+    help="Folder for the JSON.",
+)
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def driving(batches: tuple[int, ...], seconds: float, backend: str, peer: bool, out: Path, json_: bool) -> int:
+    """Agent-steps per second per core: one vehicle on the road, advanced by one physics tick; on one thread, in CPU seconds.
+
+    The task is highway-env's highway-v0: 4 lanes, 51 vehicles, 15 Hz physics, 1 Hz decisions. Compiling takes a minute or two for each
+    batch size the first time.
+
+    \b
+    closedloop bench driving
+    closedloop bench driving --backend eager --batch 64 --no-peer
+    """
+    import torch
+
+    from agents.commands.output import as_json, print_json
+    from agents.evaluation.speed import BATCHES, PARTS, machine, measure_ours, measure_peer
+    from scenarios.files import write_atomic
+
+    torch.set_num_threads(1)
+    backends = ("eager", "compiled") if backend == "both" else (backend,)
+    sizes = batches or BATCHES
+    rates = []
+    if peer:
+        rates.append(measure_peer(seconds=max(seconds, 10.0)))
+        _say(rates[-1])
+    for kind in backends:
+        for part in PARTS:
+            for worlds in sizes:
+                rates.append(measure_ours(part, worlds=worlds, compiled=kind == "compiled", seconds=seconds))
+                _say(rates[-1])
+    theirs = rates[0].agent_steps_per_second if peer else None
+    record = {
+        "task": "highway-env highway-v0: 4 lanes, 51 vehicles, 15 Hz physics, 1 Hz decisions",
+        "unit": "agent-steps per CPU-second of one thread; an agent-step is one vehicle on the road advanced by one physics tick",
+        "parts": WHAT,
+        "made": datetime.now().isoformat(timespec="seconds"),
+        "machine": machine(),
+        "rates": [
+            {
+                **vars(rate),
+                "agent_steps_per_second": rate.agent_steps_per_second,
+                "times_highway_env": rate.agent_steps_per_second / theirs if theirs else None,
+            }
+            for rate in rates
+        ],
+    }
+    path = write_atomic(out / f"driving-{datetime.now():%Y%m%d-%H%M%S}.json", as_json(record) + "\n")
+    if json_:
+        print_json(record)
+    else:
+        _table(rates, theirs)
+    click.echo(f"Results: {path}", err=True)
+    return 0
+
+
+def _say(rate: Rate) -> None:
+    click.echo(f"{rate.part:12} {rate.backend:9} B={rate.worlds:<5} {rate.agent_steps_per_second:14,.0f} agent-steps/s", err=True)
+
+
+def _table(rates: list[Rate], theirs: float | None) -> None:
+    from agents.commands.output import print_table
+
+    body = [
+        (
+            WHAT.get(rate.part, "highway-env: step"),
+            rate.backend,
+            f"{rate.worlds}",
+            f"{rate.agent_steps_per_second:,.0f}",
+            f"{rate.agent_steps_per_second / theirs:,.1f}" if theirs else "-",
+        )
+        for rate in rates
+    ]
+    print_table("agent-steps per second on one core", ("what", "backend", "worlds", "agent-steps/s", "x highway-env"), body)

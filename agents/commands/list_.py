@@ -1,0 +1,97 @@
+"""`closedloop list`: everything that has a name here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["LISTS", "command"]
+
+Rows = list[dict[str, Any]]
+
+
+def _scenarios() -> Rows:
+    from scenarios import load, names
+
+    found = [load(name) for name in names()]
+    return [
+        {
+            "name": s.name,
+            "variants": list(s.variants),
+            "road": getattr(s.model.road, "kind", ""),
+            "description": s.model.description.strip(),
+        }
+        for s in found
+    ]
+
+
+def _suites() -> Rows:
+    from scenarios import load_suite, suite_names
+
+    suites = [load_suite(name) for name in suite_names()]
+    return [{"name": s.name, "scenarios": len(s.entries), "episodes": sum(e.episodes for e in s.entries)} for s in suites]
+
+
+def _policies() -> Rows:
+    from agents.policies.base import WEIGHTS, shipped_names
+    from agents.policies.baselines import BASELINES
+    from agents.policies.bundle import load_bundle
+
+    baselines = [(name, "baseline", (BASELINES[name].__doc__ or "").split(". ")[0].split(": ")[0].rstrip(".\n")) for name in BASELINES]
+    specs = [(name, load_bundle(WEIGHTS / f"{name}.safetensors").spec) for name in shipped_names()]
+    trained = [
+        (name, "trained", f"{s.algorithm} on {', '.join(s.training.scenarios)}, {s.training.steps:,} decisions") for name, s in specs
+    ]
+    return [{"name": name, "kind": kind, "description": text} for name, kind, text in [*baselines, *trained]]
+
+
+def _envs() -> Rows:
+    from envs import entries
+
+    return [{"name": e.id, "options": ", ".join(f"{k}={v}" for k, v in e.options.items())} for e in entries()]
+
+
+def _roads() -> Rows:
+    from scenarios.roads import ROADS
+
+    return [{"name": kind, "description": (road.__doc__ or "").strip().splitlines()[0]} for kind, road in ROADS.items()]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {
+    "scenarios": _scenarios,
+    "suites": _suites,
+    "policies": _policies,
+    "envs": _envs,
+    "roads": _roads,
+}
+
+
+@click.command("list")
+@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads]...")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def command(what: tuple[str, ...], json_: bool) -> None:
+    """List scenarios, suites, policies, environments and kinds of road; all of them by default.
+
+    \b
+    closedloop list
+    closedloop list scenarios policies
+    closedloop list --json
+    """
+    from agents.commands.output import print_json, print_table
+
+    found = {name: LISTS[name]() for name in (what or LISTS)}
+    if json_:
+        print_json(found)
+        return
+    for name, rows in found.items():
+        if rows:
+            print_table(name, list(rows[0]), [[_text(v) for v in row.values()] for row in rows])
+        click.echo("" if rows else f"{name}: none\n")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

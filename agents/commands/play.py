@@ -1,0 +1,123 @@
+"""`closedloop play`: check a trace by driving it again, and make something to watch of it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agents.playback.trace import Trace
+    from agents.playback.verify import Verification
+
+__all__ = ["command"]
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+DIFFERS = 1  # exit code: the trace does not come out of the simulator again
+
+
+@click.command("play")
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...", type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--out", type=FILE, metavar="FILE.html", help="Web page to write. [default: beside the trace]")
+@click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
+@click.option("--show", is_flag=True, help="Play in a window.")
+@click.option("--no-verify", is_flag=True, help="Do not drive the trace again.")
+@click.option("--json", "json_", is_flag=True, help="Print what was found and written as JSON on stdout.")
+def command(traces: tuple[Path, ...], out: Path | None, video: Path | None, show: bool, no_verify: bool, json_: bool) -> int:
+    """Verify a trace by re-simulating it, and write one web page that plays it: no server, no network, opens from disk.
+
+    A folder stands for all traces in it. With --video or --show alone no page is written. Exit code 1 if a trace does not come out of
+    the simulator again.
+
+    \b
+    closedloop play runs/eval/traces/idm/merge-7.trace
+    closedloop play failed.trace -o failed.html --video failed.mp4
+    closedloop play runs/eval/traces --json
+    """
+    from agents.commands.output import print_json
+
+    files = _files(traces)
+    if len(files) > 1 and (out or video or show):
+        raise click.UsageError(f"{len(files)} traces: -o, --video and --show take one")
+    results = [_play(file, out, video, show, no_verify, quiet=json_) for file in files]
+    if json_:
+        print_json({"traces": results})
+    return 0 if all(result["verified"] is None or result["verified"]["ok"] for result in results) else DIFFERS
+
+
+def _files(traces: tuple[Path, ...]) -> list[Path]:
+    """The traces named, folders replaced by what is in them. Raises UsageError for a folder without any."""
+    found: list[Path] = []
+    for path in traces:
+        inside = sorted(path.rglob("*.trace")) if path.is_dir() else [path]
+        if not inside:
+            raise click.UsageError(f"{path}: no .trace file in this folder")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verify: bool, *, quiet: bool) -> dict[str, Any]:
+    """Do what was asked with one trace; returns the summary for --json."""
+    from agents.playback.trace import Trace
+
+    trace = Trace.load(file)
+    verification = None if no_verify else _verify(trace)
+    _say(f"{file}: {trace.episode.scenario}, seed {trace.episode.seed}, {trace.policy or 'unknown policy'}, {trace.times[-1]:.1f} s", quiet)
+    if verification is not None:
+        _say(f"  {'verified' if verification.ok else 'NOT VERIFIED'}: {verification.reason}", quiet)
+    result: dict[str, Any] = {
+        "trace": str(file),
+        "scenario": trace.episode.scenario,
+        "seed": trace.episode.seed,
+        "policy": trace.policy,
+        "digest": trace.digest,
+        "metrics": dict(trace.metrics),
+        "verified": vars(verification) if verification is not None else None,
+        "page": None,
+        "video": None,
+    }
+    if out is not None or not (video or show):
+        from agents.playback.page import write_page
+
+        play = shlex.join(["closedloop", "play", file.name])
+        again = f"{trace.command}\n{play}" if trace.command else play
+        result["page"] = str(write_page(trace, out or file.with_suffix(".html"), verification=verification, command=again))
+        _say(f"  page: {result['page']}", quiet)
+    if video is not None:
+        result["video"] = str(_write_video(trace, video))
+        _say(f"  video: {result['video']}", quiet)
+    if trace.command:
+        _say(f"  to drive it again: {trace.command}", quiet)
+    if show:
+        from agents.playback.video import show as show_window
+
+        show_window(trace)
+    return result
+
+
+def _verify(trace: Trace) -> Verification:
+    from agents.playback.verify import verify
+
+    return verify(trace)
+
+
+def _write_video(trace: Trace, path: Path) -> Path:
+    """Write the video with a progress bar on a terminal."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    from agents.playback.video import write_video
+
+    with tqdm(unit="frame", leave=False, disable=None) as bar:  # on stderr; None: only on a terminal
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return write_video(trace, path, progress=progress)
+
+
+def _say(text: str, quiet: bool) -> None:
+    """A line for people: on stdout, or on stderr where stdout is for JSON."""
+    click.echo(text, err=quiet)

@@ -1,0 +1,28 @@
+"""`closedloop schema`: the JSON Schema of scenario files, with which editors complete and check them while one types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("schema", help="Print the JSON Schema of scenario files, for editors.")
+@click.option("--suite", is_flag=True, help="That of suite files instead.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file.")
+def command(suite: bool, output: Path | None) -> None:
+    """In the scenario file, name it in the first line: `# yaml-language-server: $schema=schema.json`."""
+    import json
+
+    from scenarios.jsonschema import schema_text, suite_schema
+
+    text = json.dumps(suite_schema(), indent=1, ensure_ascii=False) + "\n" if suite else schema_text()
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    from scenarios.files import write_atomic
+
+    write_atomic(output, text)
+    click.echo(f"wrote {output}", err=True)

@@ -1,0 +1,164 @@
+"""`closedloop train`: train a policy on scenarios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agents.learning.config import TrainConfig
+    from agents.learning.trainer import RunResult
+
+__all__ = ["command"]
+
+
+@click.command("train")
+@click.option(
+    "--scenario",
+    "scenario",
+    multiple=True,
+    metavar="NAME",
+    help="A scenario, by name (merge, merge/hard) or path; repeat to train on a mix.",
+)
+@click.option("--algo", metavar="NAME", help="ppo, a2c, trpo, sac, tqc, td3, ddpg, dqn or qrdqn. [default: ppo]")
+@click.option("--steps", metavar="N", help="Decisions over all worlds: 300000, 500k, 1M. [default: as tuned for the scenario]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The run's folder, new or empty. [default: runs/<scenario>-<algo>-<time>]",
+)
+@click.option("--seed", type=click.IntRange(0, 1_000_000), help="Seed of the run. [default: 0]")
+@click.option("--envs", type=click.IntRange(1), help="Worlds side by side. [default: 256, or as tuned]")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other setting: hyper.n_steps=64, driving.action=discrete, reward.comfort=-0.01.",
+)
+@click.option(
+    "--compile/--no-compile", "compile_", default=None, help="Compile the simulator with torch.compile: a slow start, then faster."
+)
+@click.option("--device", metavar="NAME", help="cpu or cuda. [default: cpu]")
+@click.option(
+    "--resume",
+    "resume_",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Go on with the run in DIR; only --steps may be given with it.",
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, print the complete configuration, train nothing.")
+@click.option("--json", "json_", is_flag=True, help="Print the result as JSON on stdout.")
+def command(
+    scenario: tuple[str, ...],
+    algo: str | None,
+    steps: str | None,
+    out: Path | None,
+    seed: int | None,
+    envs: int | None,
+    settings: tuple[str, ...],
+    compile_: bool | None,
+    device: str | None,
+    resume_: Path | None,
+    dry_run: bool,
+    json_: bool,
+) -> int:
+    """Train a policy with reinforcement learning.
+
+    Settings that are not given are those tuned for the scenario's family; --dry-run shows them. The run's folder gets the best and the
+    last policy, learning curves, TensorBoard events, a checkpoint and everything needed to repeat the run. Ctrl-C saves and ends with
+    exit code 130; --resume goes on.
+
+    \b
+    closedloop train --scenario highway --steps 1M --out runs/mine
+    closedloop train --scenario merge --scenario merge/hard --algo sac --set hyper.batch_size=256
+    closedloop train --resume runs/mine --steps 2M
+    """
+    from agents.learning.config import config_from, parse_count, parse_settings
+
+    try:
+        count = parse_count(steps) if steps is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--steps") from None
+    named = {"scenario": scenario or None, "algo": algo, "seed": seed, "envs": envs, "compile": compile_, "device": device}
+    given = {key: value for key, value in named.items() if value is not None}
+    if resume_ is not None:
+        if given or settings or out:
+            raise click.UsageError("a resumed run keeps its configuration: with --resume, only --steps, --dry-run and --json may be given")
+        return _resume(resume_, count, dry_run=dry_run, json_=json_)
+    if not scenario:
+        raise click.UsageError("say what to train on: --scenario NAME (see `closedloop list scenarios`), or --resume DIR")
+    config = config_from({**parse_settings(settings), **given, **({"steps": count} if count is not None else {})})
+    _check(config)
+    if dry_run:
+        return _show(config, json_)
+    from agents.learning.trainer import train
+
+    return _close(train(config, out=out), json_)
+
+
+def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> int:
+    from agents.learning.checkpoint import load_checkpoint
+    from agents.learning.record import read_config
+    from agents.learning.trainer import resume
+
+    if dry_run:
+        config = read_config(folder)
+        load_checkpoint(folder / "checkpoint.safetensors")
+        return _show(config.model_copy(update={"steps": steps or config.steps}), json_)
+    return _close(resume(folder, steps=steps), json_)
+
+
+def _check(config: TrainConfig) -> None:
+    """What can be checked before training: the scenarios (one episode of each) and the device. Raises ScenarioError or UsageError."""
+    import torch
+
+    from scenarios import load, sample
+
+    for name in config.scenario:
+        sample(load(name), config.seeds.training)
+    if config.device.partition(":")[0] not in ("cpu", "cuda"):
+        raise click.UsageError(f"--device {config.device}: must be cpu or cuda")
+    if config.device != "cpu" and not torch.cuda.is_available():
+        raise click.UsageError(f"--device {config.device}: torch finds no CUDA device here")
+
+
+def _show(config: TrainConfig, json_: bool) -> int:
+    """Print the configuration."""
+    from agents.commands.output import print_json
+    from agents.learning.record import as_yaml
+
+    if json_:
+        print_json(config.as_dict())
+    else:
+        click.echo(as_yaml(config), nl=False)
+    return 0
+
+
+def _close(result: RunResult, json_: bool) -> int:
+    """Tell what came of a run; the exit code."""
+    from agents.cli import INTERRUPTED
+    from agents.commands.output import print_json
+
+    if json_:
+        print_json(result.as_dict())
+    else:
+        click.echo(f"{result.status} after {result.steps} steps in {result.seconds:.0f} s: {_figures(result.best)}")
+        click.echo(f"Policy: {result.policy}   curves: {result.folder / 'curves.png'}")
+        again = f"closedloop train --resume {result.folder}" if result.status == "interrupted" else f"closedloop eval {result.folder}"
+        click.echo(f"{'Go on' if result.status == 'interrupted' else 'Judge it on fresh episodes'}: {again}", err=True)
+    return INTERRUPTED if result.status == "interrupted" else 0
+
+
+def _figures(best: dict[str, Any] | None) -> str:
+    if best is None:
+        return "not validated"
+    parts = [
+        f"{name} {100 * best[name]['value']:.1f} % [{100 * best[name]['low']:.1f}, {100 * best[name]['high']:.1f}]"
+        for name in ("success", "collision")
+        if best[name] is not None
+    ]
+    parts.append(f"return {best['reward']['mean']:.2f}")
+    return f"{', '.join(parts)} on {best['episodes']} validation episodes"

@@ -1,0 +1,46 @@
+"""Every environment id: what Gymnasium is told, and what `closedloop list` shows. No torch in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gymnasium.envs.registration import register, registry
+
+import scenarios
+
+__all__ = ["DRIVING", "EnvEntry", "entries", "family_id", "register_all"]
+
+DRIVING = "closedloop/Driving-v0"  # any driving scenario: pass scenario="..."
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvEntry:
+    """One environment id."""
+
+    id: str
+    entry_point: str  # "module:class" of the gymnasium.Env
+    vector_entry_point: str  # "module:class" of the gymnasium.vector.VectorEnv
+    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments that the id stands for
+
+
+def family_id(scenario: str) -> str:
+    """Id of a scenario family: "lane_keep" -> "closedloop/LaneKeep-v0"."""
+    return f"closedloop/{''.join(part.capitalize() for part in scenario.split('_'))}-v0"
+
+
+def entries() -> tuple[EnvEntry, ...]:
+    """Every environment: the general driving one first, then one for each scenario family of the library, by name."""
+    driving: dict[str, Any] = {
+        "entry_point": "envs.driving.gym_env:DrivingEnv",
+        "vector_entry_point": "envs.driving.vector_env:DrivingVectorEnv",
+    }
+    families = [EnvEntry(id=family_id(name), options={"scenario": name}, **driving) for name in sorted(scenarios.names())]
+    return (EnvEntry(id=DRIVING, **driving), *families)
+
+
+def register_all() -> None:
+    """Tell Gymnasium about every entry. Ids it already knows are left alone, so calling this twice is harmless."""
+    for entry in entries():
+        if entry.id not in registry:
+            register(id=entry.id, entry_point=entry.entry_point, vector_entry_point=entry.vector_entry_point, kwargs=dict(entry.options))

@@ -1,0 +1,140 @@
+"""Suites: which scenarios are judged, on how many episodes, from which seed on. As strict as scenario files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from scenarios.document import Node, parse, read_text
+from scenarios.errors import Problem, ScenarioError, did_you_mean
+from scenarios.loader import SUFFIXES, Scenario, load
+from scenarios.translate import problem_at, validate
+
+__all__ = ["SUITES", "Suite", "SuiteEntry", "is_suite", "load_suite", "suite_names"]
+
+SUITES = Path(__file__).parent / "suites"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteEntry:
+    """Episodes of one scenario: seeds `seed`, `seed` + 1, ..., `seed` + `episodes` - 1."""
+
+    scenario: Scenario
+    episodes: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Entries in the order of the file."""
+
+    name: str
+    description: str
+    entries: tuple[SuiteEntry, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class EntryModel(_Strict):
+    """One entry."""
+
+    scenario: Annotated[str, StringConstraints(min_length=1, max_length=300)] = Field(
+        description="name, with variant (merge/hard), or a path inside the suite's folder"
+    )
+    episodes: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="left out: the suite's")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="first seed; left out: the suite's")
+
+
+class SuiteModel(_Strict):
+    """A suite file."""
+
+    version: Literal[1]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] = Field(description="the file's name without .yaml")
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+    episodes: Annotated[int, Field(ge=1, le=100_000)] = Field(default=10, description="of each entry that says nothing else")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(default=0, description="first seed of each entry that says nothing else")
+    entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)]
+
+
+def suite_names() -> list[str]:
+    """The suites that come with the package, sorted."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def is_suite(name_or_path: str | os.PathLike[str]) -> bool:
+    """Whether this names a suite: one that comes with the package, or a file that has `entries` and no `road`."""
+    text = os.fspath(name_or_path)
+    if not text.endswith(SUFFIXES):
+        return text in suite_names()
+    try:
+        root, _ = parse(read_text(Path(text), text), text)
+    except ScenarioError:
+        return False
+    return isinstance(root.value, dict) and "entries" in root.value and "road" not in root.value
+
+
+def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
+    """Read a suite and every scenario in it. Raises ScenarioError with everything that is wrong, in the suite or its scenarios."""
+    path = _find(os.fspath(name_or_path))
+    file = str(path)
+    root, problems = parse(read_text(path, file), file)
+    model, problems = validate(SuiteModel, root, file, problems)
+    if model is None:
+        raise ScenarioError(problems)
+    if model.name != path.stem:
+        problems.append(
+            problem_at(root, file, ("name",), "expected the file's name without its suffix", hint=f"did you mean '{path.stem}'?")
+        )
+    entries, seen = [], set[tuple[str, int]]()
+    for index, entry in enumerate(model.entries):
+        scenario = _scenario(entry.scenario, path.parent, root, file, index, problems)
+        seed = model.seed if entry.seed is None else entry.seed
+        if (entry.scenario, seed) in seen:
+            problems.append(
+                problem_at(root, file, ("entries", index), "expected each scenario once for each seed", hint="raise episodes instead")
+            )
+        seen.add((entry.scenario, seed))
+        if scenario is not None:
+            entries.append(SuiteEntry(scenario=scenario, episodes=model.episodes if entry.episodes is None else entry.episodes, seed=seed))
+    if problems:
+        raise ScenarioError(problems)
+    return Suite(name=model.name, description=model.description, entries=tuple(entries))
+
+
+def _find(text: str) -> Path:
+    if text.endswith(SUFFIXES):
+        return Path(text)
+    known = suite_names()
+    if text not in known:
+        hint = did_you_mean(text, known) or "known: " + ", ".join(known)
+        raise ScenarioError(
+            [Problem(file=repr(text) if "\0" in text else text, expected="no such suite, and no path ending in .yaml", hint=hint)]
+        )
+    return SUITES / f"{text}.yaml"
+
+
+def _scenario(text: str, folder: Path, root: Node, file: str, index: int, problems: list[Problem]) -> Scenario | None:
+    """The scenario of an entry; what is wrong with it goes to `problems`, at the entry and at its own file's lines."""
+    at = ("entries", index, "scenario")
+    name: str | Path = text
+    if ".yaml" in text or ".yml" in text:
+        outside = Path(text).is_absolute() or "\\" in text or not (folder / text).resolve().is_relative_to(folder.resolve())
+        if outside:
+            problems.append(problem_at(root, file, at, "expected a name of the library or a path inside the suite's folder"))
+            return None
+        name = str(folder / text)
+    try:
+        return load(name)
+    except ScenarioError as error:
+        general = [p for p in error.problems if not p.line and not (".yaml" in text or ".yml" in text)]
+        problems += [problem_at(root, file, at, p.expected, hint=p.hint) for p in general]
+        if not general:
+            problems.append(problem_at(root, file, at, "expected a scenario without mistakes"))
+            problems += error.problems
+        return None

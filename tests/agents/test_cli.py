@@ -1,0 +1,157 @@
+"""The command line: what it imports, how it fails, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from agents import cli
+from agents.commands import doctor
+from agents.layout import PACKAGES, intruders, package_folders
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "gymnasium", "stable_baselines3", "matplotlib", "scipy", "cv2")
+Fake = Callable[[Callable[[], object]], None]
+
+
+def python(code: str, *, cwd: Path = ROOT, path: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Add a command `fake` that runs a function."""
+
+    def add(function: Callable[[], object]) -> None:
+        module = types.ModuleType("fake_command")
+        module.command = click.Command("fake", callback=function)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "fake_command", module)
+        monkeypatch.setitem(cli.COMMANDS, "fake", ("fake_command", "A fake."))
+
+    return add
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, (_, line) in cli.COMMANDS.items():
+        assert f"  {name} " in shown
+        assert line in shown
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], *([name, "--help"] for name in cli.COMMANDS)], ids=" ".join)
+def test_help_imports_nothing_heavy(argv: list[str]) -> None:
+    done = python(f"import sys; from agents.cli import run; code = run({argv!r}); print(code, [m for m in {HEAVY!r} if m in sys.modules])")
+    assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_help_of_every_command_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([name, "--help"]) == 0
+    assert f"closedloop {name} " in capsys.readouterr().out.partition("Usage:")[2].partition("\n")[2]
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["evl"]) == 2
+    assert "no command 'evl'; did you mean 'eval'?" in capsys.readouterr().err
+
+
+def test_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--jsn"]) == 2
+    assert "--json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("speed=-1: must be positive"), 2, "closedloop: speed=-1: must be positive\n"),
+        (FileNotFoundError(2, "No such file or directory", "a.yaml"), 2, "closedloop: a.yaml: No such file or directory\n"),
+        (
+            ModuleNotFoundError("No module named 'av'", name="av"),
+            2,
+            "closedloop: this needs the extra 'video': pip install 'closedloop[video]'\n",
+        ),
+        (KeyboardInterrupt(), 130, "closedloop: interrupted\n"),
+    ],
+)
+def test_errors_of_the_user_have_no_traceback(
+    error: BaseException, code: int, said: str, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake(raising(error))
+    assert cli.run(["fake"]) == code
+    assert capsys.readouterr().err.lstrip("\n") == said
+
+
+def test_faults_of_ours_have_one(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake(raising(RuntimeError("oh")))
+    assert cli.run(["fake"]) == 4
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "a fault of closedloop" in shown
+
+
+def test_debug_anywhere_shows_the_traceback(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake(raising(ValueError("no")))
+    assert cli.run(["fake", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3), (4, 4)])
+def test_a_command_returns_its_exit_code(returned: int | None, code: int, fake: Fake) -> None:
+    fake(lambda: returned)
+    assert cli.run(["fake"]) == code
+
+
+def test_an_intruder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").write_text("")
+    done = python("from agents.cli import run; raise SystemExit(run(['--help']))", cwd=tmp_path, path=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert done.returncode == 2
+    assert f"'import envs' finds {tmp_path / 'envs'}" in done.stderr
+    assert done.stdout == ""
+
+
+def test_packages_lie_together() -> None:
+    assert intruders() == []
+    assert [folder and folder.name for folder in package_folders().values()] == list(PACKAGES)
+    missing: dict[str, Path | None] = {**package_folders(), "perception": None}
+    assert len(intruders(missing)) == 1
+    assert "'perception'" in intruders(missing)[0]
+
+
+def test_doctor_is_content_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is True
+    assert {"python", "packages", "torch", "device", "threads", "compiler", "browser", "extra video"} <= {
+        c["name"] for c in report["checks"]
+    }
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "NEEDED", ("numpy", "no-such-distribution"))
+    assert cli.run(["doctor"]) == 2
+    assert "FAIL  no-such-distribution" in capsys.readouterr().out
+
+
+def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_torch", raising(OSError("libtorch.so is damaged")))
+    broken = [c for c in doctor.checks() if c.status == doctor.FAIL]
+    assert [c.detail for c in broken] == ["OSError: libtorch.so is damaged"]

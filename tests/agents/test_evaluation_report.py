@@ -1,0 +1,88 @@
+"""Tables: what is counted, and that nothing lost is hidden."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from agents.commands.output import as_json
+from agents.evaluation.report import COLUMNS, cell, markdown, report, rows
+from agents.evaluation.rollout import EpisodeResult
+from agents.evaluation.stats import Estimate, proportion
+
+METRICS = {metric: 0.0 for metric, _ in COLUMNS.values()}
+
+
+def result(policy: str, scenario: str, seed: int, *, error: str = "", trace: str = "", **metrics: float) -> EpisodeResult:
+    values: dict[str, Any] = {"end": "error", "error": error} if error else {"end": "arrived", "metrics": {**METRICS, **metrics}}
+    return EpisodeResult(policy=policy, scenario=scenario, seed=seed, trace=trace, **values)
+
+
+RESULTS = [
+    *[result("a", "merge", seed, success=float(seed < 8), route_progress=0.5, nuplan_score=seed / 10) for seed in range(10)],
+    *[result("b", "merge", seed, success=1.0, red_light=2.0) for seed in range(9)],
+    result("b", "merge", 9, error="RuntimeError: gone"),
+    *[result("a", "exit", seed, success=0.0, collision=1.0, trace=f"t/{seed}.trace") for seed in range(30)],
+]
+
+
+def test_rows_are_per_scenario_and_policy_then_over_all() -> None:
+    table = rows(RESULTS)
+    assert [(r.scenario, r.policy, r.episodes, r.errors) for r in table] == [
+        ("merge", "a", 10, 0),
+        ("merge", "b", 9, 1),
+        ("exit", "a", 30, 0),
+        ("exit", "b", 0, 0),
+        ("all scenarios", "a", 40, 0),
+        ("all scenarios", "b", 9, 1),
+    ]
+    assert table[0].figures["success"] == proportion(8, 10)
+    assert table[4].figures["success"] == proportion(8, 40)
+    assert table[0].figures["nuPlan score"].value == pytest.approx(0.45)
+    assert table[0].figures["nuPlan IQM"].value == pytest.approx(0.45)
+
+
+def test_counts_become_rates_of_episodes() -> None:
+    assert rows(RESULTS)[1].figures["red light"] == proportion(9, 9)
+
+
+def test_lost_episodes_are_in_no_figure_but_told() -> None:
+    table = rows(RESULTS)
+    assert table[1].figures["success"].n == 9
+    page = markdown(RESULTS, title="t")
+    assert "| merge | b | 9 (+1 lost) |" in page
+    assert "- b, merge, seed 9: RuntimeError: gone" in page
+    assert report(RESULTS, title="t")["errors"] == 1
+
+
+def test_markdown_is_a_table() -> None:
+    page = markdown(RESULTS, title="a and b", command="closedloop eval a b")
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {len(COLUMNS) + 4}
+    assert len(lines) == 2 + 6
+    assert page.startswith("# a and b\n\n```\nclosedloop eval a b\n```\n")
+    assert len(re.findall(r"`t/\d+\.trace`", page)) == 30
+
+
+def test_json_is_strict_and_complete() -> None:
+    text = as_json(report(RESULTS, title="t"))
+    back = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert len(back["results"]) == len(RESULTS)
+    row = back["table"][0]
+    assert row["success"] == {"value": 0.8, "low": pytest.approx(0.4902, abs=1e-4), "high": pytest.approx(0.9433, abs=1e-4), "n": 10}
+    assert {"nuplan_score", "nuplan_score_iqm", "collision_at_fault"} <= row.keys()
+    assert back["table"][3]["success"] == {"value": None, "low": None, "high": None, "n": 0}
+
+
+def test_cells() -> None:
+    assert cell(proportion(480, 500), "rate") == "96.0 [93.9, 97.4]"
+    assert cell(proportion(0, 100), "rate") == "0.0 [0.0, 3.7]"  # Wilson's bound, wider than 3/n here
+    assert cell(Estimate(value=0.5, low=float("nan"), high=float("nan"), n=1), "mean") == "0.50 [-, -]"
+    assert cell(Estimate(value=float("nan"), low=float("nan"), high=float("nan"), n=0), "mean") == "-"
+
+
+def test_output_has_no_nan() -> None:
+    assert json.loads(as_json({"a": float("nan"), "b": [float("inf"), 1.5], 3: (1,)})) == {"a": None, "b": [None, 1.5], "3": [1]}

@@ -1,0 +1,191 @@
+"""Several policies, several scenarios, several processes; and the command that does it."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents import cli
+from agents.evaluation import suite as module
+from agents.evaluation.rollout import EpisodeResult, TraceRule
+from agents.evaluation.suite import Plan, default_workers, judge, policy_labels, scenario_spec, seeds_from, trace_rule
+from agents.playback.trace import Trace
+from agents.policies.base import PolicyError, load_policy, policy_names
+from scenarios import ScenarioError, load, load_suite
+
+PLAN = Plan(entries=(("lane_keep/easy", (0, 1, 2)), ("parking/easy", (5, 6))))
+
+
+def test_everything_is_judged_once_in_order() -> None:
+    results = judge(["constant", "random"], PLAN)
+    assert [(r.policy, r.scenario, r.seed) for r in results] == [
+        (policy, scenario, seed) for policy in ("constant", "random") for scenario, seeds in PLAN.entries for seed in seeds
+    ]
+    assert not any(r.error for r in results)
+
+
+def test_processes_change_nothing() -> None:
+    told: list[int] = []
+    assert judge(["random"], PLAN, workers=2, progress=told.append) == judge(["random"], PLAN)
+    assert sum(told) == PLAN.episodes
+
+
+def test_results_that_do_not_come_back_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_serial", lambda jobs, progress: iter(()))
+    results = judge(["random"], replace(PLAN, entries=PLAN.entries[:1]))
+    assert [r.error for r in results] == ["no result came back"] * 3
+
+
+def test_the_episodes_of_a_dead_process_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Future:
+        def exception(self) -> Exception:
+            return BrokenProcessPool("a child died")
+
+    class Pool:
+        def __init__(self, *_: object, **__: object) -> None: ...
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def submit(self, *_: object) -> Future:
+            return Future()
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(module, "as_completed", list)
+    results = judge(["random"], PLAN, workers=2)
+    assert [(r.seed, r.end) for r in results] == [(s, "error") for s in (0, 1, 2, 5, 6)]
+    assert {r.error for r in results} == {"BrokenProcessPool: a child died"}
+
+
+def test_an_episode_that_cannot_be_drawn_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = module.sample
+
+    def sample(scenario: object, seed: int) -> object:
+        if seed == 1:
+            raise ValueError("no room for the ego")
+        return draw(scenario, seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "sample", sample)
+    results = judge(["random"], replace(PLAN, entries=PLAN.entries[:1]))
+    assert [r.error for r in results] == ["", "the episode could not be drawn: ValueError: no room for the ego", ""]
+
+
+def test_bad_names_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_serial", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(ScenarioError, match="did you mean"):
+        judge(["idm"], Plan(entries=(("marge", (0,)),)))
+    with pytest.raises(PolicyError, match="no policy 'imd': .*did you mean 'idm'"):
+        judge(["imd"], PLAN)
+    with pytest.raises(ValueError, match="named twice"):
+        judge(["idm", "idm"], PLAN)
+    with pytest.raises(ValueError, match="workers=0"):
+        judge(["idm"], PLAN, workers=0)
+
+
+def test_every_name_loads() -> None:
+    for name in policy_names():
+        assert load_policy(name).needs.config(agents=16).action in ("continuous", "discrete", "trajectory")
+    assert policy_labels(["idm", "random"]) == {"idm": "idm", "random": "random"}
+
+
+def test_small_helpers(tmp_path: Path) -> None:
+    assert seeds_from(7, 3) == (7, 8, 9)
+    with pytest.raises(ValueError, match="episodes=0, seed=-1"):
+        seeds_from(-1, 0)
+    assert default_workers(PLAN, 2, cores=8) == 4
+    assert default_workers(PLAN, 2, cores=2) == 2
+    assert trace_rule(tmp_path, "none", PLAN) == TraceRule()
+    assert trace_rule(tmp_path, "failures", PLAN).failures_only
+    assert trace_rule(tmp_path, "2", PLAN).chosen == frozenset(
+        {("lane_keep/easy", 0), ("lane_keep/easy", 1), ("parking/easy", 5), ("parking/easy", 6)}
+    )
+    with pytest.raises(ValueError, match="traces='some'"):
+        trace_rule(tmp_path, "some", PLAN)
+
+
+def test_a_scenario_can_be_named_again() -> None:
+    for entry in load_suite("driving").entries:
+        assert load(scenario_spec(entry.scenario)) == entry.scenario
+
+
+def test_a_scenario_file_can_be_named_again(tmp_path: Path) -> None:
+    (tmp_path / "lane_keep.yaml").write_text((module.LIBRARY / "lane_keep.yaml").read_text())
+    mine = load(tmp_path / "lane_keep.yaml", "hard")
+    assert load(scenario_spec(mine)).digest == mine.digest
+    assert load(scenario_spec(mine)).variant == "hard"
+
+
+def test_eval_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    argv = [
+        "eval",
+        "constant",
+        "random",
+        "--scenario",
+        "lane_keep/easy",
+        "--episodes",
+        "3",
+        "--seed",
+        "4",
+        "--traces",
+        "1",
+        "--out",
+        str(out),
+        "--json",
+    ]
+    assert cli.run([*argv, "--workers", "1"]) == 0
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert report == json.loads((out / "results.json").read_text())
+    assert [(r["policy"], r["seed"]) for r in report["results"]] == [(p, s) for p in ("constant", "random") for s in (4, 5, 6)]
+    assert {row["policy"]: row["episodes"] for row in report["table"]} == {"constant": 3, "random": 3}
+    assert (out / "report.md").read_text().startswith("# constant, random on lane_keep/easy")
+    traces = sorted(out.rglob("*.trace"))
+    assert [p.relative_to(out).as_posix() for p in traces] == [
+        "traces/constant/lane_keep-easy-4.trace",
+        "traces/random/lane_keep-easy-4.trace",
+    ]
+    assert Trace.load(traces[1]).command == "closedloop eval random --scenario lane_keep/easy --seed 4 --episodes 1 --traces all"
+    assert f"closedloop play {traces[0]}" in shown.err or f"closedloop play {traces[1]}" in shown.err
+
+
+def test_eval_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["eval", "random", "--scenario", "parking/easy", "--episodes", "2", "--out", str(tmp_path), "--traces", "none", "--workers", "1"]
+    assert cli.run(argv) == 0
+    shown = capsys.readouterr().out
+    assert "parking/easy  random" in shown
+    assert "success" in shown
+
+
+def test_a_lost_episode_is_exit_code_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = [EpisodeResult(policy="idm", scenario="merge", seed=0, end="error", error="RuntimeError: gone")]
+    monkeypatch.setattr(module, "judge", lambda *_, **__: lost)
+    assert cli.run(["eval", "idm", "--scenario", "merge", "--episodes", "1", "--out", str(tmp_path)]) == 4
+    assert "lost: idm, merge, seed 0: RuntimeError: gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["eval", "idm"], "either --suite NAME or --scenario NAME"),
+        (["eval", "idm", "--suite", "driving", "--scenario", "merge"], "either --suite NAME or --scenario NAME"),
+        (["eval", "idm", "--scenario", "merge", "--scenario", "merge"], "named twice"),
+        (["eval", "idm", "--scenario", "marge"], "did you mean"),
+        (["eval", "imd", "--scenario", "merge"], "did you mean 'idm'"),
+        (["eval", "--scenario", "merge"], "POLICY"),
+        (["eval", "idm", "--scenario", "merge", "--traces", "some"], "traces='some'"),
+        (["eval", "idm", "--suite", "drivin"], "did you mean"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_bad_input_is_exit_code_2(argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*argv, "--out", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert not (tmp_path / "out").exists()
