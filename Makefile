@@ -10,6 +10,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= auto
+DEMO_STEPS ?= 200k
 # one thread a process: the tests run one process a core
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
@@ -35,9 +36,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 TESTED := $(VENV)/.installed-dev,commonroad,video
 
 demo: $(VENV)/.installed
-	$(BIN)/closedloop train --scenario highway --algo ppo --minutes 1 --out runs/demo
-	$(BIN)/closedloop eval runs/demo idm random --scenario highway --episodes 100 --traces 1 --out runs/demo/eval
-	$(BIN)/closedloop play runs/demo/eval/traces --out runs/demo/replay.html
+	rm -rf runs/demo
+	$(BIN)/closedloop train --scenario highway --algo ppo --steps $(DEMO_STEPS) --set evaluations=4 --set validation_episodes=64 --out runs/demo
+	$(BIN)/closedloop eval runs/demo idm random --scenario highway --episodes 64 --traces 1 --out runs/demo/eval
+	$(BIN)/closedloop play runs/demo/eval/traces/highway-ppo/highway-0.trace --out runs/demo/replay.html
 
 docs: $(TESTED)
 	PYTHONPATH=. $(BIN)/python docs/build.py

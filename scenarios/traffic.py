@@ -24,6 +24,7 @@ from scenarios.schema import BaysModel, DriversModel, FillModel, FlowModel, Scen
 __all__ = ["add_traffic", "limit_agents"]
 
 CRUISE = 20.0  # m/s, pace at which distance counts as time when it is decided who matters to the ego
+TRIES = 6  # places tried for one of a `count`
 MIN_ARRIVAL = 1.0  # s between two arrivals on a lane, plus the time to clear one's own length
 Draws = dict[str, float | str]
 
@@ -71,7 +72,7 @@ def _flow(board: Board, flow: FlowModel, model: ScenarioModel, duration: float, 
             _under_way(board, lane, rate, flow, model, rng)
         time = 0.0
         while True:
-            agent = _vehicle(board.graph, lane, 0.0, flow, model, rng)
+            agent = _vehicle(board.graph, lane, flow, model, rng)
             gap = MIN_ARRIVAL + agent.length / max(agent.speed, 1.0)
             # a shifted exponential keeps the mean 1 / rate and the least distance in time
             time += gap + _exponential(rng, max(1.0 / rate - gap, 0.0))
@@ -86,7 +87,7 @@ def _under_way(board: Board, entry: str, rate: float, flow: FlowModel, model: Sc
     """Vehicles of a flow that are on the road at time 0: from the entry lane on, at distances that fit rate and speed."""
     position, behind = 0.0, None
     for _ in range(256):
-        agent = _vehicle(board.graph, entry, 0.0, flow, model, rng)
+        agent = _vehicle(board.graph, entry, flow, model, rng)
         least = agent.length / 2.0
         if behind is not None and behind.driver is not None:
             least += behind.length / 2.0 + safe_gap(behind.driver, behind.speed, agent.speed)
@@ -135,47 +136,45 @@ def _settle(board: Board, agent: AgentSpec, lane: str, s: float) -> AgentSpec | 
 
 
 def _fill(board: Board, fill: FillModel, model: ScenarioModel, rng: np.random.Generator, drawn: Draws, path: str) -> None:
-    fixed = {
-        name: resolve(getattr(fill, name), rng, drawn, f"{path}.{name}")
-        for name in ("count", "spacing", "density", "begin", "end", "parked")
-    }
+    names = ("count", "spacing", "density", "begin", "end", "parked")
+    fixed = {name: resolve(getattr(fill, name), rng, drawn, f"{path}.{name}") for name in names}
+    spacing = fixed["spacing"]
+    if fixed["density"] is not None:
+        spacing = 1.0 / fixed["density"] if fixed["density"] > 0.0 else math.inf
     for lane in fill.lanes:
         length = board.graph.length[lane]
-        begin, end = fixed["begin"], length if fixed["end"] is None else min(fixed["end"], length)
-        spacing = fixed["spacing"]
-        if fixed["density"] is not None:
-            spacing = 1.0 / fixed["density"] if fixed["density"] > 0.0 else math.inf
-        for s in _positions(begin, end, fixed["count"], spacing, rng):
-            agent = replace(_vehicle(board.graph, lane, s, fill, model, rng), d=draw(fill.d, rng))
-            if fixed["parked"]:
-                x, y, yaw = board.graph.pose(lane, s, agent.d)
-                parked = replace(agent, role=Role.STATIC, lane=lane, s=s, x=x, y=y, yaw=yaw, speed=0.0, driver=None)
-                if board.overlaps(parked) is None:
-                    board.add(parked)
-                continue
-            placed = _settle(board, agent, lane, s)
-            if placed is not None:
-                board.add(placed)
+        begin, end = min(fixed["begin"], length), length if fixed["end"] is None else min(fixed["end"], length)
+        for low, high in _stretches(begin, end, fixed["count"], spacing, rng):
+            agent = replace(_vehicle(board.graph, lane, fill, model, rng), d=draw(fill.d, rng))
+            for _ in range(TRIES if high > low else 1):
+                s = low + rng.random() * (high - low)
+                placed = _park(board, agent, lane, s) if fixed["parked"] else _settle(board, agent, lane, s)
+                if placed is not None:
+                    board.add(placed)
+                    break
 
 
-def _positions(begin: float, end: float, count: int | None, spacing: float | None, rng: np.random.Generator) -> Iterator[float]:
-    """Places from begin to end: `count` of them, one at random in each of as many equal parts, or about every `spacing` m."""
+def _park(board: Board, agent: AgentSpec, lane: str, s: float) -> AgentSpec | None:
+    """The agent standing at (lane, s) for good; None if there is no room."""
+    x, y, yaw = board.graph.pose(lane, s, agent.d)
+    parked = replace(agent, role=Role.STATIC, lane=lane, s=s, x=x, y=y, yaw=yaw, speed=0.0, driver=None, destination=None)
+    return parked if board.overlaps(parked) is None else None
+
+
+def _stretches(begin: float, end: float, count: int | None, spacing: float | None, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
+    """Where one vehicle each goes: `count` equal parts from begin to end, or points about every `spacing` m."""
     if count is not None:
         part = (end - begin) / max(count, 1)
-        yield from (begin + (i + rng.random()) * part for i in range(count))
+        yield from ((begin + i * part, begin + (i + 1) * part) for i in range(count))
         return
     assert spacing is not None
-    if math.isinf(spacing):
-        return
     s = begin + rng.random() * spacing
-    while s <= end:
-        yield s
+    while s <= end:  # never with an infinite spacing
+        yield s, s
         s += spacing * (0.8 + 0.4 * rng.random())  # evenly enough to be a spacing, uneven enough not to be a pattern
 
 
-def _vehicle(
-    graph: LaneGraph, lane: str, s: float, source: FlowModel | FillModel, model: ScenarioModel, rng: np.random.Generator
-) -> AgentSpec:
+def _vehicle(graph: LaneGraph, lane: str, source: FlowModel | FillModel, model: ScenarioModel, rng: np.random.Generator) -> AgentSpec:
     """A vehicle of a source with its driver, destination and speed drawn; not yet placed."""
     kind = draw_kind(rng, source.mix or model.mix)
     driver = draw_driver(rng, kind, *layers(kind, model.drivers), source.drivers)
@@ -186,7 +185,7 @@ def _vehicle(
     speed = wanted * (0.9 + 0.1 * rng.random()) if speed is None else min(speed, KIND_SPECS[kind].speed_max)
     spec = KIND_SPECS[kind]
     return AgentSpec(
-        kind=kind, role=Role.IDM, length=spec.length, width=spec.width, wheelbase=spec.wheelbase, lane=lane, s=s, speed=speed,
+        kind=kind, role=Role.IDM, length=spec.length, width=spec.width, wheelbase=spec.wheelbase, lane=lane, speed=speed,
         destination=destination, driver=driver,
     )  # fmt: skip
 

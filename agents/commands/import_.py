@@ -15,7 +15,9 @@ __all__ = ["command"]
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE.xml...")
-@click.option("-o", "--out", default=".", show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the scenarios.")
+@click.option(
+    "-o", "--out", default=".", show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the scenarios."
+)
 @click.option(
     "--mode",
     default="log",

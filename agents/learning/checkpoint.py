@@ -2,9 +2,9 @@
 
 Restored: every parameter of the policy, critics and targets, the state of every optimiser, entropy coefficients, the statistics of the
 normaliser, the counters (steps, updates, episodes) and so the learning-rate schedule. Not restored: the replay buffer of the off-policy
-algorithms (it is filled anew by exploring, as at the start), the state of the worlds (episodes begin afresh) and of the random
-generators (seeded from the run's seed and the step, so nothing is repeated). A resumed run is therefore a continuation, not the same
-numbers as an uninterrupted one.
+algorithms (it is filled anew by exploring, as at the start), the state of the worlds (the episodes begin again with the first) and of
+the random generators (seeded from the run's seed and the step, so exploration and minibatches are not repeated). A resumed run is
+therefore a continuation, not the same numbers as an uninterrupted one.
 
 File: tensors "t0", "t1", ...; metadata "checkpoint" = JSON, in which {"tensor": "t3"} stands for a tensor, {"tuple": [...]} for a tuple
 and {"map": [[key, value], ...]} for a dict.

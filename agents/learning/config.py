@@ -45,7 +45,7 @@ class TrainConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     envs: _Positive = 256  # worlds side by side
     episodes: _Positive = 2048  # distinct training episodes, drawn once
-    validation_episodes: _Positive = 200
+    validation_episodes: _Positive = 256
     evaluations: _Positive = 20  # how often the policy is validated and a checkpoint written, evenly over the run
     device: str = "cpu"
     compile: bool = False  # torch.compile the simulator: a minute at the start, then faster
@@ -130,7 +130,6 @@ def config_from(data: Mapping[str, Any], *, complete: bool = False) -> TrainConf
         raise TrainConfigError("\n".join(lines)) from None
 
 
-@cache
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML 1.2 mapping from a file. Raises TrainConfigError if it is none."""
     try:
@@ -140,6 +139,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise TrainConfigError(f"{path}: expected a mapping")
     return data
+
+
+@cache
+def _defaults_in(path: Path) -> dict[str, Any]:
+    return read_yaml(path)
 
 
 def families(names: tuple[str, ...]) -> set[str]:
@@ -155,7 +159,7 @@ def layered_defaults(names: tuple[str, ...], algo: str) -> dict[str, Any]:
         files.append(own)
     merged: dict[str, Any] = {}
     for file in files:
-        parts = read_yaml(file)
+        parts = _defaults_in(file)
         merged = _merge(_merge(merged, parts.get("all", {})), parts.get(algo, {}))
     actions = find_algorithm(algo).actions
     if merged.get("driving", {}).get("action") not in actions:  # a family tuned for manoeuvres, an algorithm that cannot choose among them

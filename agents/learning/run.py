@@ -141,7 +141,9 @@ class Run(BaseCallback):
         return not self.stopping
 
     def _on_rollout_end(self) -> None:
-        if self.stopping or self.steps < self.next_report or self.steps >= self.config.steps:  # the end is for `finish`, after the last update
+        if (
+            self.stopping or self.steps < self.next_report or self.steps >= self.config.steps
+        ):  # the end is for `finish`, after the last update
             return
         validating = self.steps >= self.next_validation
         if validating:
@@ -161,7 +163,7 @@ class Run(BaseCallback):
     def validate(self) -> None:
         """Drive the validation episodes; keep the policy if it is the best so far."""
         bundle = self.bundle()
-        result = validate(Actor(bundle), self.worlds.validation, stop=lambda: self.stopping)
+        result = validate(Actor(bundle), self.worlds.validation, episodes=self.config.validation_episodes, stop=lambda: self.stopping)
         if result is None:
             return
         better = self.best is None or result.score > self.best.score

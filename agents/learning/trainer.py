@@ -78,11 +78,12 @@ def _run(config: TrainConfig, folder: Path, make_worlds: MakeWorlds, *, quiet: b
     checkpoint = load_checkpoint(folder / "checkpoint.safetensors") if resumed else None
     done = checkpoint.counters["num_timesteps"] if checkpoint else 0
     with _threads(config.threads):
-        worlds = make_worlds(config, done)
         console = Console(config.steps, done=done, quiet=quiet)
+        console.say(f"{config.title}: {config.steps} steps in {config.envs} worlds, into {folder}; drawing {config.episodes} episodes")
+        worlds = make_worlds(config, done)
         run = Run(config, folder, worlds, console, checkpoint=checkpoint)
-        size = worlds.observation.size
-        console.say(f"{config.title}: {config.steps} steps in {config.envs} worlds, {size} numbers observed, into {folder}")
+        if config.compile:
+            console.say("compiling the simulator, which takes about a minute")
         try:
             with _stops(run):
                 run.learn()

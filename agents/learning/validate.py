@@ -30,9 +30,8 @@ class Validation:
 
     @property
     def score(self) -> tuple[float, float]:
-        """What the best checkpoint is chosen by: share of successes less share of collisions, then the return. Greater is better."""
-        rate = self.success.value if self.success else 0.0
-        return rate - (self.collision.value if self.collision else 0.0), self.reward
+        """What the best checkpoint is chosen by: the share of successes (which a collision rules out), then the return."""
+        return self.success.value if self.success else 0.0, self.reward
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -46,17 +45,16 @@ class Validation:
 
 
 def validate(
-    actor: Callable[[torch.Tensor], torch.Tensor], worlds: VecEnv, *, stop: Callable[[], bool] = lambda: False
+    actor: Callable[[torch.Tensor], torch.Tensor], worlds: VecEnv, *, episodes: int, stop: Callable[[], bool] = lambda: False
 ) -> Validation | None:
-    """Drive the first episode of every row of `worlds` to its end with `actor` (rows, F) -> actions.
+    """Drive the first episode of each of the first `episodes` rows of `worlds` to its end with `actor` (rows, F) -> actions.
 
     Rows that are done go on with further episodes, which are not counted. None if `stop` says so before the end. Raises RuntimeError
     if an episode does not end within 100,000 steps.
     """
-    count = worlds.num_envs
-    rewards, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
-    open_ = np.ones(count, dtype=bool)
-    endings: list[dict[str, Any]] = [{} for _ in range(count)]
+    rewards, lengths = np.zeros(worlds.num_envs), np.zeros(worlds.num_envs, dtype=np.int64)
+    open_ = np.arange(worlds.num_envs) < episodes
+    endings: list[dict[str, Any]] = [{} for _ in range(episodes)]
     observation = worlds.reset()
     for _ in range(100_000):
         assert isinstance(observation, np.ndarray)
@@ -67,10 +65,10 @@ def validate(
             endings[row] = infos[row]
         open_ &= ~done
         if not open_.any():
-            return _summary(rewards, lengths, endings)
+            return _summary(rewards[:episodes], lengths[:episodes], endings)
         if stop():
             return None
-    raise RuntimeError(f"{int(open_.sum())} of {count} validation episodes did not end within 100000 steps")
+    raise RuntimeError(f"{int(open_.sum())} of {episodes} validation episodes did not end within 100000 steps")
 
 
 def _summary(rewards: NDArray[np.float64], lengths: NDArray[np.int64], endings: list[dict[str, Any]]) -> Validation:

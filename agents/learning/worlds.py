@@ -21,7 +21,7 @@ class Worlds:
     """What is trained and validated on. `close` both when done."""
 
     training: VecEnv
-    validation: VecEnv  # row k starts with validation episode k at every reset
+    validation: VecEnv  # row k starts with validation episode k at every reset; more rows than episodes repeat them
     observation: ObservationSpec
     driving: DrivingSpec | None = None  # None: not the driving simulator
 
@@ -37,10 +37,9 @@ def driving_spec(config: TrainConfig) -> DrivingSpec:
 
 def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
     """The batched driving simulator. A resumed run (done_steps > 0) begins with the same episodes but drives them by another policy."""
-    from envs.driving.sb3_env import DrivingVecEnv
-
     from agents.policies.sb3 import observation_spec
     from envs.driving.rewards import RewardWeights
+    from envs.driving.sb3_env import DrivingVecEnv
 
     seeds, weights = config.seeds, RewardWeights(**config.reward)
     scenarios = list(config.scenario)
@@ -48,9 +47,16 @@ def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
         scenarios, config.driving, num_envs=config.envs, episodes=seeds.training_episodes, seed=seeds.training,
         compile=config.compile, device=config.device, reward=weights,
     )  # fmt: skip
+    # compiled code is shared between equal shapes: with as many worlds as in training it need not be compiled a second time
     count = seeds.validation_episodes
     validation = DrivingVecEnv(
-        scenarios, config.driving, num_envs=count, episodes=count, seed=seeds.validation,
-        compile=config.compile, device=config.device, reward=weights,
-    )  # fmt: skip
+        scenarios,
+        config.driving,
+        num_envs=max(count, config.envs) if config.compile else count,
+        episodes=count,
+        seed=seeds.validation,
+        compile=config.compile,
+        device=config.device,
+        reward=weights,
+    )
     return Worlds(training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config))

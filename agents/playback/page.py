@@ -113,7 +113,7 @@ def _ordered(trace: Trace) -> list[tuple[str, float]]:
 
 def _metric(name: str, value: float) -> list[str]:
     """Label, text, and "good", "bad" or nothing."""
-    label, unit, wanted = METRICS.get(name, (name.replace("_", " ").capitalize(), "", "yes" if name.startswith("comfort_") else ""))
+    label, unit, wanted = METRICS.get(name, (_label(name), "", "yes" if name.startswith("comfort_") else ""))
     kind = "" if not wanted or (value not in (0.0, 1.0) and unit != "count") else "good" if bool(value) == (wanted == "yes") else "bad"
     if unit == "count":
         return [label, f"{value:.0f}", kind]
@@ -123,7 +123,13 @@ def _metric(name: str, value: float) -> list[str]:
         return [label, "never" if value > 0 else "none", kind]
     if name == "ttc_min" and value >= TTC_HORIZON:
         return [label, f"{TTC_HORIZON:g} s or more", kind]
-    return [label, f"{100 * value:.0f} %" if unit == "%" else f"{value:.2f} {unit}".strip(), kind]
+    return [label, f"{100 * value:.0f} %" if unit == "%" else f"{value:.1f} m" if unit == "m" else f"{value:.2f} {unit}".strip(), kind]
+
+
+def _label(name: str) -> str:
+    """What to call a metric that METRICS does not know."""
+    bound = name.removeprefix("comfort_")
+    return bound.replace("_", " ").capitalize() + (" within bounds" if bound != name else "")
 
 
 def _facts(trace: Trace, verification: Verification | None) -> list[list[str]]:

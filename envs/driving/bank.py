@@ -92,9 +92,9 @@ def _row(episode: Episode, m: int, log_id: int, network: RoadNetwork, lanes: dic
         ).split()
     }
     # an empty slot holds harmless numbers, so that arithmetic on it stays finite
-    floats |= {name: np.ones(a) for name in "length width wheelbase speed_max accel_max brake_max steer_max speed_factor headway min_gap accel decel".split()}
+    floats |= {name: np.ones(a) for name in "route_length length width wheelbase speed_max accel_max brake_max steer_max speed_factor headway min_gap accel decel".split()}
     integers = {name: np.zeros(a, dtype=np.int64) for name in "kind enter goal trigger script".split()}
-    integers |= {"role": np.full(a, int(Role.STATIC)), "lane": np.full(a, -1)}
+    integers |= {"role": np.full(a, int(Role.STATIC)), "lane": np.full(a, -1), "goal_kind": np.ones(a, dtype=np.int64)}
     flags = {name: np.zeros(a, dtype=bool) for name in "exists changes_lanes yields reckless".split()}
     out: dict[str, NDArray[np.generic]] = {**floats, **integers, **flags}
     for i, agent in enumerate(episode.agents):
@@ -105,17 +105,15 @@ def _row(episode: Episode, m: int, log_id: int, network: RoadNetwork, lanes: dic
         r = goal.region
         region = np.array([r.x, r.y, r.yaw, r.length, r.width, r.heading, r.heading_tolerance, r.speed_min, r.speed_max])
     kind = 2 if goal.region is not None else 1 if goal.destination is not None else 0
-    out["goal"][0] = destination_index(network, goal.destination)
+    out["goal_kind"][0], out["goal"][0] = kind, destination_index(network, goal.destination)
     latest = ticks if not np.isfinite(goal.time_max) else min(ticks, round(goal.time_max / dt))
     out |= {
         "map_id": np.array(m),
         "log_id": np.array(log_id),
         "seed": np.array(episode.seed),
         "duration": np.array(ticks),
-        "goal_kind": np.array(kind),
         "region": region,
         "goal_window": np.array([round(goal.time_min / dt), latest]),
-        "route_length": np.array(1.0),
     }
     return out
 
@@ -164,19 +162,20 @@ def _agent(agent: AgentSpec, network: RoadNetwork, lanes: dict[str, int], dt: fl
 
 
 def _placed(setup: Setup, maps: Maps, dt: float) -> Setup:
-    """Poses of the agents that were placed on lanes, and the length of the ego's route."""
+    """Poses of the agents that were placed on lanes, and the lengths of the routes. (No atan2: it rounds differently in a batch's tail.)"""
     p = lane_point(maps, setup.map_id, setup.lane, setup.s)
     on = (setup.lane >= 0) & (setup.role != int(Role.LOG)) & (setup.x == 0.0) & (setup.y == 0.0) & (setup.yaw == 0.0)
     setup = setup._replace(
         x=torch.where(on, p[..., 0] - p[..., 3] * setup.d, setup.x),
         y=torch.where(on, p[..., 1] + p[..., 2] * setup.d, setup.y),
-        yaw=torch.where(on, torch.atan2(p[..., 3], p[..., 2]), setup.yaw),
+        yaw=torch.where(on, 2.0 * torch.atan(p[..., 3] / (torch.hypot(p[..., 2], p[..., 3]) + p[..., 2]).clamp(min=1e-6)), setup.yaw),
     )
-    route = (route_field(maps.to_go, setup.map_id, setup.goal, setup.lane) - setup.s)[:, 0]
-    straight = torch.hypot(setup.region[:, 0] - setup.x[:, 0], setup.region[:, 1] - setup.y[:, 0])
-    lasting = setup.desired_speed[:, 0] * setup.duration * dt
-    length = torch.where(setup.goal_kind == 0, lasting, torch.where((setup.goal_kind == 2) & (setup.goal[:, 0] == 0), straight, route))
-    return setup._replace(route_length=torch.where(torch.isfinite(length), length, straight).clamp(min=1.0))
+    route = route_field(maps.to_go, setup.map_id, setup.goal, setup.lane) - setup.s
+    straight = torch.hypot(setup.region[:, :1] - setup.x, setup.region[:, 1:2] - setup.y)
+    lasting = setup.desired_speed * setup.duration.unsqueeze(1) * dt
+    length = torch.where((setup.goal_kind == 2) & (setup.goal == 0), straight, route)
+    length = torch.where(setup.goal_kind == 0, lasting, torch.where(torch.isfinite(length), length, straight))
+    return setup._replace(route_length=length.clamp(min=1.0))
 
 
 def _features(setup: Setup, maps: Maps) -> Features:

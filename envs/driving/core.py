@@ -11,7 +11,7 @@ from torch import Tensor
 
 from envs.driving.collision import corners, pairwise_overlap
 from envs.driving.control import STEER_RATE, begin_lane_change, manoeuvre, steer_along_lane, track_speed, track_trajectory, work_off_shift
-from envs.driving.dynamics import bicycle
+from envs.driving.dynamics import bicycle, wrap
 from envs.driving.lanes import chain_ahead, lane_field, project, route_field
 from envs.driving.lights import governing_light, light_states
 from envs.driving.metrics import update_stats
@@ -38,7 +38,7 @@ def remaining(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:
     route = torch.where(lane >= 0, route, torch.inf)
     dx, dy = setup.region[:, None, 0] - state.x[:, :n], setup.region[:, None, 1] - state.y[:, :n]
     straight = torch.sqrt(dx * dx + dy * dy)
-    return torch.where((setup.goal_kind == 2)[:, None] & (setup.goal[:, :n] == 0), straight, route)
+    return torch.where((setup.goal_kind[:, :n] == 2) & (setup.goal[:, :n] == 0), straight, route)
 
 
 def _fresh_stats(setup: Setup, learners: int) -> Stats:
@@ -257,20 +257,19 @@ def _lines_crossed(before: State, after: State, setup: Setup, maps: Maps, lights
     return crossed & red, crossed & unstopped
 
 
-def _arrived(state: State, setup: Setup, maps: Maps, left: Tensor, learners: int) -> Tensor:
+def _arrived(state: State, setup: Setup, maps: Maps, left: Tensor, learners: int, dt: float) -> Tensor:
     """Whether the learners are at their goal now, (B, N) bool. left (B, N) m from `remaining`."""
     n = learners
     lane = state.lane[:, :n]
     on_route = (lane >= 0) & (route_field(maps.change, setup.map_id, setup.goal[:, :n], lane) == 0)
-    by_route = on_route & (left <= 0.0)
+    by_route = on_route & (left <= state.speed[:, :n] * dt + 0.1)  # the line is crossed within the next tick
     rx, ry, ryaw, rl, rw, heading, tolerance, slow, fast = setup.region.unbind(-1)
     dx, dy = state.x[:, :n] - rx[:, None], state.y[:, :n] - ry[:, None]
     cos, sin = torch.cos(ryaw)[:, None], torch.sin(ryaw)[:, None]
     within = ((dx * cos + dy * sin).abs() <= 0.5 * rl[:, None]) & ((dy * cos - dx * sin).abs() <= 0.5 * rw[:, None])
-    turned = state.yaw[:, :n] - heading[:, None]
-    aligned = torch.atan2(torch.sin(turned), torch.cos(turned)).abs() <= tolerance[:, None] + 1e-6
+    aligned = wrap(state.yaw[:, :n] - heading[:, None]).abs() <= tolerance[:, None] + 1e-6
     paced = (state.speed[:, :n] >= slow[:, None]) & (state.speed[:, :n] <= fast[:, None])
-    kind = setup.goal_kind[:, None]
+    kind = setup.goal_kind[:, :n]
     lasted = (state.step >= setup.duration)[:, None].expand_as(by_route)
     at = torch.where(kind == 1, by_route, torch.where(kind == 2, within & aligned & paced, lasted))
     window = (state.step >= setup.goal_window[:, 0]) & (state.step <= setup.goal_window[:, 1])
@@ -302,14 +301,14 @@ def tick(
     metres = torch.where(wrong, stats.wrong_way_metres + after.speed[:, :n] * config.dt, 0.0)
     red, unstopped = _lines_crossed(before, after, setup, maps, lights, n)
     left = remaining(after, setup, maps, n)
-    total = setup.route_length[:, None]
-    gained = torch.where(setup.goal_kind[:, None] == 0, stats.distance, torch.where(torch.isfinite(left), total - left, stats.progress))
+    total = setup.route_length[:, :n]
+    gained = torch.where(setup.goal_kind[:, :n] == 0, stats.distance, torch.where(torch.isfinite(left), total - left, stats.progress))
     was = state.stats
     valid = after.valid[:, :n] & ~(was.arrived | was.collision | was.off_road | was.wrong_way)  # what comes after the end does not count
     clean = valid & ~stats.collision
     stats = stats._replace(
         progress=torch.where(valid, torch.maximum(stats.progress, torch.minimum(gained, total)), stats.progress),
-        arrived=stats.arrived | (_arrived(after, setup, maps, left, n) & clean),
+        arrived=stats.arrived | (_arrived(after, setup, maps, left, n, config.dt) & clean),
         off_road=stats.off_road | ((edge < -OFF_ROAD) & valid),
         wrong_way=stats.wrong_way | ((metres > WRONG_WAY) & valid),
         wrong_way_ticks=torch.where(wrong, stats.wrong_way_ticks + 1, 0),
@@ -327,17 +326,17 @@ def lost(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:
     following = route_field(maps.next_lane, setup.map_id, setup.goal[:, :n], lane)
     past = (lane >= 0) & (following < 0) & (state.s[:, :n] > lane_field(maps.lane_length, setup.map_id, lane) + 1.0)
     unreachable = (lane >= 0) & ~torch.isfinite(route_field(maps.to_go, setup.map_id, setup.goal[:, :n], lane))
-    routed = (setup.goal[:, :n] > 0) | (setup.goal_kind != 2)[:, None]
+    routed = (setup.goal[:, :n] > 0) | (setup.goal_kind[:, :n] != 2)
     return (past | unreachable) & routed & state.valid[:, :n]
 
 
 def conclude(before: Stats, state: State, setup: Setup, maps: Maps, touched: Tensor, config: DrivingConfig) -> Out:
     """What one decision step tells: `before` are the statistics at its beginning."""
     now = state.stats
-    gone = lost(state, setup, maps, config.learners)
+    gone = lost(state, setup, maps, config.learners) & ~now.arrived
     collision, off_road, wrong = now.collision & ~before.collision, now.off_road & ~before.off_road, now.wrong_way & ~before.wrong_way
     ended = now.arrived | now.collision | now.off_road | now.wrong_way | gone
-    lasting = (setup.goal_kind == 0)[:, None]
+    lasting = setup.goal_kind[:, : config.learners] == 0
     return Out(
         arrived=now.arrived & ~before.arrived,
         collision=collision,

@@ -268,4 +268,3 @@ def _draw_light(canvas: Canvas, colours: dict[str, str], x: float, y: float, hea
     canvas.fill(oriented_box(x, y, heading, 2.6 * grow, 1.0 * grow), colours["case"])
     for offset, lamp in zip((0.8, 0.0, -0.8), LAMPS[LightState(state)], strict=True):
         canvas.fill(at + offset * along + 0.34 * grow * _CIRCLE, lamp or colours["lamp_off"])
-

@@ -72,7 +72,7 @@ def steer_for_curvature(curvature: Tensor, wheelbase: Tensor) -> Tensor:
     Inverts curvature = sin(beta) / (L / 2). Curvatures tighter than the vehicle can ever turn give the limit +-pi/2.
     """
     sine = torch.clamp(0.5 * wheelbase * curvature, -1.0, 1.0)
-    return torch.atan2(2.0 * sine, torch.sqrt(1.0 - sine * sine))
+    return torch.atan(2.0 * sine / torch.sqrt((1.0 - sine * sine).clamp(min=1e-9)))  # not atan2: it rounds differently in a batch's tail
 
 
 def limit_accel(speed: Tensor, accel: Tensor, dt: float, *, speed_max: Tensor | float, reverse_max: Tensor | float) -> Tensor:

@@ -197,8 +197,9 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     """
     stats = state.stats
     clean = ~(stats.collision | stats.off_road | stats.wrong_way) & (stats.red_light == 0) & (stats.stop_sign == 0)
-    covered = (stats.progress / setup.route_length.unsqueeze(-1)).clamp(0.0, 1.0)
-    progress = torch.where(stats.arrived & (setup.goal_kind > 0).unsqueeze(-1), 1.0, covered)
+    learners = stats.progress.shape[1]
+    covered = (stats.progress / setup.route_length[:, :learners]).clamp(0.0, 1.0)
+    progress = torch.where(stats.arrived & (setup.goal_kind[:, :learners] > 0), 1.0, covered)
     smooth = stats.uncomfortable == 0  # (B, N, 6)
     comfort, ttc_ok = smooth.all(-1), stats.ttc_bad == 0
     speed_ok = (1.0 - stats.speeding / stats.ticks.clamp(min=1) / OVERSPEED).clamp(min=0.0)

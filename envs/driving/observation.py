@@ -222,7 +222,7 @@ def _ego(state: State, setup: Setup, maps: Maps, config: DrivingConfig, frame: F
         "cooldown": state.cooldown[:, :n].to(speed.dtype) / COOLDOWN,
         "waited": squash(state.waited[:, :n].to(speed.dtype), 20.0),
         "remaining": squash(remaining, FAR),
-        "progress": state.stats.progress / setup.route_length.unsqueeze(1).clamp(min=1.0),
+        "progress": state.stats.progress / setup.route_length[:, : state.stats.progress.shape[1]].clamp(min=1.0),
         "time_left": time_left.unsqueeze(1).expand_as(speed),
         "on_lane": on_lane,
         "edge_front_left": edge[..., 0],
@@ -241,7 +241,7 @@ def _ego(state: State, setup: Setup, maps: Maps, config: DrivingConfig, frame: F
 
 def _goal(state: State, setup: Setup, config: DrivingConfig, frame: Frame) -> Tensor:
     """(B, N, .)"""
-    kind = setup.goal_kind.unsqueeze(1).expand(frame.x.shape)  # (B, N)
+    kind = setup.goal_kind[:, : frame.x.shape[1]]  # (B, N)
     region = (kind == 2).to(frame.x.dtype)
     rx, ry, yaw, length, width, heading, tolerance, slowest, fastest = (part.unsqueeze(1) for part in setup.region.unbind(-1))
     x, y = to_ego(frame, rx - frame.x, ry - frame.y)

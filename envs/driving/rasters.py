@@ -5,6 +5,7 @@ Shapes: H rows (y), W columns (x), E boundary segments, Q pixels asked for. Metr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from scenarios.network import Lane, LaneType, RoadNetwork
+from scenarios.network import Lane, LaneEnd, LaneType, RoadNetwork
 
 __all__ = ["ALL_HEADINGS", "FAR", "Raster", "drivable", "lane_polygon", "rasterise"]
 
@@ -23,6 +24,7 @@ FAR = 10.0  # m, distances are clipped here
 BINS = 16
 ALL_HEADINGS = (1 << BINS) - 1  # no direction is prescribed
 SURFACE = (LaneType.DRIVE, LaneType.JUNCTION, LaneType.OVERTAKE)  # lane types one may drive on
+RUNWAY = 25.0  # m of road beyond the ends of the map: a lorry, and where it comes to rest, must not count as off the road
 SEAM = 0.02  # m, slits narrower than twice this between neighbouring lanes are no edges
 SAMPLE = 0.5  # m, spacing of samples on the boundary among which the nearest is looked for
 
@@ -41,9 +43,29 @@ def lane_polygon(lane: Lane) -> shapely.Geometry:
     return shapely.LineString(lane.centre).buffer(lane.width / 2.0, cap_style="flat", join_style="mitre", mitre_limit=2.0)
 
 
+def _with_runways(network: RoadNetwork) -> list[Lane]:
+    """The drivable lanes, drawn out straight by RUNWAY where the map begins and ends: the road goes on, only the map does not."""
+    fed = {name for lane in network.lanes for name in lane.successors}
+    lanes = []
+    for lane in network.lanes:
+        if lane.type in SURFACE:
+            centre = lane.centre
+            if lane.end == LaneEnd.EXIT:
+                centre = np.concatenate([centre, centre[-1:] + RUNWAY * _unit(centre[-1] - centre[-2])])
+            if lane.id not in fed:
+                centre = np.concatenate([centre[:1] - RUNWAY * _unit(centre[1] - centre[0]), centre])
+            lanes.append(replace(lane, centre=centre))
+    return lanes
+
+
+def _unit(vector: Floats) -> Floats:
+    unit: Floats = vector / max(float(np.hypot(*vector)), 1e-9)
+    return unit
+
+
 def drivable(network: RoadNetwork) -> shapely.Geometry:
-    """Union of all lanes one may drive on and of the areas."""
-    parts = [lane_polygon(lane) for lane in network.lanes if lane.type in SURFACE]
+    """Union of all lanes one may drive on, with their runways, and of the areas."""
+    parts = [lane_polygon(lane) for lane in _with_runways(network)]
     parts += [shapely.make_valid(shapely.Polygon(area)) for area in network.areas]
     parts = [part.buffer(SEAM, join_style="mitre") for part in parts]
     return shapely.union_all(parts).buffer(-SEAM, join_style="mitre")
@@ -131,9 +153,7 @@ def _headings(network: RoadNetwork, origin: Floats, step: float, shape: tuple[in
     """(H, W) bit k set: a lane at this pixel runs within 90 degrees of heading 2 pi k / BINS. Where there is no lane: all bits."""
     bits = np.zeros(shape, dtype=np.int64)
     centres = 2.0 * np.pi * np.arange(BINS) / BINS
-    for lane in network.lanes:
-        if lane.type not in SURFACE:
-            continue
+    for lane in _with_runways(network):
         polygon = lane_polygon(lane)
         low = np.maximum(np.floor((np.array(polygon.bounds[:2]) - origin) / step).astype(int), 0)
         high = np.minimum(np.ceil((np.array(polygon.bounds[2:]) - origin) / step).astype(int) + 1, shape[::-1])

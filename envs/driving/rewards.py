@@ -48,7 +48,7 @@ def reward_terms(out: Out, state: State, setup: Setup) -> dict[str, Tensor]:
     sideways = lateral_accel(speed, state.steer[:, :n], setup.wheelbase[:, :n])
     (_, brake, drive), (_, right, left) = COMFORT[:2]
     return {
-        "progress": out.progress / setup.route_length.unsqueeze(-1),
+        "progress": out.progress / setup.route_length[:, : out.progress.shape[1]],
         "arrived": out.arrived.to(torch.float32),
         "collision": out.collision.to(torch.float32),
         "off_road": out.off_road.to(torch.float32),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from envs.driving.collision import direction
 from envs.driving.control import lateral_slope
 from envs.driving.lanes import CHAIN, Chain, chain_point, lane_field, route_field
 from envs.driving.lights import governing_light, must_stop_at
@@ -44,11 +45,14 @@ class Features(NamedTuple):
 
 
 def free_road(speed: Tensor, wanted: Tensor, accel: Tensor, decel: Tensor) -> Tensor:
-    """Acceleration (m/s^2) on an empty road: a (1 - (v/v0)^4) up to v0, -b (1 - (v0/v)^(4a/b)) above."""
+    """Acceleration (m/s^2) on an empty road: a (1 - (v/v0)^4) up to v0, -b (1 - (v0/v)^(4a/b)) above.
+
+    The power is taken by exp and log: `pow` rounds differently in the tail of a batch.
+    """
     wanted = wanted.clamp(min=0.1)
     ratio = speed / wanted
     below = accel * (1.0 - (ratio * ratio) ** 2)
-    above = -decel * (1.0 - ratio.clamp(min=1.0) ** (-4.0 * accel / decel))
+    above = -decel * (1.0 - torch.exp(torch.log(ratio.clamp(min=1.0)) * (-4.0 * accel / decel)))
     return torch.where(ratio <= 1.0, below, above)
 
 
@@ -86,7 +90,7 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     past = ex * c + ey * s  # m beyond the preview point, along its tangent; a tangent says nothing about places far from its point
     along = k * SPACING + past
     left = ey * c - ex * s
-    cos_j, sin_j = torch.cos(state.yaw), torch.sin(state.yaw)
+    cos_j, sin_j = direction(state.yaw)
     cos_rel = cos_j.unsqueeze(1) * c + sin_j.unsqueeze(1) * s
     sin_rel = sin_j.unsqueeze(1) * c - cos_j.unsqueeze(1) * s
     half_l, half_w = setup.length.unsqueeze(1) * 0.5, setup.width.unsqueeze(1) * 0.5

@@ -114,10 +114,10 @@ class Setup(NamedTuple):
     script_until: Tensor  # (B, A)
     reckless: Tensor  # (B, A) bool
     # ego's goal
-    goal_kind: Tensor  # (B,) int64: 0 last until the end, 1 destination, 2 region
+    goal_kind: Tensor  # (B, A) int64: 0 last until the end, 1 destination, 2 region (the ego only)
     region: Tensor  # (B, 9) x, y, yaw, length, width, heading, heading_tolerance, speed_min, speed_max
     goal_window: Tensor  # (B, 2) int64 ticks, earliest and latest arrival
-    route_length: Tensor  # (B,) m from the start to the goal (route, or straight line for a region without route)
+    route_length: Tensor  # (B, A) m from the start to the goal (route, or straight line for a region without route)
 
 
 class Stats(NamedTuple):

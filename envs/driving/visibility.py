@@ -61,7 +61,7 @@ def sight_blocked(
     (cos, sin), half_l, half_w = direction(yaw), 0.5 * length, 0.5 * width  # (..., K)
     ax, ay = ex.unsqueeze(-1) - x, ey.unsqueeze(-1) - y
     e_along, e_across = stored(ax * cos + ay * sin), stored(ay * cos - ax * sin)  # the eye in the frame of the box
-    hx, hy = (0.5 * (tx - ex)).unsqueeze(-1), (0.5 * (ty - ey)).unsqueeze(-1)  # half the segment
+    hx, hy = stored(0.5 * (tx - ex)).unsqueeze(-1), stored(0.5 * (ty - ey)).unsqueeze(-1)  # half the segment
     h_along, h_across = hx * cos + hy * sin, hy * cos - hx * sin
     a, b = torch.abs(h_along), torch.abs(h_across)
     meets = (torch.abs(e_along + h_along) <= half_l + a) & (torch.abs(e_across + h_across) <= half_w + b)

@@ -1,14 +1,13 @@
-"""Smooth centrelines through the coarse polylines of a map.
+"""Smooth centrelines along the coarse polylines of a map.
 
-Shapes: P points of one line, J joints. Maps give lane borders as polylines whose vertices lie on the true curve, metres apart.
-Driven as they are, every vertex and every joint of two lanes would be a kink. A cubic Hermite curve through the vertices, with one
-tangent per joint shared by all the lanes that meet there, has none and stays within centimetres of the polyline.
+Shapes: P points of one line, K knots. Maps give lane borders as polylines; their middle has a kink at every vertex, wobbles where
+only one border has a vertex, and has a kink at every joint of two lanes. Smoothed over a metre or two and redrawn as a cubic
+Hermite curve, with one tangent per joint shared by all the lanes that meet there, it has none of these and stays within decimetres.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import shapely  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
@@ -16,8 +15,8 @@ __all__ = ["arc_length", "polyline", "smooth"]
 
 Floats = NDArray[np.float64]
 
-TOLERANCE = 0.02  # m, vertices this close to the line through their neighbours are noise of the digitisation
-KNOTS = 5.0  # m, widest spacing of knots: bending at a joint dies out within it
+SIGMA = 0.75  # m, vertices wobble over less; a bend of 10 m radius is moved inwards by sigma^2 / 2R = 0.03 m
+KNOTS = 3.0  # m, spacing of knots: bending at a joint dies out within it
 FINE = 0.1  # m, sampling of the curve when its length is measured
 
 
@@ -39,16 +38,29 @@ def polyline(left: Floats, right: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _knots(points: Floats) -> Floats:
-    """The polyline without noise vertices, long stretches divided."""
-    slim = shapely.get_coordinates(shapely.LineString(points).simplify(TOLERANCE, preserve_topology=False))
-    s = arc_length(slim)
-    parts = [np.linspace(a, b, max(1, int(np.ceil((b - a) / KNOTS))), endpoint=False) for a, b in zip(s[:-1], s[1:], strict=True)]
-    at = np.concatenate([*parts, [s[-1]]])
-    return np.stack([np.interp(at, s, slim[:, 0]), np.interp(at, s, slim[:, 1])], axis=-1)
+    """Evenly spaced points on the polyline after Gaussian smoothing; the ends stay where they are.
+
+    Beyond its ends the line is continued by its own reflection in the end point, which keeps that point and the direction there.
+    """
+    s = arc_length(points)
+    count = max(1, round(float(s[-1]) / KNOTS))
+    step = s[-1] / max(8, np.ceil(s[-1] / FINE))
+    at = np.linspace(0.0, s[-1], round(float(s[-1] / step)) + 1)
+    line = np.stack([np.interp(at, s, points[:, 0]), np.interp(at, s, points[:, 1])], axis=-1)
+    sigma = min(SIGMA, float(s[-1]) / 8.0)
+    reach = min(int(np.ceil(3.0 * sigma / step)), len(line) - 1)
+    before, after = 2.0 * line[0] - line[reach:0:-1], 2.0 * line[-1] - line[-2 : -2 - reach : -1]
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / sigma) ** 2)
+    kernel /= kernel.sum()
+    longer = np.concatenate([before, line, after])
+    even = np.stack([np.convolve(longer[:, k], kernel, mode="valid") for k in range(2)], axis=-1)
+    even[0], even[-1] = points[0], points[-1]
+    pick = np.linspace(0.0, at[-1], count + 1)
+    return np.stack([np.interp(pick, at, even[:, 0]), np.interp(pick, at, even[:, 1])], axis=-1)
 
 
 def smooth(points: Floats, first: Floats | None, last: Floats | None) -> Floats:
-    """A dense curve (Q, 2) through a polyline (P, 2), about FINE apart; `first` and `last` are unit tangents (2,) at its ends.
+    """A dense curve (Q, 2) along a polyline (P, 2), about FINE apart; `first` and `last` are unit tangents (2,) at its ends.
 
     Cubic Hermite over chord length. Inside, the tangent at a knot is the derivative of the parabola through it and its two
     neighbours (Catmull-Rom for unequal spacing); at an end without a given tangent it is the direction of the end segment.

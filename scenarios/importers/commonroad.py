@@ -54,7 +54,8 @@ def import_commonroad(path: str | Path) -> Imported:
     start = read_start(problem, shift, report) if problem is not None else chosen_start(network, report)
     last = _last(scenario, problem, start)
     obstacles = read_obstacles(scenario, shift, start.step, last, report)
-    goal, ways = Goal(), ()
+    goal: Goal = Goal()
+    ways: tuple[tuple[str, float], ...] = ()
     if problem is not None:
         goal, ways = read_goal(problem, network, shift, start, scenario.dt, report)
     network = replace(network, occluders=tuple(obstacles.occluders), destinations={DESTINATION: ways} if ways else {})
@@ -114,7 +115,9 @@ def _within_slots(agents: list[AgentSpec], start: Start, report: ImportReport) -
 
     kept = sorted(agents, key=nearest)[: MAX_AGENTS - 1]
     ids = {agent.id for agent in kept}
-    report.items(f"more than {MAX_AGENTS - 1} road users: those farthest from the ego are left out", [a.id for a in agents if a.id not in ids])
+    report.items(
+        f"more than {MAX_AGENTS - 1} road users: those farthest from the ego are left out", [a.id for a in agents if a.id not in ids]
+    )
     return tuple(agent for agent in agents if agent.id in ids)
 
 
@@ -136,8 +139,9 @@ def _ego(network: RoadNetwork, start: Start, given: bool, report: ImportReport) 
 def _title(file: CommonRoadFile) -> str:
     """One line for people: where it comes from and whose it is."""
     parts = [f"CommonRoad {file.version} scenario {file.scenario.scenario_id}"]
+    about = getattr(file.scenario, "file_information", file.scenario)  # from 2026.1 on
     for name in ("author", "affiliation", "source"):
-        value = " ".join(str(getattr(file.scenario, name, None) or "").split())
+        value = " ".join(str(getattr(about, name, None) or "").split())
         if value:
             parts.append(f"{name}: {value[:200]}")
     return "; ".join(parts)

@@ -15,7 +15,7 @@ import shapely  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from scenarios.episode import AgentSpec, Log, Role
-from scenarios.importers.commonroad_file import angle, number, point, vertices
+from scenarios.importers.commonroad_file import angle, box, number, point, vertices
 from scenarios.importers.report import ImportReport
 from scenarios.kinds import KIND_SPECS, Kind
 from scenarios.network import Box
@@ -25,8 +25,13 @@ __all__ = ["Obstacles", "last_step", "read_obstacles", "top_speed"]
 Floats = NDArray[np.float64]
 
 KINDS = {
-    "CAR": Kind.CAR, "TRUCK": Kind.TRUCK, "BUS": Kind.BUS, "MOTORCYCLE": Kind.MOTORCYCLE, "BICYCLE": Kind.BICYCLE, "PEDESTRIAN": Kind.PEDESTRIAN,
-}  # fmt: skip
+    "CAR": Kind.CAR,
+    "TRUCK": Kind.TRUCK,
+    "BUS": Kind.BUS,
+    "MOTORCYCLE": Kind.MOTORCYCLE,
+    "BICYCLE": Kind.BICYCLE,
+    "PEDESTRIAN": Kind.PEDESTRIAN,
+}
 STAND_INS = {"PRIORITY_VEHICLE": Kind.CAR, "TAXI": Kind.CAR, "PARKED_VEHICLE": Kind.CAR, "TRAIN": Kind.BUS}  # others: a car
 SMALLEST = 0.05  # m, least length and width of an agent
 
@@ -201,13 +206,19 @@ def _wheelbase(kind: Kind, length: float) -> float:
 def _shape(obstacle: Any, notes: dict[str, list[str]]) -> tuple[float, float, Floats, float]:
     """Length, width, centre (2,) and orientation of the obstacle's box in its own frame."""
     shape = obstacle.obstacle_shape
-    if hasattr(shape, "length") and hasattr(shape, "width"):
-        return max(float(shape.length), SMALLEST), max(float(shape.width), SMALLEST), np.asarray(shape.center, float), float(shape.orientation)
-    notes[f"obstacles of shape {type(shape).__name__.lower()} become their bounding rectangle"].append(str(obstacle.obstacle_id))
+    exact = box(shape)
+    if exact is not None:
+        length, width, centre, orientation = exact
+        return max(length, SMALLEST), max(width, SMALLEST), centre, orientation
+    notes[f"obstacles of shape {_shape_name(shape)} become their bounding rectangle"].append(str(obstacle.obstacle_id))
     corners = vertices(shape)
     low, high = corners.min(axis=0), corners.max(axis=0)
     size = np.maximum(high - low, SMALLEST)
     return float(size[0]), float(size[1]), (low + high) / 2.0, 0.0
+
+
+def _shape_name(shape: Any) -> str:
+    return "circle" if hasattr(shape, "radius") else "polygon" if hasattr(shape, "vertices") else "group or other"
 
 
 def _box(outline: Floats, kind: str) -> Box:

@@ -1,21 +1,35 @@
-"""Reading CommonRoad files through commonroad-io, and the differences between its versions (2022.1 to 2026.1).
+"""Reading CommonRoad files through commonroad-io, and the differences between its versions (tested: 2022.1, 2022.2, 2024.3, 2026.1).
 
 commonroad-io is an extra: it is imported here, late, and nowhere else.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CommonRoadFile", "ImportFileError", "angle", "light_programme", "number", "point", "read", "type_names", "vertices"]
+__all__ = [
+    "CommonRoadFile",
+    "ImportFileError",
+    "angle",
+    "box",
+    "light_programme",
+    "number",
+    "parts",
+    "point",
+    "read",
+    "type_names",
+    "vertices",
+]
 
 Floats = NDArray[np.float64]
 
@@ -48,12 +62,17 @@ def read(path: str | Path) -> CommonRoadFile:
             from commonroad.common.file_reader import CommonRoadFileReader  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportFileError(f"CommonRoad files need commonroad-io: pip install 'closedloop[commonroad]' ({error})") from None
+    log = logging.getLogger("commonroad")
+    level = log.level
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            log.setLevel(logging.ERROR)  # it warns of every element in an older notation
             scenario, problems = CommonRoadFileReader(str(path)).open()
     except Exception as error:  # the parser raises whatever its missing checks lead to: AssertionError, AttributeError, lxml errors ...
         raise ImportFileError(f"{path}: not a CommonRoad file that commonroad-io can read ({type(error).__name__}: {error})") from None
+    finally:
+        log.setLevel(level)
     if not scenario.lanelet_network.lanelets:
         raise ImportFileError(f"{path}: the file has no lanelets")
     return CommonRoadFile(
@@ -84,18 +103,43 @@ def point(value: Any) -> tuple[Floats, bool]:
     if isinstance(value, np.ndarray | list | tuple):
         return np.asarray(value, dtype=np.float64)[:2], True
     if hasattr(value, "center"):
-        return np.asarray(value.center, dtype=np.float64)[:2], False
+        return _xy(value.center), False
     return vertices(value).mean(axis=0), False
 
 
+def parts(shape: Any) -> list[Any]:
+    """The shapes of a group, or the one shape."""
+    group = getattr(shape, "shapes", None) or getattr(shape, "occupancies", None)  # the latter from 2026.1 on
+    return list(group) if group else [shape]
+
+
 def vertices(shape: Any) -> Floats:
-    """(V, 2) corner points of a shape; a circle becomes its bounding square, a group all its corners."""
-    if hasattr(shape, "shapes"):
-        return np.concatenate([vertices(part) for part in shape.shapes])
-    if hasattr(shape, "radius"):
-        square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-        return np.asarray(shape.center, dtype=np.float64) + float(shape.radius) * square
-    return np.asarray(shape.vertices, dtype=np.float64)[:, :2]
+    """(V, 2) corner points of a shape at its place; a circle becomes its bounding square, a group all its corners."""
+    found = []
+    for part in parts(shape):
+        if hasattr(part, "radius"):
+            square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+            found.append(_xy(getattr(part, "center", (0.0, 0.0))) + float(part.radius) * square)
+        elif hasattr(part, "vertices"):
+            found.append(np.asarray(part.vertices, dtype=np.float64)[:, :2])
+        else:  # shapes of vehicles, from 2026.1 on: ask for the ground they cover at the origin
+            state = SimpleNamespace(position=np.zeros(2), orientation=0.0)
+            covered = part.compute_occupancy_for_state(state).shapely_object
+            found.append(np.asarray(covered.envelope.exterior.coords, dtype=np.float64)[:4])
+    return np.concatenate(found)
+
+
+def box(shape: Any) -> tuple[float, float, Floats, float] | None:
+    """Length, width, centre (2,) and orientation of a rectangle in the frame of what it belongs to; None: no rectangle."""
+    if not (hasattr(shape, "length") and hasattr(shape, "width")):
+        return None
+    centre = _xy(shape.center) if hasattr(shape, "center") else np.array([-float(getattr(shape, "origin_x_shift", 0.0)), 0.0])
+    return float(shape.length), float(shape.width), centre, float(getattr(shape, "orientation", 0.0))
+
+
+def _xy(place: Any) -> Floats:
+    """An array, or a point with x and y (from 2026.1 on)."""
+    return np.array([place.x, place.y]) if hasattr(place, "x") else np.asarray(place, dtype=np.float64)[:2]
 
 
 def type_names(values: Iterable[Any]) -> set[str]:
@@ -105,7 +149,7 @@ def type_names(values: Iterable[Any]) -> set[str]:
 
 def light_programme(light: Any) -> tuple[list[tuple[str, int]], int]:
     """((colour, steps) ..., offset in steps) of a traffic light; the cycle starts at the offset."""
-    cycle = getattr(light, "traffic_light_cycle", None)  # from 2023.1 on
+    cycle = getattr(light, "traffic_light_cycle", None)  # in newer versions
     if cycle is not None:
         elements, offset = cycle.cycle_elements, cycle.time_offset
     else:

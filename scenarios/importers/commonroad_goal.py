@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scenarios.episode import Goal, Region
 from scenarios.importers.centreline import arc_length
-from scenarios.importers.commonroad_file import angle, number, point, vertices
+from scenarios.importers.commonroad_file import angle, number, parts, point, vertices
 from scenarios.importers.places import lane_at, pose_on, project
 from scenarios.importers.report import ImportReport
 from scenarios.network import Lane, LaneType, RoadNetwork
@@ -80,7 +80,8 @@ def read_goal(
         report.add(f"{len(states)} alternative goal states: only the first is kept")
     state = states[0]
     first, last = window(problem)
-    times = {"time_min": max(first - start.step, 0) * dt, "time_max": math.inf if last is None else (last - start.step) * dt}
+    earliest = max(first - start.step, 0) * dt
+    latest = math.inf if last is None else (last - start.step) * dt
     if getattr(state, "position", None) is None:
         report.add("the goal names no place: the ego has to last until the end")
         if getattr(state, "velocity", None) is not None or getattr(state, "orientation", None) is not None:
@@ -96,18 +97,19 @@ def read_goal(
     if lanes and filled < FILLED:
         if heading is not None or speeds is not None:
             report.add("the goal is a bent lanelet: reached on entering it; its bounds on heading and speed are not kept")
-        return Goal(destination=DESTINATION, **times), tuple((lane.id, 0.0) for lane in lanes)
+        return Goal(destination=DESTINATION, time_min=earliest, time_max=latest), tuple((lane.id, 0.0) for lane in lanes)
     if filled < FILLED:
         report.add(f"the goal area fills {filled:.0%} of its bounding rectangle, which is used instead")
     region = _region(rectangle, heading, speeds, start.yaw)
-    return Goal(destination=DESTINATION, region=region, **times), _ways(network, region, lanes, heading is not None, report)
+    return Goal(destination=DESTINATION, region=region, time_min=earliest, time_max=latest), _ways(
+        network, region, lanes, heading is not None, report
+    )
 
 
 def _area(shape: Any, shift: Floats) -> float:
     """m^2 of a goal shape; a group counts its parts once."""
-    parts = getattr(shape, "shapes", [shape])
     polygons = []
-    for part in parts:
+    for part in parts(shape):
         if hasattr(part, "radius"):
             return math.pi * float(part.radius) ** 2
         polygons.append(shapely.make_valid(shapely.Polygon(vertices(part) - shift)))

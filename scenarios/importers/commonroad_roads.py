@@ -133,9 +133,7 @@ def _signs(source: Any, drafts: dict[str, LaneDraft], report: ImportReport) -> d
     return found
 
 
-def _limits(
-    drafts: dict[str, LaneDraft], signs: dict[str, dict[str, list[str]]], fastest: float, report: ImportReport
-) -> dict[str, float]:
+def _limits(drafts: dict[str, LaneDraft], signs: dict[str, dict[str, list[str]]], fastest: float, report: ImportReport) -> dict[str, float]:
     """m/s per lane: its own sign, else that of the lanes before it, else a default."""
     limits = {id: min(float(v) for v in found["MAX_SPEED"]) for id, found in signs.items() if found.get("MAX_SPEED")}
     limits = {id: value for id, value in limits.items() if 0.0 < value <= 200.0}
@@ -241,7 +239,7 @@ def _in_intersections(source: Any, drafts: dict[str, LaneDraft]) -> set[str]:
     for intersection in source.intersections:
         for arm in intersection.incomings:
             for turn in ("right", "straight", "left"):
-                ways = getattr(arm, f"successors_{turn}", None) or getattr(arm, f"outgoing_{turn}", None)  # the latter from 2024.1 on
+                ways = getattr(arm, f"successors_{turn}", None) or getattr(arm, f"outgoing_{turn}", None)  # the latter in newer versions
                 inside |= {str(id) for id in ways or ()}
     return inside & drafts.keys()
 

@@ -53,7 +53,11 @@ def with_paths(network: RoadNetwork, recording: Recording) -> RoadNetwork:
     known = {lane.id for lane in network.lanes}
     movers = [agent for agent in recording.agents if agent.log is not None and not is_parked(agent.log)]
     drivers = recorded_drivers(recording.agents)
-    paths = [_path(network, agent, agent.log, drivers[agent.id].desired_speed, recording.dt) for agent in movers if agent.log is not None and path_id(agent) not in known]
+    paths = [
+        _path(network, agent, agent.log, drivers[agent.id].desired_speed, recording.dt)
+        for agent in movers
+        if agent.log is not None and path_id(agent) not in known
+    ]
     return replace(network, lanes=(*network.lanes, *paths)) if paths else network
 
 

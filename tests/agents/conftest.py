@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace
 from envs.driving.scenery import light_states_at
@@ -25,7 +24,9 @@ def _spec(kind: Kind, role: Role, name: str) -> AgentSpec:
     return AgentSpec(kind=kind, role=role, id=name, length=size.length, width=size.width, wheelbase=size.wheelbase)
 
 
-def make_trace(episode: Episode, paths: list[Path], *, steps: int, events: dict[str, int] | None = None, gone: dict[int, int] | None = None) -> Trace:
+def make_trace(
+    episode: Episode, paths: list[Path], *, steps: int, events: dict[str, int] | None = None, gone: dict[int, int] | None = None
+) -> Trace:
     """A sealed trace of agents that follow `paths`. events: Out flag -> step; gone: slot -> state from which it has left."""
     config = DrivingConfig(agents=SLOTS, ticks_per_step=2)
     dt, count, n = config.dt * config.ticks_per_step, steps + 1, len(paths)
@@ -107,7 +108,12 @@ def _highway_paths() -> list[Path]:
         u = min(max((t - 6.0) / 4.0, 0.0), 1.0)
         return 3.5 * (3 * u * u - 2 * u**3)
 
-    paths = [follow(60.0, 24.0, change), follow(95.0, 21.0, lambda t: 0.0), follow(70.0, 18.0, lambda t: -3.5), follow(50.0, 27.0, lambda t: 3.5)]
+    paths = [
+        follow(60.0, 24.0, change),
+        follow(95.0, 21.0, lambda t: 0.0),
+        follow(70.0, 18.0, lambda t: -3.5),
+        follow(50.0, 27.0, lambda t: 3.5),
+    ]
     paths += [follow(20.0, 19.0, lambda t: -3.5), follow(110.0, 26.0, lambda t: 3.4)]
     return paths + [follow(10.0 + 37.0 * k, 20.0 + k % 3 * 2, lambda t, k=k: 3.5 * (k % 3 - 1)) for k in range(1, 15)]  # type: ignore[misc]
 
@@ -117,7 +123,10 @@ def _junction(name: str) -> Episode:
     for arm in range(4):
         c, s = math.cos(arm * math.pi / 2), math.sin(arm * math.pi / 2)
         turn = np.array([[c, s], [-s, c]])
-        for label, points, end in (("in", [[70.0, 1.75], [12.0, 1.75]], LaneEnd.CONTINUE), ("out", [[12.0, -1.75], [70.0, -1.75]], LaneEnd.EXIT)):
+        for label, points, end in (
+            ("in", [[70.0, 1.75], [12.0, 1.75]], LaneEnd.CONTINUE),
+            ("out", [[12.0, -1.75], [70.0, -1.75]], LaneEnd.EXIT),
+        ):
             stop = StopLine(s=54.0, light=f"l{arm}") if label == "in" else None
             centre = np.array(points) @ turn
             lanes.append(
@@ -125,12 +134,22 @@ def _junction(name: str) -> Episode:
             )
         for target, bulge in ((2, 0.0), (1, 8.0), (3, -8.0)):
             other = (arm + target) % 4 * math.pi / 2
-            a, b = np.array([12.0, 1.75]) @ turn, np.array([[12.0, -1.75]]) @ np.array([[math.cos(other), math.sin(other)], [-math.sin(other), math.cos(other)]])
+            a, b = (
+                np.array([12.0, 1.75]) @ turn,
+                np.array([[12.0, -1.75]]) @ np.array([[math.cos(other), math.sin(other)], [-math.sin(other), math.cos(other)]]),
+            )
             u = np.linspace(0.0, 1.0, 25)[:, None]
             middle = np.zeros(2) if bulge else 0.5 * (a + b[0])
             points_ = (1 - u) ** 2 * a + 2 * u * (1 - u) * middle + u**2 * b[0]
             lanes.append(
-                Lane(id=f"x{arm}{target}.0", centre=points_, speed_limit=9.0, type=LaneType.JUNCTION, left_mark=Mark.NONE, right_mark=Mark.NONE)
+                Lane(
+                    id=f"x{arm}{target}.0",
+                    centre=points_,
+                    speed_limit=9.0,
+                    type=LaneType.JUNCTION,
+                    left_mark=Mark.NONE,
+                    right_mark=Mark.NONE,
+                )
             )
         red, green = (LightState.RED, 12.0), (LightState.GREEN, 9.0)
         phases = (green, (LightState.YELLOW, 2.0), red, (LightState.RED_YELLOW, 1.0))
@@ -138,7 +157,11 @@ def _junction(name: str) -> Episode:
         lights.append(Light(id=f"l{arm}", x=x, y=y, heading=arm * math.pi / 2 + math.pi, phases=phases, offset=12.0 * (arm % 2)))
         crosswalks.append(np.array([[13.0, -3.5], [13.0, 3.5], [15.5, 3.5], [15.5, -3.5]])[:, :] @ turn)
         walk = np.array([[14.25, -9.0], [14.25, 9.0]]) @ turn
-        lanes.append(Lane(id=f"walk{arm}.0", centre=walk, width=2.5, speed_limit=2.0, type=LaneType.WALKWAY, left_mark=Mark.NONE, right_mark=Mark.NONE))
+        lanes.append(
+            Lane(
+                id=f"walk{arm}.0", centre=walk, width=2.5, speed_limit=2.0, type=LaneType.WALKWAY, left_mark=Mark.NONE, right_mark=Mark.NONE
+            )
+        )
     boxes = tuple(Box(x=24.0 * i, y=22.0 * j, yaw=0.1 * i * j, length=20.0, width=16.0) for i in (-1, 1) for j in (-1, 1))
     hedge = Box(x=45.0, y=-7.0, yaw=0.0, length=20.0, width=1.6, height=1.5, kind="hedge")
     network = RoadNetwork(
@@ -200,6 +223,3 @@ def junction_trace() -> Trace:
 def rename() -> Callable[[str], Trace]:
     """The junction under another scenario name."""
     return lambda name: make_trace(_junction(name), _junction_paths(), steps=20)
-
-
-Positions = NDArray[np.float64]

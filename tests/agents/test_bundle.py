@@ -134,7 +134,7 @@ def test_every_flipped_byte_is_noticed(saved: Path) -> None:
     saved.with_suffix(".json").unlink()
     data = bytearray(saved.read_bytes())
     rng = np.random.default_rng(0)
-    places = [*range(0, 8), *rng.integers(8, len(data), 300)]
+    places = [*range(8), *rng.integers(8, len(data), 300)]
     for place in places:
         broken = bytearray(data)
         broken[place] ^= 1 << int(rng.integers(8))

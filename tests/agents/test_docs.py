@@ -42,14 +42,13 @@ def test_commands_parse(page: str, line: str) -> None:
     assert command is not None
     try:
         command.parse_args(context, arguments)
-    except click.exceptions.Exit:
-        pass  # --help
     except click.BadParameter as error:
-        assert "does not exist" in error.message
+        if "does not exist" not in error.message:
+            raise
 
 
 def test_there_are_commands_to_check() -> None:
-    assert len(set(command_lines())) > 15
+    assert len(set(command_lines())) > 10
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ from agents.learning import RunResult, TrainConfig, TrainingCrashed, config_from
 from agents.learning.algorithms import ALGORITHMS
 from agents.learning.checkpoint import CheckpointError, load_checkpoint
 from agents.learning.config import TrainConfigError
+from agents.learning.curves import draw_curves
+from agents.learning.meter import EpisodeMeter
+from agents.learning.progress import Console
 from agents.learning.record import COLUMNS, read_progress
 from agents.learning.validate import validate
 from agents.learning.worlds import Worlds
@@ -96,10 +100,18 @@ def point_worlds(config: TrainConfig, done: int) -> Worlds:
 def short(algo: str = "ppo", **over: Any) -> TrainConfig:
     """A run of about a second."""
     on_policy = ALGORITHMS[algo].on_policy
-    hyper: dict[str, Any] = {"n_steps": 16} if on_policy else {"buffer_size": 5000, "learning_starts": 200, "batch_size": 64}
+    hyper: dict[str, Any] = {"n_steps": 16}
     if not on_policy:
-        hyper["gradient_steps"] = 1
-    data = {"scenario": "highway", "algo": algo, "steps": 2000, "envs": 16, "validation_episodes": 32, "evaluations": 2, "network": [16, 16]}
+        hyper = {"buffer_size": 5000, "learning_starts": 200, "batch_size": 32, "train_freq": 4, "gradient_steps": 1}
+    data = {
+        "scenario": "highway",
+        "algo": algo,
+        "steps": 1000,
+        "envs": 16,
+        "validation_episodes": 32,
+        "evaluations": 2,
+        "network": [16, 16],
+    }
     return config_from({**data, "hyper": hyper, "driving": {"action": ALGORITHMS[algo].actions[0]}, "compile": False, **over})
 
 
@@ -110,26 +122,26 @@ def run(folder: Path, config: TrainConfig) -> RunResult:
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
 def test_every_algorithm_trains_saves_and_resumes(algo: str, tmp_path: Path) -> None:
     result = run(tmp_path / "run", short(algo))
-    assert (result.status, result.steps >= 2000) == ("finished", True)
+    assert (result.status, result.steps >= 1000) == ("finished", True)
     bundle = load_bundle(result.final)
     assert bundle.spec.algorithm == algo
     assert bundle.spec.training.steps == result.steps
     assert result.last is not None
     # what the card claims is what the file does
-    figures = validate(Actor(bundle), PointWorlds(32, short(algo).driving.action, 1_000_000))
+    figures = validate(Actor(bundle), PointWorlds(40, short(algo).driving.action, 1_000_000), episodes=32)
     assert figures is not None
     assert figures.as_dict() == result.last
 
-    again = resume(tmp_path / "run", steps=3000, make_worlds=point_worlds, quiet=True)
+    again = resume(tmp_path / "run", steps=1500, make_worlds=point_worlds, quiet=True)
     assert again.status == "finished"
-    assert 3000 <= again.steps < 3000 + 16 * 16
+    assert 1500 <= again.steps < 1500 + 16 * 16
     steps = [row["steps"] for row in read_progress(tmp_path / "run" / "progress.csv")]
     assert steps == sorted(set(steps))
     assert steps[-1] == again.steps
 
 
 def test_ppo_learns(tmp_path: Path) -> None:
-    config = short("ppo", steps=40_000, envs=32, driving={"action": "discrete"}, hyper={"n_steps": 32, "batch_size": 256}, evaluations=4)
+    config = short("ppo", steps=24_000, envs=32, driving={"action": "discrete"}, hyper={"n_steps": 32, "batch_size": 256}, evaluations=4)
     result = run(tmp_path / "run", config)
     assert result.best is not None
     assert result.best["success"]["value"] > 0.9  # random walks arrive in about a fifth of the episodes
@@ -284,9 +296,9 @@ def test_checkpoint_of_another_network(tmp_path: Path) -> None:
 def test_validation_counts_each_first_episode_once() -> None:
     """Against a plain loop over single points."""
     target = torch.tensor([[1.0, 0.0]])
-    figures = validate(lambda rows: -rows.clamp(-1, 1) + 0 * target, PointWorlds(50, "continuous", 7))
+    figures = validate(lambda rows: -rows.clamp(-1, 1) + 0 * target, PointWorlds(60, "continuous", 7), episodes=50)
     assert figures is not None
-    starts = np.random.default_rng(7).uniform(-1.0, 1.0, (50, 2))
+    starts = np.random.default_rng(7).uniform(-1.0, 1.0, (60, 2))[:50]
     rewards, lengths = [], []
     for start in starts:
         at, reward, length = start, 0.0, 0
@@ -320,3 +332,65 @@ def test_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.folder.parent == Path("runs")
     assert result.folder.name.startswith("merge-hard+highway-ppo-")
     assert load_bundle(result.folder).spec.name == "merge-hard+highway-ppo"
+
+
+class Screen(io.StringIO):
+    """A stream that claims to be a terminal, or not."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def test_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
+    told = {}
+    for terminal in (True, False):
+        screen = Screen(terminal)
+        console = Console(2000, done=500, stream=screen)
+        console.say("hello")
+        console.advance(1000, "success 0.50")
+        console.advance(2000, "success 0.75")
+        console.close()
+        told[terminal] = screen.getvalue()
+    assert "\r" in told[True]
+    assert "100%" in told[True]
+    assert "\r" not in told[False]
+    lines = told[False].splitlines()
+    assert lines[0] == "hello"
+    assert lines[-1].startswith("2k / 2k steps")
+    assert "success 0.75" in lines[-1]
+    quiet = Screen(False)
+    Console(10, stream=quiet, quiet=True).say("hello")
+    assert quiet.getvalue() == ""
+
+
+def test_the_meter_against_a_plain_loop() -> None:
+    worlds, meter = PointWorlds(8, "discrete", 3), EpisodeMeter(PointWorlds(8, "discrete", 3))
+    rng = np.random.default_rng(0)
+    worlds.reset()
+    meter.reset()
+    running, ended = [[0.0, 0] for _ in range(8)], []
+    for _ in range(200):
+        actions = rng.integers(0, 4, 8)
+        _, rewards, dones, _ = worlds.step(actions)
+        meter.step(actions)
+        for row in range(8):
+            running[row] = [running[row][0] + rewards[row], running[row][1] + 1]
+            if dones[row]:
+                ended.append(running[row])
+                running[row] = [0.0, 0]
+    figures = meter.figures()
+    assert len(meter.ended) == len(ended) > 50
+    assert figures["reward"] == pytest.approx(np.mean([r for r, _ in ended]), abs=1e-6)
+    assert figures["length"] == pytest.approx(np.mean([n for _, n in ended]))
+    assert 0.0 <= figures["success"] + figures["collision"] <= 1.0
+
+
+def test_curves_of_an_empty_and_of_a_partial_run(tmp_path: Path) -> None:
+    draw_curves(tmp_path / "none.png", [], title="nothing yet")
+    draw_curves(tmp_path / "some.png", [{"steps": 5.0}, {"steps": 9.0, "val_reward": 1.0, "best": 1.0}], title="little")
+    for name in ("none.png", "some.png"):
+        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

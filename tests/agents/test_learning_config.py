@@ -57,7 +57,13 @@ def test_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config_from({"scenario": "merge", "algo": "a2c"}).envs == 30
     assert config_from({"scenario": "merge", "algo": "sac"}).driving.action == "continuous"  # it cannot choose among manoeuvres
     given = config_from({"scenario": "merge", "envs": 7, "hyper": {"gamma": 0.9}, "driving": {"nearest": 5}})
-    assert (given.envs, given.hyper["gamma"], given.hyper["n_steps"], given.driving.nearest, given.driving.action) == (7, 0.9, 8, 5, "discrete")
+    assert (given.envs, given.hyper["gamma"], given.hyper["n_steps"], given.driving.nearest, given.driving.action) == (
+        7,
+        0.9,
+        8,
+        5,
+        "discrete",
+    )
     assert config_from({"scenario": "merge", "driving": DrivingConfig()}).driving == DrivingConfig()  # given whole: nothing laid under
 
 
@@ -113,11 +119,9 @@ def test_written_and_read_back(tmp_path: Path) -> None:
     write_config(tmp_path, config)
     assert read_config(tmp_path) == config
     (tmp_path / "config.yaml").write_text(as_yaml(config).replace("steps:", "stepps:"))
-    read_yaml.cache_clear()
     with pytest.raises(TrainConfigError, match="stepps"):
         read_config(tmp_path)
     (tmp_path / "config.yaml").write_text("a: [")
-    read_yaml.cache_clear()
     with pytest.raises(TrainConfigError, match="not valid YAML"):
         read_config(tmp_path)
 
@@ -141,7 +145,9 @@ def test_minibatch_divides_the_rollout(wanted: int, rollout: int) -> None:
     assert size == max(n for n in range(1, wanted + 1) if rollout % n == 0)
 
 
-@pytest.mark.parametrize(("text", "count"), [("300000", 300_000), ("500k", 500_000), ("1M", 10**6), ("2.5m", 2_500_000), ("2e6", 2 * 10**6), ("1_000", 1000)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("300000", 300_000), ("500k", 500_000), ("1M", 10**6), ("2.5m", 2_500_000), ("2e6", 2 * 10**6), ("1_000", 1000)]
+)
 def test_counts(text: str, count: int) -> None:
     assert parse_count(text) == count
 
@@ -200,7 +206,20 @@ def test_help_imports_no_torch() -> None:
 
 def test_dry_run_shows_the_complete_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["--scenario", "highway", "--algo", "ppo", "--steps", "1M", "--seed", "3", "--set", "hyper.gamma=0.9", "--dry-run", "--json"]
+    arguments = [
+        "--scenario",
+        "highway",
+        "--algo",
+        "ppo",
+        "--steps",
+        "1M",
+        "--seed",
+        "3",
+        "--set",
+        "hyper.gamma=0.9",
+        "--dry-run",
+        "--json",
+    ]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     shown = json.loads(result.stdout)

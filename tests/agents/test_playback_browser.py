@@ -22,10 +22,10 @@ from agents.playback.trace import Trace
 from agents.playback.verify import Verification
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --hide-scrollbars --force-color-profile=srgb --remote-debugging-pipe"
-).split()
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe"),
+]
 
 
 class Browser:
@@ -37,7 +37,9 @@ class Browser:
         self.back, here = os.pipe()
         command = f'exec "$0" "$@" 3<&{there} 4>&{here}'
         arguments = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        self.process = subprocess.Popen(["/bin/bash", "-c", command, *arguments], pass_fds=(there, here), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            ["/bin/bash", "-c", command, *arguments], pass_fds=(there, here), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         os.close(there)
         os.close(here)
         self.buffer, self.number, self.session = b"", 0, ""
@@ -163,3 +165,151 @@ def near(picture: NDArray[np.uint8], colour: str, tolerance: int = 12) -> int:
 
 def clock(browser: Browser) -> float:
     return float(browser.run("document.getElementById('clock').textContent").split("/")[0])
+
+
+# ---------------------------------------------------------------- the page
+
+
+@pytest.mark.parametrize("name", ["highway", "junction"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_draws_without_complaint_and_asks_for_nothing(browser: Browser, files: dict[str, str], name: str, theme: str) -> None:
+    browser.open(files[name] + "#t=5", theme=theme)
+    browser.key(" ")  # let it play a little
+    browser.wait("document.getElementById('clock').textContent >= '5.3'")
+    browser.key(" ")
+    browser.key("?")
+    browser.key("Escape")
+    picture = browser.picture()
+    assert browser.logged == []
+    assert [url for url in browser.requested if url != "about:blank"] == [files[name]]
+    colours = {"light": ("#1f6feb", "#878e97", "#e6ebdf"), "dark": ("#4c9aff", "#2e353d", "#171d1b")}[theme]
+    for colour in colours:  # ego, road, ground
+        assert near(picture, colour) > 200, colour
+
+
+def test_the_clock_the_buttons_and_the_keys(browser: Browser, files: dict[str, str]) -> None:
+    browser.open(files["junction"])
+    assert clock(browser) == 0.0
+    for key, expected in (
+        ("End", 15.0),
+        ("Home", 0.0),
+        ("ArrowRight", 0.2),
+        ("ArrowRight", 0.4),
+        ("ArrowLeft", 0.2),
+        ("n", 12.8),
+        ("n", 15.0),
+        ("p", 12.8),
+    ):
+        browser.key(key)
+        assert clock(browser) == pytest.approx(expected), key
+    browser.key("[")
+    assert browser.run("document.getElementById('rate').value") == "0.5"
+    browser.run("document.getElementById('play').click()")
+    assert browser.run("document.getElementById('play').getAttribute('aria-label')") == "Pause"
+    browser.wait("document.getElementById('play').getAttribute('aria-label') === 'Play'")  # stops by itself at the end
+    assert clock(browser) == pytest.approx(15.0)
+    browser.run("const s = document.getElementById('scrub'); s.value = 500; s.dispatchEvent(new Event('input'))")
+    browser.settle()
+    assert clock(browser) == pytest.approx(7.5)
+    labelled = "b => b.ariaLabel || b.textContent.trim() || b.labels?.length"
+    assert browser.run(f"[...document.querySelectorAll('button, select, input')].every({labelled})")
+
+
+def test_a_click_on_a_plot_seeks_and_on_a_car_tells_about_it(browser: Browser, files: dict[str, str]) -> None:
+    browser.open(files["junction"] + "#t=4.4")
+    box = browser.run("(b => [b.left, b.top, b.width, b.height])(document.querySelectorAll('#plots canvas')[1].getBoundingClientRect())")
+    browser.click(box[0] + 30 + 0.4 * (box[2] - 36), box[1] + 50)
+    assert clock(browser) == pytest.approx(6.0, abs=0.1)
+    middle = browser.run("(b => [b.left + b.width / 2, b.top + b.height / 2])(document.getElementById('view').getBoundingClientRect())")
+    browser.click(*middle)  # the ego is followed, so it is in the middle
+    assert browser.run("document.getElementById('agent-name').textContent") == "Ego"
+    browser.key("a")
+    assert browser.run("document.getElementById('agent-table').textContent").count("To the ego") == 1
+    browser.key("Escape")
+    assert browser.run("document.getElementById('agent').hidden")
+
+
+def test_zoom_drag_follow_and_fit(browser: Browser, files: dict[str, str]) -> None:
+    browser.open(files["highway"] + "#t=9")
+    x, y = browser.run("(b => [b.left + b.width / 2, b.top + b.height / 2])(document.getElementById('view').getBoundingClientRect())")
+    before = near(browser.picture(), "#1f6feb", 4)
+    browser.send("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-500)
+    browser.settle()
+    assert near(browser.picture(), "#1f6feb", 4) > before + 300  # the ego grew
+    browser.send("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", buttons=1, clickCount=1)
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=x + 120, y=y + 30, button="left", buttons=1)
+    browser.send("Input.dispatchMouseEvent", type="mouseReleased", x=x + 120, y=y + 30, button="left", buttons=0, clickCount=1)
+    browser.settle()
+    assert browser.run("document.getElementById('follow').getAttribute('aria-pressed')") == "false"
+    browser.key("f")
+    assert browser.run("document.getElementById('follow').getAttribute('aria-pressed')") == "true"
+    browser.key("0")
+    assert browser.run("document.getElementById('scale-text').textContent") in ("50 m", "100 m")
+    assert browser.logged == []
+
+
+def test_it_fits_on_a_phone(browser: Browser, files: dict[str, str]) -> None:
+    browser.open(files["junction"] + "#t=7", width=390, height=844)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    boxes = "[...document.querySelectorAll('.hud, .tools')].map(e => e.getBoundingClientRect()).map(b => [b.left, b.right])"
+    (_, hud), (tools, _) = browser.run(boxes)
+    assert hud < tools
+    assert browser.logged == []
+
+
+def test_names_that_look_like_code_are_only_names(browser: Browser, rename: Any, tmp_path: Path) -> None:
+    evil = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & \u2028 {{script}} 'ü"
+    trace = rename(evil)
+    page = write_page(
+        trace, tmp_path / "evil.html", verification=Verification(ok=False, exact=False, first_bad_step=3, reason=evil), command=evil
+    )
+    assert "<img" not in page.read_text("utf-8")
+    browser.open(page.as_uri())
+    assert browser.run("document.getElementById('title').textContent") == evil
+    assert browser.run("document.getElementById('command').textContent") == evil
+    assert browser.run("document.title").startswith("</script>")
+    assert browser.run("document.querySelectorAll('script').length") == 2
+    assert "does not reproduce from step 3" in browser.run("document.getElementById('chips').textContent")
+    assert browser.logged == []
+
+
+# ---------------------------------------------------------------- the video
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".mp4", "h264"), (".webm", "vp9")])
+def test_the_video_plays_and_seeks(browser: Browser, junction_trace: Trace, tmp_path: Path, suffix: str, kind: str) -> None:
+    av = pytest.importorskip("av", reason="PyAV (extra 'video') is not installed")
+    from agents.playback.video import write_video
+
+    video = write_video(junction_trace, tmp_path / f"video{suffix}", size=(320, 180), fps=10)
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name.replace("libvpx-", "") == kind
+        assert stream.pix_fmt == "yuv420p"
+        assert sum(1 for _ in container.decode(stream)) == 151
+    if suffix == ".mp4":
+        raw = video.read_bytes()
+        assert 0 < raw.find(b"moov") < raw.find(b"mdat")  # index in front: plays while it loads
+    page = tmp_path / "page.html"
+    page.write_text(f"<video id=v src='{video.name}' muted></video>")
+    browser.open(page.as_uri())
+    browser.wait("document.getElementById('v').readyState >= 2")
+    assert browser.run("document.getElementById('v').videoWidth") == 320
+    assert browser.run("document.getElementById('v').duration") == pytest.approx(15.0, abs=0.2)
+    browser.run("new Promise(done => { const v = document.getElementById('v'); v.onseeked = done; v.currentTime = 12.5 })")
+    assert browser.run("document.getElementById('v').currentTime") == pytest.approx(12.5, abs=0.01)
+    shot = "(() => { const v = document.getElementById('v'), c = document.createElement('canvas'); c.width = 320; c.height = 180;"
+    assert browser.run(f"{shot} const g = c.getContext('2d'); g.drawImage(v, 0, 0); return c.width }})()") == 320
+    browser.run("document.getElementById('v').play().then(() => 1)")
+    browser.wait("document.getElementById('v').currentTime > 12.8")
+    assert browser.run("document.getElementById('v').error") is None
+    # the picture after seeking is the frame of that time: compare with our own drawing, compression aside
+    from agents.playback.draw import render_frame
+
+    browser.run("new Promise(done => { const v = document.getElementById('v'); v.pause(); v.onseeked = done; v.currentTime = 3.0 })")
+    browser.run("document.body.style.margin = 0")
+    browser.settle()
+    seen = browser.picture()[:180, :320].astype(int)
+    ours = render_frame(junction_trace, 15, (320, 180), oversample=1).astype(int)
+    assert np.abs(seen - ours).mean() < 12.0
+    assert np.abs(seen - render_frame(junction_trace, 70, (320, 180), oversample=1)).mean() > 12.0

@@ -36,7 +36,7 @@ def test_every_weight_has_its_term(scene: Any) -> None:
 def test_a_perfect_episode_earns_two(scene: Any) -> None:
     """The whole route in 100 steps is worth 1, and arriving another 1."""
     state, setup, _, _ = scene([(CAR, 0, 0, 0, 10)])
-    setup = setup._replace(route_length=torch.tensor([250.0]))
+    setup = setup._replace(route_length=torch.full_like(setup.x, 250.0))
     weights = RewardWeights()
     earned = sum(float(total(reward_terms(out(progress=2.5, arrived=k == 99), state, setup), weights)) for k in range(100))
     assert_allclose(earned, 2.0, rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +118,17 @@ def test_every_lanelet_becomes_a_lane_in_the_same_place(source: Path, imported: 
     shift = _shift(source)
     lanes = {lane.id: lane for lane in imported.network.lanes if lane.type != LaneType.PATH}
     assert set(lanes) == {str(lanelet.lanelet_id) for lanelet in scenario.lanelet_network.lanelets}
+    apart = []
     for lanelet in scenario.lanelet_network.lanelets:
         lane = lanes[str(lanelet.lanelet_id)]
         true, ours = shapely.LineString(lanelet.center_vertices - shift), shapely.LineString(lane.centre)
-        assert shapely.hausdorff_distance(ours, true) < 0.35  # corners of the file's polylines are rounded
+        apart.append(shapely.hausdorff_distance(ours, true))
         assert set(lane.successors) == {str(i) for i in lanelet.successor}
         width = np.hypot(*(lanelet.left_vertices - lanelet.right_vertices).T)
         assert max(width.min(), 1.99) - 0.01 <= lane.width <= width.max() + 0.01
         assert (lane.end == LaneEnd.CONTINUE) == bool(lanelet.successor)
+    assert max(apart) < 0.6  # a corner of 33 degrees in one lanelet, rounded
+    assert np.percentile(apart, 95) < 0.2
 
 
 def test_lanes_join_without_gaps_or_kinks(imported: Imported) -> None:
@@ -135,7 +139,7 @@ def test_lanes_join_without_gaps_or_kinks(imported: Imported) -> None:
             after = lanes[name].centre
             assert np.hypot(*(after[0] - lane.centre[-1])) < 0.01
             turn = np.angle(complex(*(after[1] - after[0])) / complex(*ahead))
-            assert abs(turn) < np.deg2rad(8.0)  # chords of 1 m in the tightest bend; the file's own kinks reach 28 degrees
+            assert abs(turn) < np.deg2rad(16.0)  # between chords of 1 m in the tightest bend; in the file joints turn by up to 28 degrees
 
 
 def test_neighbours_run_side_by_side(source: Path, imported: Imported) -> None:
@@ -163,7 +167,11 @@ def test_drivable_surface_is_that_of_the_lanelets(source: Path, imported: Import
     shift = _shift(source)
     outlines = [np.concatenate([p.left_vertices, p.right_vertices[::-1]]) - shift for p in scenario.lanelet_network.lanelets]
     true = shapely.union_all([shapely.make_valid(shapely.Polygon(outline)) for outline in outlines])
-    strips = [shapely.LineString(lane.centre).buffer(lane.width / 2, cap_style="flat") for lane in imported.network.lanes if lane.type != LaneType.PATH]
+    strips = [
+        shapely.LineString(lane.centre).buffer(lane.width / 2, cap_style="flat")
+        for lane in imported.network.lanes
+        if lane.type != LaneType.PATH
+    ]
     ours = shapely.union_all([*strips, *(shapely.make_valid(shapely.Polygon(area)) for area in imported.network.areas)])
     assert ours.intersection(true).area / ours.union(true).area > 0.97
     assert true.difference(ours.buffer(0.4)).area < 1.0  # nothing of the road is missing
@@ -205,7 +213,11 @@ def test_goal_regions_are_reached_exactly_when_commonroad_says_so(source: Path, 
     _, problems = _parsed(source)
     goals = [p.goal for p in problems.planning_problem_dict.values()]
     if not goals or imported.goal.region is None:
-        assert not goals or getattr(goals[0].state_list[0], "position", None) is None or any("bent lanelet" in line for line in imported.report.lines)
+        assert (
+            not goals
+            or getattr(goals[0].state_list[0], "position", None) is None
+            or any("bent lanelet" in line for line in imported.report.lines)
+        )
         return
     from commonroad.scenario.trajectory import State
 
@@ -287,10 +299,9 @@ def test_collisions_within_the_recordings_are_found(source: Path, episode: Episo
             if source.stem.startswith("DEU_A9"):  # uncertain states: occupancies are not the vehicles' boxes
                 return
             boxes.append((id, shape.shapely_object))
-        tree = shapely.STRtree([box for _, box in boxes])
-        for i, j in tree.query([box for _, box in boxes], predicate="overlaps").T:
-            if i < j:
-                true.add((str(boxes[i][0]), str(boxes[j][0])))
+        for (a, box_a), (b, box_b) in combinations(boxes, 2):
+            if box_a.intersection(box_b).area > 1e-6:
+                true.add((str(a), str(b)))
     assert {(c.first, c.second) for c in recorded_collisions(episode)} == true
     assert bool(true) == source.stem.startswith("USA_Lanker")
 
@@ -304,14 +315,15 @@ def test_sidecars_and_scenario_files_are_reproducible(source: Path, written: Wri
 
 
 def test_junctions_have_right_of_way(shared_data: Path) -> None:
+    """The T-junction: from the west one may go straight on or left, across those who come from the east."""
     network = import_commonroad(shared_data / "commonroad" / "ZAM_Tjunction-1_18_T-1.xml").network
-    meets = {(c.lane, c.other): c for c in network.conflicts}
-    left, oncoming = "50209", "50213"  # turning left from the west; straight on from the east
     table = {lane.id: lane for lane in network.lanes}
-    assert {table[id].type for pair in meets for id in pair} == {LaneType.JUNCTION}
+    meets = {(c.lane, c.other): c for c in network.conflicts}
     assert all((b, a) in meets for a, b in meets)
-    crossing = [(a, b) for a, b in meets if table[a].priority != table[b].priority]
-    assert crossing
-    for a, b in crossing:
-        assert meets[a, b].yields == (table[a].priority < table[b].priority)
-    assert (left, oncoming) in meets or table[left].successors  # both are lanes of this file
+    assert {table[id].type for pair in meets for id in pair} == {LaneType.JUNCTION}
+    left, straight = "50209", "50213"
+    for id, turn in ((left, np.deg2rad(50.0)), (straight, 0.0)):
+        ahead, end = np.diff(table[id].centre, axis=0)[[0, -1]]
+        assert np.angle(complex(*end) / complex(*ahead)) == pytest.approx(turn, abs=np.deg2rad(45.0))
+    assert meets[left, straight].yields
+    assert not meets[straight, left].yields

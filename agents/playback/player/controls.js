@@ -65,8 +65,8 @@ function showNumbers() {
   $("clock").textContent = `${time.toFixed(1)} / ${duration.toFixed(1)} s`;
   scrub.value = duration ? time / duration * 1000 : 0;
   scrub.setAttribute("aria-valuetext", `${time.toFixed(1)} of ${duration.toFixed(1)} seconds`);
-  $("hud-speed").textContent = ego ? `${(ego.speed * 3.6).toFixed(0)} km/h` : "gone";
-  $("hud-accel").textContent = ego ? `${ego.accel >= 0 ? "+" : "−"}${Math.abs(ego.accel).toFixed(1)} m/s²` : "";
+  $("hud-speed").textContent = ego ? `${show(ego.speed * 3.6, 0)} km/h` : "gone";
+  $("hud-accel").textContent = ego ? `${show(ego.accel, 1)} m/s²` : "";
   $("follow").setAttribute("aria-pressed", camera.follow);
   $("turn").setAttribute("aria-pressed", camera.turning);
   const metres = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find(m => m * camera.scale >= 50) ?? 5000;
@@ -85,10 +85,10 @@ function showAgent(ego) {
   row(table, "Driven by", agent.role);
   row(table, "Size", `${agent.length.toFixed(1)} × ${agent.width.toFixed(1)} m`);
   if (!pose) return row(table, "Now", "not on the road");
-  row(table, "Speed", `${pose.speed.toFixed(1)} m/s, ${(pose.speed * 3.6).toFixed(0)} km/h`);
-  row(table, "Acceleration", `${pose.accel.toFixed(1)} m/s²`);
+  row(table, "Speed", `${show(pose.speed, 1)} m/s, ${show(pose.speed * 3.6, 0)} km/h`);
+  row(table, "Acceleration", `${show(pose.accel, 1)} m/s²`);
   row(table, "Heading", `${(((pose.yaw * 180 / Math.PI) % 360 + 360) % 360).toFixed(0)}°`);
-  row(table, "Position", `${(pose.x + data.origin[0]).toFixed(1)}, ${(pose.y + data.origin[1]).toFixed(1)} m`);
+  row(table, "Position", `${show(pose.x + data.origin[0], 1)}, ${show(pose.y + data.origin[1], 1)} m`);
   row(table, "Lane", lane === null || lane < 0 ? "none" : data.lanes[lane]);
   if (chosen > 0 && ego) row(table, "To the ego", `${Math.hypot(pose.x - ego.x, pose.y - ego.y).toFixed(1)} m`);
 }

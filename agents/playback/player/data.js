@@ -37,6 +37,9 @@ function outlines(text) {
   return list;
 }
 
+// A number for people: a true minus sign, and no minus before zero.
+const show = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
+
 const times = data.times, last = times.length - 1, duration = times[last];
 
 // Per agent: position as second differences, the rest as first differences.

@@ -51,7 +51,7 @@ function drawPlots(time) {
     g.textBaseline = "middle";
     g.textAlign = "right";
     const step = niceStep(high - low);
-    for (let v = Math.ceil(low / step) * step; v <= high + 1e-9; v += step) { line(LEFT, y(v), w - RIGHT, y(v)); g.fillText(String(+v.toFixed(6)).replace("-", "−"), LEFT - 5, y(v)); }
+    for (let v = Math.ceil(low / step) * step; v <= high + 1e-9; v += step) { line(LEFT, y(v), w - RIGHT, y(v)); g.fillText(show(v, step < 1 ? 1 : 0), LEFT - 5, y(v)); }
     g.textAlign = "center";
     const tick = niceStep(duration * 0.75) || 1;
     for (let t = 0; t <= duration + 1e-9; t += tick) g.fillText(`${+t.toFixed(3)} s`, Math.min(Math.max(x(t), LEFT + 8), w - 14), h - 6);
@@ -79,7 +79,7 @@ function drawPlots(time) {
       const pose = s && poseAt(s.i, time);
       if (!pose) return "";
       const value = plot.now ? plot.now(pose) : s.values[k];
-      return Number.isNaN(value) ? "–" : value.toFixed(plot.now ? 1 : 2).replace("-", "−");
+      return Number.isNaN(value) ? "–" : show(value, plot.now ? 1 : 2);
     };
     plot.own.textContent = shown(series[0]);
     plot.others.textContent = shown(series[1]);
