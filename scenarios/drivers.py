@@ -18,8 +18,9 @@ def _normal(mean: float, std: float, low: float, high: float) -> Distribution:
     return Normal(mean=mean, std=std, low=low, high=high)
 
 
-# Order matters: it is the order of the draws. Headway, gap, acceleration and deceleration: Treiber & Kesting, "Traffic Flow Dynamics" (2013),
-# table 11.2 (T 1.0-1.6 s, s0 2 m, a 1.0-1.5, b 1.5-2.0 m/s^2), spread over drivers; politeness and threshold: Kesting et al. (2007).
+# Order matters: it is the order of the draws. Headway, gap, acceleration and deceleration: Treiber & Kesting, "Traffic Flow Dynamics"
+# (2013), table 11.2 (T 1.0-1.6 s, s0 2 m, a 1.0-1.5, b 1.5-2.0 m/s^2), spread over drivers. Politeness and threshold: Kesting et al.
+# (2007).
 _USUAL: dict[str, Any] = {
     "desired_speed": None,  # as fast as limit and speed_factor allow
     "speed_factor": _normal(1.0, 0.08, 0.8, 1.2),

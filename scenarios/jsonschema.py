@@ -3,7 +3,7 @@
     closedloop schema -o schema.json       and in the first line of the scenario file:
     # yaml-language-server: $schema=schema.json
 
-It cannot say everything: bounds hold for SI values whatever the unit, and lanes and destinations depend on the road; the loader checks those.
+It cannot say everything: bounds hold for SI values whatever the unit, lanes and destinations depend on the road; the loader checks those.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def scenario_schema() -> dict[str, Any]:
     # a variant says some of what a scenario says; parts of parts may be left out too, so editors check only its first level
     names = [name for name in schema["properties"] if name not in ("version", "name", "variants")]
     variant = {"type": "object", "properties": {name: {"description": schema["properties"][name].get("description", "")} for name in names}}
-    schema["properties"]["variants"]["additionalProperties"] = {**variant, "additionalProperties": False}
+    variants = schema["properties"]["variants"]
+    (pattern,) = variants["patternProperties"]  # that of names
+    variants["patternProperties"] = {pattern: {**variant, "additionalProperties": False}}
     return {"$schema": DIALECT, "title": "closedloop scenario", **{key: value for key, value in schema.items() if key != "title"}}
 
 
@@ -92,11 +94,13 @@ def _quantity(kind: str, dimension: units.Dimension) -> dict[str, Any]:
     pair = {"type": "array", "items": scalar, "minItems": 2, "maxItems": 2}
     normal = {
         "type": "object",
-        "properties": {key: scalar for key in ("mean", "std", "min", "max")},
+        "properties": dict.fromkeys(("mean", "std", "min", "max"), scalar),
         "required": ["mean", "std"],
         "additionalProperties": False,
     }
     shapes = {"uniform": pair, "log_uniform": pair, "integer": pair, "normal": normal}
-    drawn = [{"type": "object", "properties": {name: body}, "required": [name], "additionalProperties": False} for name, body in shapes.items()]
+    drawn = [
+        {"type": "object", "properties": {name: body}, "required": [name], "additionalProperties": False} for name, body in shapes.items()
+    ]
     expected = dimension.expected
     return {"title": kind, "description": expected, "anyOf": [*options, *drawn, choice_schema(scalar)]}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic_core import to_json
@@ -23,6 +22,9 @@ __all__ = ["LIBRARY", "Scenario", "inside", "load", "load_text", "names"]
 
 LIBRARY = Path(__file__).parent / "library"
 SUFFIXES = (".yaml", ".yml")
+
+
+_KEEP = 512  # scenarios kept in memory; suites name a few dozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,9 @@ class Scenario:
         return ScenarioError([problem_at(self.root, self.file, path, expected, value=value, hint=hint)])
 
 
+_loaded: dict[tuple[Path, str, str | None], tuple[tuple[tuple[int, int], ...], Scenario]] = {}
+
+
 def names(*, variants: bool = False) -> list[str]:
     """The scenarios of the library, sorted; with `variants` also "merge/easy" and so on."""
     stems = sorted(path.stem for path in LIBRARY.glob("*.yaml"))
@@ -67,7 +72,15 @@ def load(name_or_path: str | os.PathLike[str], variant: str | None = None) -> Sc
         raise ScenarioError(
             [Problem(file=str(name_or_path), expected=f"two variants asked for: '{from_name}' and '{variant}'", hint="name one")]
         )
-    return _load_file(path.resolve(), _shown(path), variant or from_name, _stamp(path))
+    real, file, chosen = path.resolve(), _shown(path), variant or from_name
+    known = _loaded.get((real, file, chosen))
+    if known is not None and known[0] == _stamps(real, known[1].model):
+        return known[1]
+    scenario = _check(read_text(real, file), chosen, file=file, folder=real.parent, stem=real.stem)
+    if len(_loaded) >= _KEEP:
+        _loaded.clear()
+    _loaded[real, file, chosen] = (_stamps(real, scenario.model), scenario)
+    return scenario
 
 
 def load_text(text: str, variant: str | None = None, *, file: str = "<text>", folder: Path | None = None) -> Scenario:
@@ -124,18 +137,22 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Changes when the file changes."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
+def _sidecars(model: ScenarioModel) -> list[str]:
+    """Names of the other files that a scenario refers to."""
+    files = [model.road.file] if isinstance(model.road, FileRoad) else []
+    return files + ([model.recorded.file] if model.recorded is not None else [])
 
 
-@lru_cache(maxsize=256)
-def _load_file(path: Path, file: str, variant: str | None, stamp: tuple[int, int]) -> Scenario:
-    return _check(read_text(path, file), variant, file=file, folder=path.parent, stem=path.stem)
+def _stamps(path: Path, model: ScenarioModel) -> tuple[tuple[int, int], ...]:
+    """Changes when the file or a sidecar changes."""
+    stamps = []
+    for each in (path, *(path.parent / name for name in _sidecars(model))):
+        try:
+            stat = each.stat()
+            stamps.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            stamps.append((0, 0))
+    return tuple(stamps)
 
 
 def _check(text: str, variant: str | None, *, file: str, folder: Path | None, stem: str | None) -> Scenario:
@@ -156,7 +173,7 @@ def _check(text: str, variant: str | None, *, file: str, folder: Path | None, st
     if problems:
         raise ScenarioError(problems)
     if variant is not None and variant not in found:
-        hint = did_you_mean(variant, found) or "known: " + ", ".join(found)
+        hint = did_you_mean(variant, found) or (f"known: {', '.join(found)}" if found else "this file has none")
         raise ScenarioError([problem_at(root, file, ("variants",), f"there is no variant '{variant}'", value="", hint=hint, key=True)])
     tree = root if variant is None else _merged(root, variant)
     model, problems = validate(ScenarioModel, tree, file)
@@ -204,9 +221,7 @@ def _digest(model: ScenarioModel, folder: Path | None) -> str:
     """Hash of the content, sidecars included; names, descriptions and comments do not matter."""
     content = to_json(model.model_dump(exclude={"name", "description", "variants"}))
     digest = hashlib.sha256(content)
-    files = [model.road.file] if isinstance(model.road, FileRoad) else []
-    files += [model.recorded.file] if model.recorded is not None else []
-    for name in files:
+    for name in _sidecars(model):
         try:
             digest.update(hashlib.sha256(inside(folder, name, ".npz").read_bytes()).digest())
         except (ValueError, OSError):

@@ -219,7 +219,7 @@ def _goal(goal: GoalModel, bay: Bay | None, ego: AgentSpec) -> Goal:
             speed_min=low,
             speed_max=high,
         )
-        return Goal(region=region, **window)
+        return Goal(destination=goal.destination, region=region, **window)
     if bay is not None and goal.bay is not None:
         slack = goal.bay.slack
         region = Region(
@@ -227,7 +227,7 @@ def _goal(goal: GoalModel, bay: Bay | None, ego: AgentSpec) -> Goal:
             length=max(bay.length - ego.length, 0.0) + 2.0 * slack, width=max(bay.width - ego.width, 0.0) + 2.0 * slack,
             speed_min=-goal.bay.speed_max, speed_max=goal.bay.speed_max,
         )  # fmt: skip
-        return Goal(region=region, **window)
+        return Goal(destination=goal.destination, region=region, **window)
     return Goal(destination=goal.destination, **window)
 
 

@@ -209,7 +209,7 @@ class BayGoalModel(QuantityModel):
 
 
 class GoalModel(QuantityModel):
-    """What counts as arriving. Nothing given: keep going until the end."""
+    """What counts as arriving. Nothing given: keep going until the end. Beside a region or bay, the destination is only the way there."""
 
     destination: DestinationName | None = None
     region: RegionModel | None = None
@@ -219,9 +219,8 @@ class GoalModel(QuantityModel):
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
-        given = [name for name in ("destination", "region", "bay") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise fault_error([Fault((), ", ".join(given), "at most one of the keys destination, region, bay")])
+        if self.region is not None and self.bay is not None:
+            raise fault_error([Fault((), "region, bay", "at most one of the keys region, bay")])
         if self.time_max is not None and bounds(self.time_max)[0] < bounds(self.time_min)[1]:
             raise fault_error([Fault(("time_max",), None, "a time after time_min")])
         return self

@@ -161,7 +161,9 @@ def _park(board: Board, agent: AgentSpec, lane: str, s: float) -> AgentSpec | No
     return parked if board.overlaps(parked) is None else None
 
 
-def _stretches(begin: float, end: float, count: int | None, spacing: float | None, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
+def _stretches(
+    begin: float, end: float, count: int | None, spacing: float | None, rng: np.random.Generator
+) -> Iterator[tuple[float, float]]:
     """Where one vehicle each goes: `count` equal parts from begin to end, or points about every `spacing` m."""
     if count is not None:
         part = (end - begin) / max(count, 1)

@@ -72,7 +72,9 @@ class Dimension:
 
 
 # a number, then a unit; one that starts with a digit, such as 1/m, needs a space before it
-_QUANTITY = re.compile(r"(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?)(?P<unit>\s*[^\s\d.].*|\s+\d.*)?", re.DOTALL | re.ASCII)
+_QUANTITY = re.compile(
+    r"(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?)(?P<unit>\s*[^\s\d.].*|\s+\d.*)?", re.DOTALL | re.ASCII
+)
 
 
 def _plain(unit: str) -> str:

@@ -59,7 +59,6 @@ def command(files: tuple[Path, ...], out: Path, mode: str, force: bool, dry_run:
 
 def summary(imported: Imported) -> dict[str, object]:
     """What was imported, as plain data."""
-    from scenarios.importers.recorded import collisions_among
     from scenarios.network import LaneType
 
     recording = imported.recording
@@ -70,7 +69,6 @@ def summary(imported: Imported) -> dict[str, object]:
         "lanes": sum(lane.type != LaneType.PATH for lane in imported.network.lanes),
         "lights": len(imported.network.lights),
         "agents": len(recording.agents),
-        "collisions": [str(collision) for collision in collisions_among(recording.agents, recording.dt)],
         "report": list(imported.report.lines),
     }
 
@@ -78,10 +76,7 @@ def summary(imported: Imported) -> dict[str, object]:
 def _show(result: dict[str, object]) -> None:
     head = f"{result['source']}: {result['lanes']} lanes, {result['lights']} lights, {result['agents']} recorded agents"
     click.echo(f"{head}, {result['duration']:.1f} s at {result['dt']:g} s" + (f" -> {result['scenario']}" if "scenario" in result else ""))
-    report, collisions = result["report"], result["collisions"]
+    report = result["report"]
     assert isinstance(report, list)
-    assert isinstance(collisions, list)
     for line in report:
         click.echo(f"  - {line}")
-    for line in collisions:
-        click.echo(f"  - recorded agents overlap in the file itself: {line}")

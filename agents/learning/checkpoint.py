@@ -74,8 +74,9 @@ def restore(model: BaseAlgorithm, checkpoint: Checkpoint, *, algorithm: str, nor
         raise CheckpointError(f"the checkpoint is of {checkpoint.algorithm}, the run of {algorithm}")
     try:
         model.set_parameters(checkpoint.parameters, exact_match=True, device=model.device)
-        for name, value in checkpoint.variables.items():
-            getattr(model, name).data.copy_(value)
+        for name in model._get_torch_save_params()[1]:  # names from the library, never from the file
+            if getattr(model, name, None) is not None:
+                getattr(model, name).data.copy_(checkpoint.variables[name])
         for key, rms in _statistics(normalise).items():
             rms.mean = checkpoint.normaliser[f"{key}.mean"].numpy().copy()
             rms.var = checkpoint.normaliser[f"{key}.variance"].numpy().copy()
@@ -84,8 +85,9 @@ def restore(model: BaseAlgorithm, checkpoint: Checkpoint, *, algorithm: str, nor
                 raise ValueError(f"the normaliser of {key} has shapes {rms.mean.shape} and {np.shape(rms.var)}")
     except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from None
-    for name, count in checkpoint.counters.items():
-        setattr(model, name, count)
+    for name in _COUNTERS:
+        if hasattr(model, name):
+            setattr(model, name, checkpoint.counters.get(name, 0))
     if isinstance(model, OffPolicyAlgorithm):  # the buffer is empty: explore before learning from it, as at the start
         model.learning_starts += model.num_timesteps
 
@@ -106,11 +108,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tree = json.loads(metadata.get("checkpoint", "null"))
         if not isinstance(tree, dict) or (tree.pop("format", None), tree.pop("version", None)) != (FORMAT, VERSION):
             raise CheckpointError(f"{path}: no checkpoint of this version of closedloop")
-        return Checkpoint(**{name: _decode(value, tensors) for name, value in tree.items()})
+        checkpoint = Checkpoint(**{name: _decode(value, tensors) for name, value in tree.items()})
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (safetensors.SafetensorError, json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged: {error}") from None
+    if problem := _problem(checkpoint):
+        raise CheckpointError(f"{path}: damaged: {problem}")
+    return checkpoint
+
+
+def _problem(checkpoint: Checkpoint) -> str:
+    """What in a checkpoint cannot be what it claims to be, or ''. Whether its tensors fit the run is for `restore` to find out."""
+    tables = {"parameters": dict, "variables": Tensor, "normaliser": Tensor, "counters": int}
+    for name, expected in tables.items():
+        table = getattr(checkpoint, name)
+        if not isinstance(table, dict) or not all(isinstance(value, expected) for value in table.values()):
+            return f"{name} is no table of {expected.__name__}"
+    if checkpoint.counters.get("num_timesteps", -1) < 0:
+        return "it does not say how many steps were done"
+    best = checkpoint.notes.get("best", "missing") if isinstance(checkpoint.notes, dict) else "missing"
+    if best is not None and not (isinstance(best, dict) and best.keys() == {"score", "steps", "figures"}):
+        return "its notes lack the best validation"
+    return "" if isinstance(checkpoint.notes.get("seconds"), float) else "its notes lack the time spent"
 
 
 def _statistics(normalise: VecNormalize) -> dict[str, RunningMeanStd]:

@@ -141,9 +141,9 @@ class Run(BaseCallback):
         return not self.stopping
 
     def _on_rollout_end(self) -> None:
-        if (
-            self.stopping or self.steps < self.next_report or self.steps >= self.config.steps
-        ):  # the end is for `finish`, after the last update
+        if self.stopping or self.steps < self.next_report:
+            return
+        if self.steps >= self.config.steps:  # left to `finish`, after the last update
             return
         validating = self.steps >= self.next_validation
         if validating:

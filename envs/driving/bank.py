@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from envs.driving.lanes import lane_point, route_field
+from envs.driving.lanes import lane_field, lane_point, route_field
 from envs.driving.maps import compile_maps, destination_index
 from envs.driving.traffic import Features
 from envs.driving.types import DrivingConfig, Logs, Maps, Setup
@@ -187,6 +187,7 @@ def _features(setup: Setup, maps: Maps) -> Features:
         logs=bool((setup.log_id >= 0).any()),
         scripts=bool((setup.script > 0).any()),
         lane_changes=bool((idm & setup.changes_lanes).any()) and bool(((maps.lane_left >= 0) | (maps.lane_right >= 0)).any()),
+        paths=bool(((lane_field(maps.lane_type, setup.map_id, setup.lane) == int(LaneType.PATH)) & (setup.lane >= 0)).any()),
         entries=bool(((setup.enter > 0) & (setup.role != int(Role.LOG))).any()),
     )
 

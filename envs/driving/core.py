@@ -142,7 +142,7 @@ def _controls(
         wait = yield_distance(state, setup, maps, chain, ahead.line, ahead.held | unstarted)
     following = follow(state, setup, maps, chain, ahead, wait)
     if features.lane_changes:
-        change = lane_change(state, setup, maps, following)
+        change = lane_change(state, setup, maps, following, features)
         go = change.go
         if not config.autopilot:
             go = go & (setup.role != int(Role.LEARNER))
@@ -240,7 +240,7 @@ def _locate(state: State, setup: Setup, maps: Maps, config: DrivingConfig, featu
         state = state._replace(shift=torch.where(free, 0.0, state.shift), origin=torch.where(free, state.lane, state.origin))
     if features.entries:
         enters = clear_to_enter(state, setup)
-        state = state._replace(valid=state.valid | enters)
+        state = state._replace(valid=state.valid | enters, cooldown=torch.where(enters, COOLDOWN, state.cooldown))
     return state
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from envs.driving.collision import stored
 from envs.driving.lanes import CHAIN, Chain, lane_field
 from envs.driving.types import Maps, Setup, State
 
@@ -38,7 +39,7 @@ def _with_conflicts(maps: Maps, setup: Setup, chain: Chain, wanted: int) -> list
             here = has & (count == k)
             found[k] = (torch.where(here, rows[c], found[k][0]), torch.where(here, chain.base[c], found[k][1]))
         count = count + has.to(count.dtype)
-    return found
+    return [(stored(row), stored(base)) for row, base in found]
 
 
 def yield_distance(state: State, setup: Setup, maps: Maps, chain: Chain, stop_ahead: Tensor, held: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from envs.driving.collision import direction
+from envs.driving.collision import direction, stored
 from envs.driving.control import lateral_slope
 from envs.driving.lanes import CHAIN, Chain, chain_point, lane_field, route_field
 from envs.driving.lights import governing_light, must_stop_at
@@ -28,9 +28,10 @@ POINTS = 32  # of them: agents look 155 m ahead
 LATERAL_MARGIN = 0.25  # m kept sideways when judging whether somebody is in the way
 CALM = 2.0  # m/s^2, deceleration with which a driver prepares for a lower limit ahead
 SUBSETS = 4  # a quarter of the drivers consider a lane change at each tick
+PATH_SIGHT = 40.0  # m ahead and behind, short enough for the road to count as straight
 RUNOUT = 12.0  # m kept before the end of a lane, enough to steer out of it from a standstill
 COOLDOWN = 20  # ticks between two lane changes of one driver
-URGENT = 150.0  # m before a needed change is overdue, over which its urgency grows
+URGENT = 250.0  # m before a needed change is overdue, over which its urgency grows
 
 
 class Features(NamedTuple):
@@ -42,6 +43,7 @@ class Features(NamedTuple):
     scripts: bool = True
     lane_changes: bool = True
     entries: bool = True
+    paths: bool = True  # agents on private recorded paths
 
 
 def free_road(speed: Tensor, wanted: Tensor, accel: Tensor, decel: Tensor) -> Tensor:
@@ -83,6 +85,7 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     Works alike for leaders, crossing traffic, pedestrians and obstacles, whatever lane they think they are in.
     """
     px, py, pc, ps = _path_ahead(state, setup, maps, chain)
+    slope, off = stored(lateral_slope(state.speed)).unsqueeze(2), stored(torch.where(state.lane >= 0, state.d, 0.0)).unsqueeze(2)
     dx, dy = state.x.unsqueeze(1) - state.x.unsqueeze(2), state.y.unsqueeze(1) - state.y.unsqueeze(2)
     k = (torch.sqrt(dx * dx + dy * dy) * (1.0 / SPACING) + 0.5).to(torch.int64).clamp(max=POINTS - 1)
     qx, qy, c, s = px.gather(2, k), py.gather(2, k), pc.gather(2, k), ps.gather(2, k)
@@ -97,15 +100,16 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     reach_along = cos_rel.abs() * half_l + sin_rel.abs() * half_w
     reach_left = sin_rel.abs() * half_l + cos_rel.abs() * half_w
     # i's own sideways place when it gets there: where it is now, less what a lane change works off on the way
-    way = (along - setup.length.unsqueeze(2) * 0.5 - reach_along).clamp(min=0.0) * lateral_slope(state.speed).unsqueeze(2)
-    off = torch.where(state.lane >= 0, state.d, 0.0).unsqueeze(2)
+    way = (along - setup.length.unsqueeze(2) * 0.5 - reach_along).clamp(min=0.0) * slope
     aside = torch.sign(off) * (off.abs() - way).clamp(min=0.0)
     reach = setup.width.unsqueeze(2) * 0.5 + LATERAL_MARGIN + reach_left
     inside = (left < aside.clamp(min=0.0) + reach) & (left > aside.clamp(max=0.0) - reach)
+    # whoever is changing into i's lane shows it with his indicator, and counts from then on
+    joins = (state.origin != state.lane).unsqueeze(1) & (state.lane.unsqueeze(1) == state.lane.unsqueeze(2)) & (left.abs() < 6.0)
     forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)
     index = torch.arange(state.x.shape[1], device=state.x.device)
     other = index.view(1, 1, -1) != index.view(1, -1, 1)
-    ahead = inside & other & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
+    ahead = (inside | joins) & other & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
     gap = along - setup.length.unsqueeze(2) * 0.5 - reach_along
     return Pairs(gap, state.speed.unsqueeze(1) * cos_rel, ahead)
 
@@ -160,7 +164,7 @@ class Following(NamedTuple):
 
 def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, wait: Tensor) -> Following:
     """IDM acceleration against everyone in the path, places to stop, and `wait` (B, A) m, where to give way."""
-    root = 2.0 * torch.sqrt(setup.accel * setup.decel)
+    root = stored(2.0 * torch.sqrt(setup.accel * setup.decel))
     speed = state.speed.clamp(min=0.0)
     braking = (setup.script == int(Action.BRAKE)) & (state.fired >= 0)
     own = torch.where((setup.script == int(Action.SPEED)) & (state.fired >= 0), setup.script_magnitude, setup.desired_speed)
@@ -194,7 +198,7 @@ class Change(NamedTuple):
     go: Tensor  # (B, A) bool
 
 
-def lane_change(state: State, setup: Setup, maps: Maps, following: Following) -> Change:
+def lane_change(state: State, setup: Setup, maps: Maps, following: Following, features: Features) -> Change:
     """MOBIL for a quarter of the agents, one side at a time (left and right in turn, so that no two change towards each other).
 
     Go if the new follower need not brake harder than `safe_decel`, and the own gain plus politeness times the new follower's
@@ -211,7 +215,7 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following) ->
         chosen = groups[..., 0]
         for k in range(1, SUBSETS):
             chosen = torch.where(turn == k, groups[..., k], chosen)
-        return chosen
+        return stored(chosen)
 
     index = torch.arange(agents, device=state.x.device)
     who = index[::SUBSETS].unsqueeze(0) + turn  # (B, a)
@@ -224,22 +228,33 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following) ->
     long = lane_field(maps.lane_length, mid, beside)
     # where j is along i's new lane
     lane_j, s_j, origin_j = state.lane.unsqueeze(1), state.s.unsqueeze(1), state.origin.unsqueeze(1)
-    next_j = torch.where(state.lane >= 0, route_field(maps.next_lane, mid, setup.goal, state.lane), -1).unsqueeze(1)
-    length_j = lane_field(maps.lane_length, mid, state.lane).unsqueeze(1)
+    next_j = stored(torch.where(state.lane >= 0, route_field(maps.next_lane, mid, setup.goal, state.lane), -1)).unsqueeze(1)
+    length_j = stored(lane_field(maps.lane_length, mid, state.lane)).unsqueeze(1)
+    beside, after, s_new, long = stored(beside), stored(after), stored(s_new), stored(long)
     new = beside.unsqueeze(2)
     on = (lane_j == new) | (origin_j == new)
     offset = torch.where(on, s_j, torch.where(lane_j == after.unsqueeze(2), long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
     there = (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
+    if features.paths:
+        # agents on recorded paths of their own have no lane to be found by: those beside, where the new lane is, count by their place
+        cos, sin = torch.cos(pick(state.yaw)).unsqueeze(2), torch.sin(pick(state.yaw)).unsqueeze(2)
+        dx, dy = state.x.unsqueeze(1) - pick(state.x).unsqueeze(2), state.y.unsqueeze(1) - pick(state.y).unsqueeze(2)
+        along, left = dx * cos + dy * sin, dy * cos - dx * sin
+        apart = 0.5 * (lane_field(maps.lane_width, mid, lane) + lane_field(maps.lane_width, mid, beside)) * side
+        private = (lane_field(maps.lane_type, mid, state.lane) == int(LaneType.PATH)).unsqueeze(1) & state.valid.unsqueeze(1) & (new >= 0)
+        near = private & ((left - apart.unsqueeze(2)).abs() < 2.0) & (along.abs() < PATH_SIGHT)
+        offset, there = torch.where(near, along, offset), there | near
     there = there & (index.view(1, 1, -1) != who.unsqueeze(2))
     v_i, v_j = pick(state.speed).clamp(min=0.0).unsqueeze(2), state.speed.clamp(min=0.0).unsqueeze(1)
     gap = offset.abs() - 0.5 * (pick(setup.length).unsqueeze(2) + setup.length.unsqueeze(1))
-    root = 2.0 * torch.sqrt(setup.accel * setup.decel)
+    root = stored(2.0 * torch.sqrt(setup.accel * setup.decel))
     headway, min_gap, accel, decel = pick(setup.headway), pick(setup.min_gap), pick(setup.accel), pick(setup.decel)
     leads, trails = there & (offset >= 0.0), there & (offset < 0.0)
     push_i = interaction(gap, v_i, v_i - v_j, headway.unsqueeze(2), min_gap.unsqueeze(2), pick(root).unsqueeze(2))
     push_i = torch.where(leads, push_i, 0.0).amax(2)
     push_j = interaction(gap, v_j, v_j - v_i, setup.headway.unsqueeze(1), setup.min_gap.unsqueeze(1), root.unsqueeze(1))
-    accel_j = free_road(v_j, following.wanted.unsqueeze(1), setup.accel.unsqueeze(1), setup.decel.unsqueeze(1)) - setup.accel.unsqueeze(1) * push_j
+    free_j = stored(free_road(state.speed.clamp(min=0.0), following.wanted, setup.accel, setup.decel)).unsqueeze(1)
+    accel_j = free_j - setup.accel.unsqueeze(1) * push_j
     worst = torch.where(trails, accel_j, torch.inf).amin(2)
     loss = torch.where(trails, accel_j - following.road.unsqueeze(1), torch.inf).amin(2)
     loss = torch.where(torch.isfinite(loss), loss, 0.0).clamp(max=0.0)
@@ -252,7 +267,7 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following) ->
     urgency = ((URGENT - left_over) / URGENT).clamp(0.0, 1.0)
     must = needed == side
     gain = new_accel - pick(following.road) + pick(setup.politeness) * loss
-    gain = gain - torch.where(side < 0, -pick(setup.keep_right), pick(setup.keep_right)) + torch.where(must, 1.0 + 6.0 * urgency, 0.0)
+    gain = gain - torch.where(side < 0, -pick(setup.keep_right), pick(setup.keep_right)) + torch.where(must, 2.5 + 6.0 * urgency, 0.0)
     harmless = worst > -(pick(setup.safe_decel) + torch.where(must, 2.0 * urgency, 0.0))
     soft = new_accel > -pick(setup.brake_max) * torch.where(must, 0.5, 0.35)
     # never away from where the route leads, nor into a lane that the route leaves again soon, nor over a junction or the oncoming lane
@@ -298,6 +313,7 @@ def clear_to_enter(state: State, setup: Setup) -> Tensor:
     faster = (state.speed.unsqueeze(1) - setup.speed.unsqueeze(2)).clamp(min=0.0)
     behind = room + faster * faster / 4.0 + state.speed.unsqueeze(1).clamp(min=0.0)
     near = aside < 0.5 * (setup.width.unsqueeze(2) + setup.width.unsqueeze(1)) + 0.5
+    near = near | ((state.lane.unsqueeze(1) == setup.lane.unsqueeze(2)) & (aside < 6.0))  # somebody still changing into this lane
     taken = (near & (along < ahead) & (along > -behind) & state.valid.unsqueeze(1)).any(2)
     # one at a time from each place
     index = torch.arange(state.x.shape[1], device=state.x.device)

@@ -21,7 +21,7 @@ from scenarios.importers.commonroad_file import CommonRoadFile, ImportFileError,
 from scenarios.importers.commonroad_goal import DESTINATION, Start, chosen_start, read_goal, read_start, window
 from scenarios.importers.commonroad_roads import build_network
 from scenarios.importers.places import lane_at, pose_on
-from scenarios.importers.recorded import with_paths
+from scenarios.importers.recorded import collisions_among, with_paths
 from scenarios.importers.report import ImportReport
 from scenarios.importers.types import EgoStart, Imported
 from scenarios.kinds import KIND_SPECS, Kind
@@ -33,6 +33,7 @@ __all__ = ["import_commonroad"]
 Floats = NDArray[np.float64]
 
 CENTRED = 1000.0  # m; float32 holds coordinates up to here to 0.03 mm, so they are left as they are in the file
+HEADING_TOLD = 0.1  # degrees between ego and lane that are worth a line
 ALONE = 60.0  # s, duration without recording and goal
 
 
@@ -67,6 +68,7 @@ def import_commonroad(path: str | Path) -> Imported:
         offset=(float(shift[0]), float(shift[1])),
         agents=_within_slots(obstacles.agents, start, report),
     )
+    report.items("recorded agents that overlap in the file itself", [str(c) for c in collisions_among(recording.agents, recording.dt)])
     if shift.any():
         report.add(f"coordinates are moved by ({-shift[0]:g}, {-shift[1]:g}) m")
     return Imported(
@@ -133,6 +135,11 @@ def _ego(network: RoadNetwork, start: Start, given: bool, report: ImportReport) 
     lane, s = found
     x, y, heading = pose_on(network.lane(lane), s)
     d = (start.y - y) * math.cos(heading) - (start.x - x) * math.sin(heading)
+    turned = math.degrees(math.remainder(start.yaw - heading, 2.0 * math.pi))
+    if abs(turned) > HEADING_TOLD:
+        report.add(
+            f"the ego starts along its lane; in the file it is turned {abs(turned):.1f} degrees to the {'left' if turned > 0 else 'right'}"
+        )
     return EgoStart(x=start.x, y=start.y, yaw=start.yaw, speed=start.speed, lane=lane, s=s, d=d)
 
 

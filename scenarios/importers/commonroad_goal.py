@@ -101,6 +101,7 @@ def read_goal(
     if filled < FILLED:
         report.add(f"the goal area fills {filled:.0%} of its bounding rectangle, which is used instead")
     region = _region(rectangle, heading, speeds, start.yaw)
+    report.add("the goal is a region: progress towards it is measured as the crow flies")
     return Goal(destination=DESTINATION, region=region, time_min=earliest, time_max=latest), _ways(
         network, region, lanes, heading is not None, report
     )
@@ -156,7 +157,7 @@ def _ways(network: RoadNetwork, region: Region, lanes: list[Lane], directed: boo
     if not lanes:
         found = lane_at(network, region.x, region.y, region.heading if directed else None)
         if found is None:
-            report.add("the goal lies on no lane: progress towards it is measured as the crow flies")
+            report.add("the goal lies on no lane")
             return ()
         return (found,)
     return tuple((lane.id, project(lane, region.x, region.y)[0]) for lane in lanes)

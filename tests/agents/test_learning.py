@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.learning import RunResult, TrainConfig, TrainingCrashed, config_from, resume, train
 from agents.learning.algorithms import ALGORITHMS
-from agents.learning.checkpoint import CheckpointError, load_checkpoint
+from agents.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from agents.learning.config import TrainConfigError
 from agents.learning.curves import draw_curves
 from agents.learning.meter import EpisodeMeter
@@ -171,7 +172,7 @@ def test_the_run_folder(tmp_path: Path) -> None:
     for row in validated:
         assert float(row["val_success_low"]) <= float(row["val_success"]) <= float(row["val_success_high"])
     # the best is the best of those validated, and its card says so
-    score = [(float(r["val_success"]) - float(r["val_collision"]), float(r["val_reward"]), int(float(r["steps"]))) for r in validated]
+    score = [(float(r["val_success"]), float(r["val_reward"]), int(float(r["steps"]))) for r in validated]
     assert load_bundle(folder).spec.training.steps == max(score)[2]
     assert json.loads((folder / "policy.json").read_text())["validation"] == result.best
 
@@ -283,6 +284,34 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
         resume(tmp_path, make_worlds=point_worlds, quiet=True)
     with pytest.raises(TrainConfigError, match=r"config\.yaml"):
         resume(tmp_path / "elsewhere", make_worlds=point_worlds, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"counters": {"num_timesteps": -1}},
+        {"counters": {"policy": "x"}},
+        {"notes": {}},
+        {"notes": []},
+        {"normaliser": {"returns.mean": 1.0}},
+    ],
+)
+def test_checkpoint_with_wrong_contents(tmp_path: Path, change: dict[str, Any]) -> None:
+    run(tmp_path, short(steps=300))
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, dataclasses.replace(load_checkpoint(path), **change))
+    with pytest.raises(CheckpointError, match="damaged"):
+        resume(tmp_path, make_worlds=point_worlds, quiet=True)
+
+
+def test_checkpoint_names_set_nothing_on_the_model(tmp_path: Path) -> None:
+    run(tmp_path, short("sac", steps=300))
+    path = tmp_path / "checkpoint.safetensors"
+    good = load_checkpoint(path)
+    odd = dataclasses.replace(good, counters={**good.counters, "gamma": 0}, variables={**good.variables, "policy": torch.zeros(1)})
+    save_checkpoint(path, odd)
+    assert resume(tmp_path, make_worlds=point_worlds, quiet=True).status == "finished"
+    assert set(load_checkpoint(path).variables) == {"log_ent_coef"}
 
 
 def test_checkpoint_of_another_network(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -132,7 +133,7 @@ def test_seed_ranges_never_meet() -> None:
         assert seeds.validation == VALIDATION >= SPAN  # beyond what is kept for judging
         assert seeds.validation + seeds.validation_episodes <= TRAINING <= seeds.training
     firsts = [s.training for s in runs]
-    assert all(b - a >= SPAN for a, b in zip(firsts, firsts[1:], strict=False))
+    assert all(b - a >= SPAN for a, b in itertools.pairwise(firsts))
     for bad in ({"run": -1}, {"training_episodes": SPAN + 1}, {"validation_episodes": 0}):
         arguments = {"run": 0, "training_episodes": 1, "validation_episodes": 1, **bad}
         with pytest.raises(ValueError, match="must be between"):

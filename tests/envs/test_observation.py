@@ -393,8 +393,11 @@ def test_each_learner_sees_from_its_own_place() -> None:
     agents = [agent("a.0", 50.0), agent("a.1", 80.0, role=Role.LEARNER), agent("a.0", 120.0)]
     both = observe(*world(two_lanes(), agents, learners=2))
     swapped = observe(*world(two_lanes(), [agents[1], agents[0], agents[2]], learners=2))
-    for one, two in zip(both, swapped, strict=True):
-        assert torch.equal(one, two.flip(1))
+    for name, one, two in zip(both._fields, both, swapped, strict=True):
+        if name != "goal":
+            assert torch.equal(one, two.flip(1)), name
+    last, destination = GOAL_FEATURES.index("last"), GOAL_FEATURES.index("destination")
+    assert both.goal[0, :, [last, destination]].tolist() == [[1.0, 0.0], [0.0, 1.0]]  # the episode's goal is the ego's alone
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
     "fill_beyond": (7, ("lane 'main.1', which is 500.0 m long",)),
     "bay_unknown": (7, ("a bay of this road", "known: any, a0")),
     "bay_nowhere": (7, ("a road with parking bays",)),
-    "goal_two": (7, ("at most one of the keys destination, region, bay",)),
+    "goal_two": (7, ("at most one of the keys region, bay",)),
     "goal_time": (7, ("a time after time_min",)),
     "ego_nowhere": (5, ("exactly one of the keys lane, pose",)),
     "ego_twice": (5, ("exactly one of the keys lane, pose", "lane, pose")),

@@ -20,7 +20,7 @@ from scenarios.importers.types import Imported
 from scenarios.network import Lane, LaneEnd, LaneType, LightState
 from scenarios.serialize import load_recording
 
-pytest.importorskip("lxml", reason="commonroad-io is not installed")
+pytest.importorskip("commonroad", reason="commonroad-io is not installed")
 
 NAMES = (
     "ARG_Carcarana-4_5_T-1",

@@ -26,7 +26,7 @@ from scenarios.importers.write import scenario_name
 from scenarios.kinds import Kind
 from scenarios.network import Lane, LaneEnd, LaneType, LightState, Mark, RoadNetwork
 
-pytest.importorskip("lxml", reason="commonroad-io is not installed")
+pytest.importorskip("commonroad", reason="commonroad-io is not installed")
 
 Points = Sequence[tuple[float, float]]
 
@@ -460,7 +460,7 @@ def test_command_writes_reports_and_refuses(tmp_path: Path) -> None:
     run = CliRunner().invoke(command, [str(path), "-o", str(out), "--mode", "reactive"])
     assert run.exit_code == 0, run.output
     assert "1 lanes, 0 lights, 2 recorded agents, 5.0 s at 0.1 s" in run.output
-    assert "recorded agents overlap in the file itself: 70 and 71" in run.output
+    assert "recorded agents that overlap in the file itself: 70 and 71 from 0.5 s to 1.0 s" in run.output
     loaded = scenarios.load(out / "DEU_Test-1_1_T-1.yaml")
     assert {agent.role for agent in scenarios.sample(loaded, 0).agents[1:]} == {Role.IDM, Role.STATIC}
     again = CliRunner().invoke(command, [str(path), "-o", str(out)])

@@ -16,7 +16,8 @@ from scenarios.loader import LIBRARY
 
 TEXTS = [path.read_text() for path in sorted(LIBRARY.glob("*.yaml"))]
 SNIPPETS = [
-    ":", "- ", "{", "}", "[", "]", "&a", "*a", "!!int", "!", "|", ">", "'", '"', "#", "%YAML 1.1", "---", "...", "?", "<<", "\t", "\n", "\n\n", "  ",
+    ":", "- ", "{", "}", "[", "]", "&a", "*a", "!!int", "!", "|", ">", "'", '"', "#", "%YAML 1.1", "---", "...", "?",
+    "<<", "\t", "\n", "\n\n", "  ",
     "null", "~", "true", "yes", ".nan", "-.inf", "1e999", "0x", "0o8", "-1", "0", "1e-320", "50 km/h", "{uniform: [1, 0]}", "{choice: []}",
     "{normal: {mean: 0, std: -1}}", "[[]]", "{}", "\x00", "\x85", "\u2028", "\ufeff", "\U0001f697", "main.0", "version", "\\", '"\\uD800"',
 ]  # fmt: skip
@@ -62,7 +63,10 @@ def test_mutations_of_the_library(text: str, variant: str | None) -> None:
     survives(text, variant)
 
 
-@given(st.binary(max_size=200) | st.builds(lambda a, b, c: a[:b] + c + a[b:], st.sampled_from([t.encode() for t in TEXTS]), st.integers(0, 800), st.binary(max_size=4)))
+@given(
+    st.binary(max_size=200)
+    | st.builds(lambda a, b, c: a[:b] + c + a[b:], st.sampled_from([t.encode() for t in TEXTS]), st.integers(0, 800), st.binary(max_size=4))
+)
 @QUICK
 def test_bytes(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -75,11 +79,16 @@ def test_bytes(raw: bytes) -> None:
 
 
 KEYS = st.sampled_from(
-    "version name duration road ego traffic actors drivers mix variants kind lanes lane s d speed goal destination flow fill bays rate count id ahead "
-    "script when do time uniform normal choice weights integer mean std pose x y region bay file recorded mode points speed_limit".split()
+    (
+        "version name duration road ego traffic actors drivers mix variants kind lanes lane s d speed goal destination flow fill bays "
+        "rate count id ahead script when do time uniform normal choice weights integer mean std pose x y region bay file recorded mode "
+        "points speed_limit"
+    ).split()
 )
 SCALARS = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
-WORDS = st.sampled_from(["highway", "main.0", "through", "car", "custom", "file", "50 km/h", "10 s", "3 m", "any", "log", "static", "brake", "500 veh/h"])
+WORDS = st.sampled_from(
+    ["highway", "main.0", "through", "car", "custom", "file", "50 km/h", "10 s", "3 m", "any", "log", "static", "brake", "500 veh/h"]
+)
 TREES = st.recursive(SCALARS | WORDS, lambda part: st.lists(part, max_size=4) | st.dictionaries(KEYS, part, max_size=6), max_leaves=25)
 
 

@@ -16,7 +16,20 @@ from scenarios import ScenarioError
 from scenarios.distributions import Uniform
 from scenarios.document import MAX_BYTES, Node, merge, parse
 
-FAMILIES = ["crossing", "cut_in", "exit", "highway", "junction", "lane_keep", "merge", "oncoming", "parking", "racetrack", "roundabout", "signals"]
+FAMILIES = [
+    "crossing",
+    "cut_in",
+    "exit",
+    "highway",
+    "junction",
+    "lane_keep",
+    "merge",
+    "oncoming",
+    "parking",
+    "racetrack",
+    "roundabout",
+    "signals",
+]
 MINIMAL = "version: 1\nname: NAME\nduration: 30 s\nroad: {kind: highway}\nego: {lane: main.0}\n"
 
 
@@ -139,7 +152,8 @@ def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     ("text", "value"),
     [
         ("yes", "yes"), ("on", "on"), ("true", True), ("False", False), ("~", None), ("12:30", "12:30"), ("1_000", "1_000"), ("010", 10),
-        ("0o17", 15), ("0x1F", 31), ("-7", -7), ("1e3", 1000.0), (".5", 0.5), ("+1.", 1.0), ("'5'", "5"), ("2001-01-01", "2001-01-01"), ("=", "="),
+        ("0o17", 15), ("0x1F", 31), ("-7", -7), ("1e3", 1000.0), (".5", 0.5), ("+1.", 1.0), ("'5'", "5"),
+        ("2001-01-01", "2001-01-01"), ("=", "="),
     ],
 )  # fmt: skip
 def test_scalars_follow_the_core_schema_of_yaml_1_2(text: str, value: object) -> None:

@@ -83,7 +83,9 @@ def test_integers_and_choices_have_their_shares() -> None:
     assert stats.binomtest(drawn.count("c"), 4000, 0.75).pvalue > 0.01
 
 
-@pytest.mark.parametrize("distribution", [d for d, _ in DISTRIBUTIONS] + [Integer(low=1, high=9), Choice(values=(1, 2), weights=(1.0, 1.0))])
+@pytest.mark.parametrize(
+    "distribution", [d for d, _ in DISTRIBUTIONS] + [Integer(low=1, high=9), Choice(values=(1, 2), weights=(1.0, 1.0))]
+)
 def test_every_draw_uses_one_number(distribution: Distribution) -> None:
     used, counted = np.random.Generator(np.random.Philox(3)), np.random.Generator(np.random.Philox(3))
     distribution.draw(used)
@@ -93,7 +95,12 @@ def test_every_draw_uses_one_number(distribution: Distribution) -> None:
 
 def test_resolve_draws_everything_in_order_and_names_it() -> None:
     road = Road.model_validate(
-        {"length": {"uniform": ["1 km", 2000]}, "lanes": {"integer": [1, 3]}, "rule": {"choice": ["priority", "yield"]}, "parts": (1, {"uniform": [2, 3]})}
+        {
+            "length": {"uniform": ["1 km", 2000]},
+            "lanes": {"integer": [1, 3]},
+            "rule": {"choice": ["priority", "yield"]},
+            "parts": (1, {"uniform": [2, 3]}),
+        }
     )
     assert bounds(road.length) == (1000.0, 2000.0)
     drawn: dict[str, float | str] = {}
@@ -110,8 +117,10 @@ def test_resolve_draws_everything_in_order_and_names_it() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"length": True}, {"length": "50"}, {"length": 9.99}, {"length": {"uniform": [5, 50]}}, {"length": {"normal": {"mean": 12, "std": 5}}},
-        {"lanes": 2.5}, {"lanes": {"uniform": [1, 2]}}, {"lanes": {"normal": {"mean": 2, "std": 0}}}, {"rule": "Yield"}, {"rule": {"uniform": [1, 2]}},
+        {"length": True}, {"length": "50"}, {"length": 9.99}, {"length": {"uniform": [5, 50]}},
+        {"length": {"normal": {"mean": 12, "std": 5}}},
+        {"lanes": 2.5}, {"lanes": {"uniform": [1, 2]}}, {"lanes": {"normal": {"mean": 2, "std": 0}}}, {"rule": "Yield"},
+        {"rule": {"uniform": [1, 2]}},
         {"lit": 1}, {"lit": "on"}, {"speed": -1}, {"speed": float("nan")}, {"speed": float("inf")}, {"kind": "rail"}, {"colour": "grey"},
     ],
 )  # fmt: skip
@@ -121,5 +130,7 @@ def test_refused(values: dict[str, object]) -> None:
 
 
 def test_a_dumped_model_reads_back_equal() -> None:
-    road = Road.model_validate({"length": {"normal": {"mean": 200, "std": 20}}, "speed": "50 km/h", "lit": {"choice": [True, False], "weights": [1, 3]}})
+    road = Road.model_validate(
+        {"length": {"normal": {"mean": 200, "std": 20}}, "speed": "50 km/h", "lit": {"choice": [True, False], "weights": [1, 3]}}
+    )
     assert Road.model_validate(road.model_dump()) == road

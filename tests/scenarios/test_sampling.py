@@ -91,7 +91,7 @@ def check_agent(agent: AgentSpec, episode: Episode) -> None:
 
 @pytest.mark.parametrize("name", ["highway", "highway/hard", "merge/hard", "exit/hard", "cut_in/hard", "roundabout/hard"])
 def test_nobody_has_to_brake_hard_at_the_start(name: str) -> None:
-    """IDM deceleration towards the next one ahead on the same lane, from the published formula, stays comfortable (ego included as leader)."""
+    """IDM deceleration towards the next one ahead on the same lane, by the published formula, is comfortable (ego included as leader)."""
     scenario = scenarios.load(name)
     worst = 0.0
     for seed in range(30):
@@ -185,7 +185,8 @@ def test_capacity_is_not_exceeded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "count"), [("count: 5", (5, 5)), ("spacing: 60 m", (9, 13)), ("density: 20 veh/km", (11, 15)), ("density: 0", (0, 0)), ("count: 0", (0, 0))]
+    ("amount", "count"),
+    [("count: 5", (5, 5)), ("spacing: 60 m", (9, 13)), ("density: 20 veh/km", (11, 15)), ("density: 0", (0, 0)), ("count: 0", (0, 0))],
 )
 def test_fill(amount: str, count: tuple[int, int]) -> None:
     fill = f"traffic:\n  - fill: {{lanes: [main.2], {amount}, begin: 300 m, end: 950 m, speed: 20 m/s}}\n"
@@ -249,8 +250,8 @@ def test_actors_stand_where_the_file_says() -> None:
 
 
 def test_an_actor_ahead_follows_the_egos_way_round_the_corner() -> None:
-    road = "road: {kind: junction, shape: cross}\nego: {lane: south_in.0, s: 100 m, goal: {destination: east}}\nactors:\n  - {id: lead, ahead: 60 m}\n"
-    scenario = scenarios.load_text("version: 1\nname: x\nduration: 60 s\n" + road)
+    ego = "ego: {lane: south_in.0, s: 100 m, goal: {destination: east}}\nactors:\n  - {id: lead, ahead: 60 m}\n"
+    scenario = scenarios.load_text("version: 1\nname: x\nduration: 60 s\nroad: {kind: junction, shape: cross}\n" + ego)
     lead = scenarios.sample(scenario, 0).agents[1]
     assert lead.lane == "east_out.0"
     graph = place(scenario, 0).graph

@@ -1,0 +1,77 @@
+"""`closedloop list` and `closedloop bench`: complete, countable, machine-readable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import scenarios
+from agents import cli
+from agents.commands.list_ import LISTS
+from agents.evaluation import speed
+from agents.policies.base import policy_names
+from envs import entries
+from scenarios.roads import ROADS
+
+
+def test_list_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", "--json"]) == 0
+    found = {kind: [row["name"] for row in rows] for kind, rows in json.loads(capsys.readouterr().out).items()}
+    assert found == {
+        "scenarios": scenarios.names(),
+        "suites": scenarios.suite_names(),
+        "policies": policy_names(),
+        "envs": [entry.id for entry in entries()],
+        "roads": list(ROADS),
+    }
+
+
+@pytest.mark.parametrize("kind", list(LISTS))
+def test_list_shows_one_kind(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", kind]) == 0
+    shown = capsys.readouterr().out
+    for row in LISTS[kind]():
+        assert row["name"] in shown
+        assert row.get("description", " ") != ""
+
+
+def test_list_refuses_other_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", "planners"]) == 2
+    assert "scenarios" in capsys.readouterr().err
+
+
+def test_the_benchmark_drives_what_it_says() -> None:
+    episode = speed.highway_episode(3)
+    assert len(episode.agents) == 51
+    assert len(episode.network.lanes) == 4
+    assert episode.dt == pytest.approx(1.0 / 15.0)
+    assert episode.agents != speed.highway_episode(4).agents
+    with pytest.raises(ValueError, match="part='half'"):
+        speed.measure_ours("half", worlds=1, compiled=False, seconds=0.1)
+
+
+@pytest.mark.parametrize("part", speed.PARTS)
+def test_agent_steps_are_counted(part: str) -> None:
+    rate = speed.measure_ours(part, worlds=2, compiled=False, seconds=0.01)
+    ticks = 1 if part == "full15" else 15
+    assert rate.decisions > 0
+    assert rate.agent_steps == rate.decisions * 51 * ticks
+    assert rate.agent_steps_per_second == rate.agent_steps / rate.seconds
+
+
+def test_peer_is_counted_alike() -> None:
+    pytest.importorskip("highway_env", reason="the extra `bench` is not installed")
+    rate = speed.measure_peer(seconds=0.01)
+    assert rate.agent_steps == rate.decisions * 51 * 15
+
+
+def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["bench", "driving", "--backend", "eager", "--batch", "1", "--seconds", "0.05", "--no-peer", "--out", str(tmp_path), "--json"]
+    assert cli.run(argv) == 0
+    shown = json.loads(capsys.readouterr().out)
+    (file,) = tmp_path.glob("driving-*.json")
+    assert json.loads(file.read_text()) == shown
+    assert [(r["part"], r["worlds"], r["times_highway_env"]) for r in shown["rates"]] == [(part, 1, None) for part in speed.PARTS]
+    assert {"processor", "torch", "highway-env"} <= shown["machine"].keys()
