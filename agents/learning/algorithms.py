@@ -29,21 +29,37 @@ class Algorithm:
     module: str
     class_name: str
     actions: tuple[str, ...]  # kinds of action it can learn
+    heads: tuple[str, ...]  # what the actor's outputs mean (agents.policies.bundle.NetworkSpec), for each kind of action
+    actor: tuple[str, ...]  # modules of its policy that make the action, in the order in which they act
     on_policy: bool
 
 
-_BOTH, _CONTINUOUS, _DISCRETE = ("continuous", "discrete"), ("continuous",), ("discrete",)
 _SB3, _CONTRIB = "stable_baselines3", "sb3_contrib"
+
+
+def _stochastic(name: str, title: str, module: str, class_name: str) -> Algorithm:
+    """On-policy, with a distribution over actions of either kind."""
+    kinds, heads, actor = ("continuous", "discrete"), ("clip", "categorical"), ("mlp_extractor.policy_net", "action_net")
+    return Algorithm(name=name, title=title, module=module, class_name=class_name, actions=kinds, heads=heads, actor=actor, on_policy=True)
+
+
+def _off_policy(name: str, title: str, module: str, class_name: str, kind: str, head: str, *actor: str) -> Algorithm:
+    """From a replay buffer, for one kind of action."""
+    return Algorithm(
+        name=name, title=title, module=module, class_name=class_name, actions=(kind,), heads=(head,), actor=actor, on_policy=False
+    )
+
+
 _ALL = (
-    Algorithm(name="ppo", title="PPO, arXiv 1707.06347", module=_SB3, class_name="PPO", actions=_BOTH, on_policy=True),
-    Algorithm(name="a2c", title="A2C, arXiv 1602.01783", module=_SB3, class_name="A2C", actions=_BOTH, on_policy=True),
-    Algorithm(name="trpo", title="TRPO, arXiv 1502.05477", module=_CONTRIB, class_name="TRPO", actions=_BOTH, on_policy=True),
-    Algorithm(name="sac", title="SAC, arXiv 1801.01290", module=_SB3, class_name="SAC", actions=_CONTINUOUS, on_policy=False),
-    Algorithm(name="tqc", title="TQC, arXiv 2005.04269", module=_CONTRIB, class_name="TQC", actions=_CONTINUOUS, on_policy=False),
-    Algorithm(name="td3", title="TD3, arXiv 1802.09477", module=_SB3, class_name="TD3", actions=_CONTINUOUS, on_policy=False),
-    Algorithm(name="ddpg", title="DDPG, arXiv 1509.02971", module=_SB3, class_name="DDPG", actions=_CONTINUOUS, on_policy=False),
-    Algorithm(name="dqn", title="DQN, arXiv 1312.5602", module=_SB3, class_name="DQN", actions=_DISCRETE, on_policy=False),
-    Algorithm(name="qrdqn", title="QR-DQN, arXiv 1710.10044", module=_CONTRIB, class_name="QRDQN", actions=_DISCRETE, on_policy=False),
+    _stochastic("ppo", "PPO, arXiv 1707.06347", _SB3, "PPO"),
+    _stochastic("a2c", "A2C, arXiv 1602.01783", _SB3, "A2C"),
+    _stochastic("trpo", "TRPO, arXiv 1502.05477", _CONTRIB, "TRPO"),
+    _off_policy("sac", "SAC, arXiv 1801.01290", _SB3, "SAC", "continuous", "squash", "actor.latent_pi", "actor.mu"),
+    _off_policy("tqc", "TQC, arXiv 2005.04269", _CONTRIB, "TQC", "continuous", "squash", "actor.latent_pi", "actor.mu"),
+    _off_policy("td3", "TD3, arXiv 1802.09477", _SB3, "TD3", "continuous", "squash", "actor.mu"),
+    _off_policy("ddpg", "DDPG, arXiv 1509.02971", _SB3, "DDPG", "continuous", "squash", "actor.mu"),
+    _off_policy("dqn", "DQN, arXiv 1312.5602", _SB3, "DQN", "discrete", "values", "q_net.q_net"),
+    _off_policy("qrdqn", "QR-DQN, arXiv 1710.10044", _CONTRIB, "QRDQN", "discrete", "quantiles", "quantile_net.quantile_net"),
 )
 ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in _ALL}
 

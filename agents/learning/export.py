@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from agents import __version__
+from agents.learning.algorithms import Algorithm, find_algorithm
 from agents.policies.bundle import (
     ActionSpec,
     BundleSpec,
@@ -29,18 +30,6 @@ from agents.policies.bundle import (
 __all__ = ["bundle_from_model", "versions"]
 
 _LIBRARIES = ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy", "safetensors")
-# where each algorithm keeps the modules that make its action, in the order in which they act
-_ACTORS = {
-    "ppo": ("mlp_extractor.policy_net", "action_net"),
-    "a2c": ("mlp_extractor.policy_net", "action_net"),
-    "trpo": ("mlp_extractor.policy_net", "action_net"),
-    "sac": ("actor.latent_pi", "actor.mu"),
-    "tqc": ("actor.latent_pi", "actor.mu"),
-    "td3": ("actor.mu",),
-    "ddpg": ("actor.mu",),
-    "dqn": ("q_net.q_net",),
-    "qrdqn": ("quantile_net.quantile_net",),
-}
 
 
 def versions() -> dict[str, str]:
@@ -70,7 +59,10 @@ def bundle_from_model(
     normalise: the wrapper whose statistics the observations were normalised with. Raises ValueError if the policy is not a plain
     multilayer perceptron, BundleError if its weights are not finite (the training has diverged).
     """
-    layers = _linears(model.policy, algorithm)
+    found = find_algorithm(algorithm)
+    action = _action(model.action_space)
+    head = found.heads[found.actions.index(action.kind)]
+    layers = _linears(model.policy, found)
     tensors: dict[str, NDArray[Any]] = {}
     for i, layer in enumerate(layers):
         tensors[f"layers.{i}.weight"] = layer.weight.detach().cpu().numpy().copy()
@@ -88,10 +80,10 @@ def bundle_from_model(
         network=NetworkSpec(
             sizes=(layers[0].in_features, *(layer.out_features for layer in layers)),
             activation=activation,  # type: ignore[arg-type]  # checked by the model
-            head=_head(algorithm, model.action_space),  # type: ignore[arg-type]
-            quantiles=int(getattr(model, "n_quantiles", 1)) if algorithm == "qrdqn" else 1,
+            head=head,  # type: ignore[arg-type]
+            quantiles=int(getattr(model, "n_quantiles", 1)) if head == "quantiles" else 1,
         ),
-        action=_action(model.action_space),
+        action=action,
         observation=observation,
         normaliser=spec_of_normaliser,
         driving=driving,
@@ -101,29 +93,17 @@ def bundle_from_model(
     return PolicyBundle(spec=spec, tensors=tensors)
 
 
-def _linears(policy: nn.Module, algorithm: str) -> list[nn.Linear]:
+def _linears(policy: nn.Module, algorithm: Algorithm) -> list[nn.Linear]:
     """The linear layers of the actor in order. Raises ValueError if there is anything between them but activations."""
     found: list[nn.Linear] = []
-    for path in _ACTORS[algorithm]:
+    for path in algorithm.actor:
         module = policy.get_submodule(path)
         for part in module if isinstance(module, nn.Sequential) else (module,):
             if isinstance(part, nn.Linear):
                 found.append(part)
             elif any(True for _ in part.parameters()):
-                raise ValueError(f"{algorithm}: a {type(part).__name__} in {path} is no part of a multilayer perceptron")
+                raise ValueError(f"{algorithm.name}: a {type(part).__name__} in {path} is no part of a multilayer perceptron")
     return found
-
-
-def _head(algorithm: str, space: spaces.Space[Any]) -> str:
-    match algorithm:
-        case "dqn":
-            return "values"
-        case "qrdqn":
-            return "quantiles"
-        case "sac" | "tqc" | "td3" | "ddpg":
-            return "squash"
-        case _:
-            return "categorical" if isinstance(space, spaces.Discrete) else "clip"
 
 
 def _action(space: spaces.Space[Any]) -> ActionSpec:

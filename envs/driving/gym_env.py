@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 import scenarios
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, sample_episodes
 from envs.driving.rewards import RewardWeights
+from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
-from envs.driving.worlds import Arrays, Worlds, WorldsState, observation_space, picture
+from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 from scenarios.episode import Episode
 
 __all__ = ["DrivingEnv", "DrivingEnvState"]
@@ -68,6 +70,7 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
         config: a whole configuration; the options given beside it win.
         action, observation, ticks_per_step, nearest, view_range, view_fov, autopilot: see `DrivingConfig`.
         flat: one vector instead of a Dict.
+        sensors: "lidar" (64 rays) and "bev" (a 9 x 64 x 64 bird's-eye raster) as further keys; see `envs.driving.sensors`.
         reward: weights of the reward's terms.
         compile: run under torch.compile: a minute or two at the first step, then several times faster. Every road of the scenario
             is loaded at once then, so that further episodes need no further compilation.
@@ -96,6 +99,7 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
         view_fov: float | None = None,
         autopilot: bool | None = None,
         flat: bool = False,
+        sensors: Collection[str] = (),
         reward: RewardWeights | None = None,
         compile: bool = False,
         device: str = "cpu",
@@ -107,10 +111,11 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
         (self.scenario,) = load_scenarios(scenario)
         options = {"ticks_per_step": ticks_per_step, "nearest": nearest, "view_range": view_range, "view_fov": view_fov}
         self.config = driving_config(config, action=action, observation=observation, autopilot=autopilot, learners=1, **options)
-        self.flat, self.weights, self.render_mode, self.size = flat, reward or RewardWeights(), render_mode, size
+        self.flat, self.sensors = flat, check_sensors(sensors, flat=flat)
+        self.weights, self.render_mode, self.size = reward or RewardWeights(), render_mode, size
         self.compile, self.device = compile, device
         self._company = _roads(self.scenario) if compile else []
-        self.observation_space = observation_space(self.config, flat=flat)
+        self.observation_space = observation_space(self.config, flat=flat, sensors=sensors)
         self.action_space = action_space(self.config)
         self._worlds: Worlds | None = None
 
@@ -136,7 +141,7 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
         self._worlds = Worlds(bank, self.config, batch=1, weights=self.weights, compile=self.compile, device=self.device)
 
     def _observe(self) -> Arrays:
-        arrays = self.worlds.arrays(flat=self.flat)
+        arrays = self.worlds.arrays(flat=self.flat, sensors=self.sensors)
         return {name: part[0, 0] for name, part in arrays.items()} if isinstance(arrays, dict) else arrays[0, 0]
 
     def step(self, action: Any) -> tuple[Arrays, float, bool, bool, dict[str, Any]]:

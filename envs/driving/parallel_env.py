@@ -14,8 +14,9 @@ from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 import scenarios
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, unknown
 from envs.driving.rewards import RewardWeights
+from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
-from envs.driving.worlds import Worlds, WorldsState, observation_space, picture
+from envs.driving.worlds import Worlds, WorldsState, picture
 from scenarios.episode import Episode, Role
 from scenarios.kinds import Kind
 
@@ -73,6 +74,7 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         roles: Collection[str] = ("idm",),
         config: DrivingConfig | None = None,
         flat: bool = False,
+        sensors: Collection[str] = (),
         reward: RewardWeights | None = None,
         render_mode: str | None = None,
         **options: Any,
@@ -83,10 +85,11 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         self.config = driving_config(config, **options, learners=agents)
         self.kinds = frozenset(Kind[_known("kind", kind, Kind.__members__)] for kind in kinds)
         self.roles = frozenset(Role[_known("role", role, Role.__members__)] for role in roles)
-        self.flat, self.weights, self.render_mode = flat, reward or RewardWeights(), render_mode
+        self.flat, self.sensors = flat, check_sensors(sensors, flat=flat)
+        self.weights, self.render_mode = reward or RewardWeights(), render_mode
         self.possible_agents = [f"agent_{i}" for i in range(agents)]
         self.agents: list[str] = []
-        self.observation_spaces = {agent: observation_space(self.config, flat=flat) for agent in self.possible_agents}
+        self.observation_spaces = {agent: observation_space(self.config, flat=flat, sensors=sensors) for agent in self.possible_agents}
         self.action_spaces = {agent: action_space(self.config) for agent in self.possible_agents}
         self._random = seeding.np_random()[0]
         self._worlds: Worlds | None = None
@@ -122,7 +125,7 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         self._worlds = Worlds([episode], replace(self.config, learners=learners), batch=1, weights=self.weights)
 
     def _observe(self) -> dict[str, Any]:
-        arrays = self.worlds.arrays(flat=self.flat)
+        arrays = self.worlds.arrays(flat=self.flat, sensors=self.sensors)
         slots = {agent: self.possible_agents.index(agent) for agent in self.agents}
         if isinstance(arrays, dict):
             return {agent: {name: part[0, slot] for name, part in arrays.items()} for agent, slot in slots.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import gymnasium
@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes
 from envs.driving.rewards import RewardWeights
+from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
-from envs.driving.worlds import Arrays, Worlds, WorldsState, observation_space, picture
+from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 
 __all__ = ["DrivingVecEnv"]
 
@@ -35,7 +36,7 @@ class DrivingVecEnv(VecEnv):
         seed: of the first episode of the bank (the others follow it), and of the order in which they are driven.
         compile: run under torch.compile (takes about a minute to start).
         device: of the simulation; observations are numpy arrays.
-        flat: one vector a world instead of a Dict.
+        flat, sensors: see `DrivingEnv`; here flat by default.
         reward: weights of the reward's terms.
         options: fields of `DrivingConfig` that win over `config`.
     """
@@ -51,16 +52,18 @@ class DrivingVecEnv(VecEnv):
         compile: bool = False,
         device: str = "cpu",
         flat: bool = True,
+        sensors: Collection[str] = (),
         reward: RewardWeights | None = None,
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
+        self.flat, self.sensors, self.render_mode = flat, check_sensors(sensors, flat=flat), render_mode
         chosen = driving_config(config, **{"learners": 1, **options})
         bank = sample_episodes(scenario, episodes, seed)
         self.worlds = Worlds(bank, chosen, batch=num_envs, seed=seed, weights=reward, compile=compile, device=device)
-        self.config, self.flat, self.render_mode, self._key = self.worlds.config, flat, render_mode, seed
+        self.config, self._key = self.worlds.config, seed
         self._actions = torch.zeros(0)
-        super().__init__(num_envs, observation_space(self.config, flat=flat), action_space(self.config))
+        super().__init__(num_envs, observation_space(self.config, flat=flat, sensors=sensors), action_space(self.config))
 
     def reset(self) -> Any:
         """Start episode k in world k."""
@@ -73,7 +76,7 @@ class DrivingVecEnv(VecEnv):
         return self._observe()
 
     def _observe(self) -> Arrays:
-        arrays = self.worlds.arrays(flat=self.flat)
+        arrays = self.worlds.arrays(flat=self.flat, sensors=self.sensors)
         return {name: part[:, 0] for name, part in arrays.items()} if isinstance(arrays, dict) else arrays[:, 0]
 
     def step_async(self, actions: NDArray[Any]) -> None:

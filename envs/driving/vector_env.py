@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes
 from envs.driving.rewards import RewardWeights
+from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
-from envs.driving.worlds import Arrays, Worlds, WorldsState, observation_space, picture
+from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 
 __all__ = ["DrivingVectorEnv"]
 
@@ -47,6 +48,7 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
         episodes: int = 256,
         first_seed: int = TRAINING_SEED,
         flat: bool = False,
+        sensors: Collection[str] = (),
         reward: RewardWeights | None = None,
         compile: bool = False,
         device: str = "cpu",
@@ -55,11 +57,12 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
     ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
+        self.flat, self.sensors, self.render_mode = flat, check_sensors(sensors, flat=flat), render_mode
         chosen = driving_config(config, **{"learners": 1, **options})
         bank = sample_episodes(scenario, episodes, first_seed)
         self.worlds = Worlds(bank, chosen, batch=num_envs, weights=reward, compile=compile, device=device)
-        self.config, self.num_envs, self.flat, self.render_mode = self.worlds.config, num_envs, flat, render_mode
-        self.single_observation_space = observation_space(self.config, flat=flat)
+        self.config, self.num_envs = self.worlds.config, num_envs
+        self.single_observation_space = observation_space(self.config, flat=flat, sensors=sensors)
         self.single_action_space = action_space(self.config)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -80,7 +83,7 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
         return self._observe(), self._episode_info(np.ones(self.num_envs, dtype=bool))
 
     def _observe(self) -> Arrays:
-        arrays = self.worlds.arrays(flat=self.flat)
+        arrays = self.worlds.arrays(flat=self.flat, sensors=self.sensors)
         return {name: part[:, 0] for name, part in arrays.items()} if isinstance(arrays, dict) else arrays[:, 0]
 
     def _episode_info(self, which: Bools) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,14 +19,15 @@ from envs.driving.bank import build_bank
 from envs.driving.lights import light_states
 from envs.driving.make import action_space, fit
 from envs.driving.metrics import episode_metrics
-from envs.driving.observation import LIMIT, Observation, flat_size, flatten, observe, space
+from envs.driving.observation import Observation, flatten, observe
 from envs.driving.rewards import RewardWeights, reward_terms, total
 from envs.driving.rng import integers
+from envs.driving.sensors import sense
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Out, Setup, State, Stats
 from scenarios.episode import Episode
 
-__all__ = ["Arrays", "Step", "Worlds", "WorldsState", "observation_space", "picture"]
+__all__ = ["Arrays", "Step", "Worlds", "WorldsState", "picture"]
 
 STREAM = 4001  # of the counter-based generator: which episode a world drives next
 OWN = ("key", "count", "returns", "lengths")  # tensors of `Worlds` itself that a saved state holds
@@ -146,12 +146,13 @@ class Worlds:
         result: Observation = _compiled(self.config)(*args) if self.sim.compile else observe(*args, self.config)
         return result
 
-    def arrays(self, *, flat: bool) -> Arrays:
-        """The observation as fresh numpy arrays (B, N, ...): one flat one, or one for each part."""
+    def arrays(self, *, flat: bool, sensors: Sequence[str] = ()) -> Arrays:
+        """The observation as fresh numpy arrays (B, N, ...): one flat one, or one for each part and sensor."""
         seen = self.observe()
         if flat:
             return flatten(seen).cpu().numpy()
-        return {name: part.cpu().numpy() for name, part in zip(seen._fields, seen, strict=True)}
+        further = {name: sense(name, self.sim.state, self.sim.setup, self.sim.maps, self.config) for name in sensors}
+        return {name: part.cpu().numpy() for name, part in (seen._asdict() | further).items()}
 
     def command(self, action: Any) -> Tensor:
         """Actions of all learners as the tensor that `step` takes. Raises ValueError for a wrong shape or a number that is not finite."""
@@ -182,11 +183,6 @@ class Worlds:
         self.sim.set(_copy(saved.setup), _copy(saved.state), saved.rows.clone())
         for name in OWN:
             setattr(self, name, getattr(saved, name).clone())
-
-
-def observation_space(config: DrivingConfig, *, flat: bool) -> spaces.Space[Any]:
-    """Of one learner: a Dict of the parts, or one Box."""
-    return spaces.Box(-LIMIT, LIMIT, shape=(flat_size(config),), dtype=np.float32) if flat else space(config)
 
 
 def _key(episode: Episode) -> tuple[str, int, str]:

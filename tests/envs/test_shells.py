@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -67,6 +68,8 @@ def test_gym_make_by_the_documented_names() -> None:
         (lambda: DrivingVecEnv([], episodes=1), "no scenario"),
         (lambda: DrivingParallelEnv("merge", kinds=("cars",)), "no kind 'cars'; did you mean 'car'"),
         (lambda: DrivingParallelEnv("merge", roles=("imd",)), "no role 'imd'; did you mean 'idm'"),
+        (lambda: DrivingEnv("merge", sensors=("ldar",)), "no sensor 'ldar'; did you mean 'lidar'"),
+        (lambda: DrivingVecEnv("merge", sensors=("lidar",)), "need a Dict observation"),
         (lambda: DrivingEnv("merge", render_mode="human"), "render_mode='human'"),
     ],
 )
@@ -284,6 +287,34 @@ def test_agents_leave_one_by_one_and_the_others_drive_on() -> None:
     with pytest.raises(ValueError, match="no action for agent_0"):
         env.reset(seed=4)
         env.step({})
+
+
+@pytest.mark.parametrize("observation", ["truth", "visible"])
+def test_sensors_are_further_keys(observation: str) -> None:
+    env = DrivingEnv("crossing", sensors=("bev", "lidar"), observation=observation)
+    seen, _ = env.reset(seed=1)
+    assert env.observation_space.contains(seen)
+    assert (seen["lidar"].shape, seen["bev"].shape) == ((64,), (9, 64, 64))
+    assert 0.0 < seen["lidar"].min() < 1.0
+    plain, _ = DrivingEnv("crossing", observation=observation).reset(seed=1)
+    for name, part in plain.items():
+        np.testing.assert_array_equal(part, seen[name])
+    check_env(env, skip_render_check=True)
+    several = DrivingVecEnv("crossing", num_envs=2, episodes=2, flat=False, sensors=("lidar",))
+    assert several.observation_space.contains({name: part[0] for name, part in several.reset().items()})
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_same_within_rounding() -> None:
+    actions = np.random.default_rng(0).uniform(-0.3, 0.3, (10, 8, 2)).astype(np.float32)
+    envs = [DrivingVecEnv("roundabout", num_envs=8, episodes=8, device=device) for device in ("cpu", "cuda")]
+    for env in envs:
+        env.reset()
+    for action in actions:
+        one, two = (env.step(action) for env in envs)
+        np.testing.assert_array_equal(one[2], two[2])
+        np.testing.assert_allclose(one[0], two[0], atol=5e-3)
+        np.testing.assert_allclose(one[1], two[1], atol=1e-3)
 
 
 @pytest.mark.slow
