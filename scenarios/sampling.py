@@ -111,7 +111,8 @@ def _ego(scenario: Scenario, graph: LaneGraph, ego: EgoModel, rng: np.random.Gen
         return AgentSpec(x=ego.pose.x, y=ego.pose.y, yaw=_wrap(ego.pose.heading), **common)
     assert ego.lane is not None
     _require_on_lane(scenario, graph, ego.lane, ego.s, ("ego", "s"))
-    x, y, yaw = graph.pose(ego.lane, ego.s, ego.d)
+    x, y, along = graph.pose(ego.lane, ego.s, ego.d)
+    yaw = along if ego.heading is None else _wrap(ego.heading)
     return AgentSpec(lane=ego.lane, s=ego.s, d=ego.d, x=x, y=y, yaw=yaw, **common)
 
 

@@ -227,12 +227,13 @@ class GoalModel(QuantityModel):
 
 
 class EgoModel(QuantityModel):
-    """The vehicle of the policy. On a lane (lane, s, d) or at a pose."""
+    """The vehicle of the policy. On a lane (lane, s, d, heading) or at a pose."""
 
     kind: KindName = "car"
     lane: LaneName | None = None
     s: Length = Field(default=0.0, description="of the centre, along the lane")
     d: Annotated[Offset, Between(-20.0, 20.0)] = Field(default=0.0, description="left of the centreline")
+    heading: Angle | None = Field(default=None, description="in the world, of a vehicle on a lane; left out: along the lane")
     pose: PoseModel | None = None
     speed: Annotated[Velocity, Between(-10.0, 100.0)] = 0.0
     desired_speed: DriveSpeed | None = Field(default=None, description="of the IDM baseline; left out: the limit")
@@ -242,6 +243,8 @@ class EgoModel(QuantityModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         exactly_one(self, "lane", "pose")
+        if self.pose is not None and self.heading is not None:
+            raise fault_error([Fault(("heading",), self.heading, "no 'heading' beside 'pose', which has its own")])
         return self
 
 

@@ -9,11 +9,18 @@ import click
 __all__ = ["command"]
 
 
-@click.command("schema", help="Print the JSON Schema of scenario files, for editors.")
+@click.command("schema", short_help="Print the JSON Schema of scenario files, for editors.")
 @click.option("--suite", is_flag=True, help="That of suite files instead.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file.")
 def command(suite: bool, output: Path | None) -> None:
-    """In the scenario file, name it in the first line: `# yaml-language-server: $schema=schema.json`."""
+    """Print the JSON Schema of scenario files, for editors.
+
+    In the scenario file, name it in the first line: # yaml-language-server: $schema=schema.json
+
+    \b
+    closedloop schema -o schema.json
+    closedloop schema --suite
+    """
     import json
 
     from scenarios.jsonschema import schema_text, suite_schema

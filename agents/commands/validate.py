@@ -11,13 +11,20 @@ __all__ = ["command"]
 BAD_INPUT = 2
 
 
-@click.command("validate", help="Check scenario files and suites and show every mistake with its place.")
+@click.command("validate", short_help="Check scenario files and suites and show every mistake with its place.")
 @click.argument("files", nargs=-1, metavar="[NAME_OR_PATH]...")
 @click.option("--quick", is_flag=True, help="Only what loading checks: no other variants of the road, no trial episodes.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(0, 1000), help="Trial episodes drawn from each variant.")
 @click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 def command(files: tuple[str, ...], quick: bool, seeds: int, json_: bool) -> int:
-    """Without arguments: the whole library and all suites. Returns 0 if nothing is wrong, else 2."""
+    """Check scenario files and suites and show every mistake with its place.
+
+    Without arguments: the whole library and all suites. Exit code 0 if nothing is wrong, else 2.
+
+    \b
+    closedloop validate merge.yaml
+    closedloop validate highway suites/mine.yaml --json
+    """
     import scenarios
 
     names = files or (*scenarios.names(), *(f"suite {name}" for name in scenarios.suite_names()))

@@ -187,7 +187,12 @@ class Run(BaseCallback):
 
     def save(self, name: str, bundle: PolicyBundle, figures: dict[str, Any] | None) -> Path:
         """Write a policy of this run with its card."""
-        card = {"validation": figures, "seconds": round(self.seconds, 1), "config": self.config.as_dict()}
+        config = self.config.as_dict()
+        scenarios = " ".join(f"--scenario {name}" for name in config["scenario"])
+        command = f"closedloop train {scenarios} --algo {config['algo']} --steps {config['steps']} --seed {config['seed']}"
+        command += " --compile" if config["compile"] else ""
+        data = "episodes drawn from the scenarios named in the command, nothing else"
+        card = {"command": command, "data": data, "licence": "Apache-2.0", "validation": figures, "seconds": round(self.seconds, 1), "config": config}
         return save_bundle(self.folder / f"{name}.safetensors", bundle, card=card)
 
     def report(self) -> None:

@@ -253,7 +253,7 @@ class _LaneFinder:
             return np.full(len(x), -1, dtype=np.int64), np.zeros(len(x))
         k = min(12, len(self.lane))
         distance, index = self.tree.query(np.stack([x, y], axis=-1), k=k)
-        distance, index = distance.reshape(len(x), k), index.reshape(len(x), k)
+        distance, index = np.asarray(distance).reshape(len(x), k), np.asarray(index).reshape(len(x), k)
         turn = np.abs((self.heading[index] - yaw[:, None] + np.pi) % (2 * np.pi) - np.pi)
         fits = (turn < FACING) & (distance < 0.5 * self.width[index] + AREA_MARGIN)
         best = np.where(fits, distance, np.inf).argmin(1)

@@ -101,8 +101,8 @@ def _mix(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
 def reset_where(mask: Tensor, new_setup: Setup, new_state: State, setup: Setup, state: State) -> tuple[Setup, State]:
     """Take the new episode in the worlds of `mask` (B,) bool, keep the running one elsewhere."""
     stats = Stats(*(_mix(mask, n, o) for n, o in zip(new_state.stats, state.stats, strict=True)))
-    mixed = [_mix(mask, n, o) for n, o in zip(new_state[:-1], state[:-1], strict=True)]
-    return Setup(*(_mix(mask, n, o) for n, o in zip(new_setup, setup, strict=True))), State(*mixed, stats)
+    fields = {name: _mix(mask, getattr(new_state, name), getattr(state, name)) for name in State._fields if name != "stats"}
+    return Setup(*(_mix(mask, n, o) for n, o in zip(new_setup, setup, strict=True))), State(**fields, stats=stats)
 
 
 def begin(state: State, setup: Setup, maps: Maps, action: Tensor, config: DrivingConfig) -> tuple[State, Tensor]:

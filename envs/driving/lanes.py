@@ -115,9 +115,9 @@ def chain_point(maps: Maps, map_id: Tensor, chain: Chain, ahead: Tensor, fields:
     k = torch.minimum((s / step + 0.5).to(torch.int64), count - 1).clamp(min=0)
     flat = maps.points.reshape(-1)
     index = ((_column(map_id, k) * maps.points.shape[1]) + start + k) * 5
-    x, y, c, sn = flat[index], flat[index + 1], flat[index + 2], flat[index + 3]
+    x, y, cos, sin = flat[index], flat[index + 1], flat[index + 2], flat[index + 3]
     past = s - k * step
-    out = (x + past * c, y + past * sn, c, sn)
+    out = (x + past * cos, y + past * sin, cos, sin)
     return (*out, flat[index + 4]) if fields == 5 else out
 
 

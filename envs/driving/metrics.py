@@ -231,5 +231,6 @@ def _penalty(stats: Stats, setup: Setup) -> Tensor:
     kind = torch.gather(setup.kind, 1, stats.collision_slot.clamp(min=0))
     moving = torch.where(kind == int(Kind.PEDESTRIAN), PENALTY["pedestrian"], PENALTY["vehicle"])
     struck = torch.where(stats.collision_slot >= 0, moving, PENALTY["static"])
-    lights = PENALTY["red_light"] ** stats.red_light * PENALTY["stop_sign"] ** stats.stop_sign
+    # exp and log, not pow: that rounds differently in the tail of a batch
+    lights = torch.exp(stats.red_light * math.log(PENALTY["red_light"]) + stats.stop_sign * math.log(PENALTY["stop_sign"]))
     return torch.where(stats.collision, struck, 1.0) * lights

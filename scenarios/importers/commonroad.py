@@ -33,7 +33,6 @@ __all__ = ["import_commonroad"]
 Floats = NDArray[np.float64]
 
 CENTRED = 1000.0  # m; float32 holds coordinates up to here to 0.03 mm, so they are left as they are in the file
-HEADING_TOLD = 0.1  # degrees between ego and lane that are worth a line
 ALONE = 60.0  # s, duration without recording and goal
 
 
@@ -60,8 +59,6 @@ def import_commonroad(path: str | Path) -> Imported:
     if problem is not None:
         goal, ways = read_goal(problem, network, shift, start, scenario.dt, report)
     network = replace(network, occluders=tuple(obstacles.occluders), destinations={DESTINATION: ways} if ways else {})
-    if not ways and goal.destination is not None:
-        goal = replace(goal, destination=None)
     recording = Recording(
         source=file.name,
         dt=float(scenario.dt),
@@ -124,7 +121,7 @@ def _within_slots(agents: list[AgentSpec], start: Start, report: ImportReport) -
 
 
 def _ego(network: RoadNetwork, start: Start, given: bool, report: ImportReport) -> EgoStart:
-    """The ego on its lane; how far its heading is from the lane's is told."""
+    """The ego, on its lane if it is on one."""
     spec = KIND_SPECS[Kind.CAR]
     if given:
         report.add(f"the file does not say what the ego is: a car of {spec.length:g} x {spec.width:g} m, its start taken as its centre")
@@ -135,11 +132,6 @@ def _ego(network: RoadNetwork, start: Start, given: bool, report: ImportReport) 
     lane, s = found
     x, y, heading = pose_on(network.lane(lane), s)
     d = (start.y - y) * math.cos(heading) - (start.x - x) * math.sin(heading)
-    turned = math.degrees(math.remainder(start.yaw - heading, 2.0 * math.pi))
-    if abs(turned) > HEADING_TOLD:
-        report.add(
-            f"the ego starts along its lane; in the file it is turned {abs(turned):.1f} degrees to the {'left' if turned > 0 else 'right'}"
-        )
     return EgoStart(x=start.x, y=start.y, yaw=start.yaw, speed=start.speed, lane=lane, s=s, d=d)
 
 

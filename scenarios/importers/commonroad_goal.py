@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import shapely  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from scenarios.episode import Goal, Region
+from scenarios.graph import LaneGraph
 from scenarios.importers.centreline import arc_length
 from scenarios.importers.commonroad_file import angle, number, parts, point, vertices
 from scenarios.importers.places import lane_at, pose_on, project
@@ -101,10 +102,8 @@ def read_goal(
     if filled < FILLED:
         report.add(f"the goal area fills {filled:.0%} of its bounding rectangle, which is used instead")
     region = _region(rectangle, heading, speeds, start.yaw)
-    report.add("the goal is a region: progress towards it is measured as the crow flies")
-    return Goal(destination=DESTINATION, region=region, time_min=earliest, time_max=latest), _ways(
-        network, region, lanes, heading is not None, report
-    )
+    ways = _ways(network, region, lanes, heading is not None, start, report)
+    return Goal(destination=DESTINATION if ways else None, region=region, time_min=earliest, time_max=latest), ways
 
 
 def _area(shape: Any, shift: Floats) -> float:
@@ -152,12 +151,27 @@ def _region(rectangle: Any, heading: tuple[float, float] | None, speeds: tuple[f
     )
 
 
-def _ways(network: RoadNetwork, region: Region, lanes: list[Lane], directed: bool, report: ImportReport) -> tuple[tuple[str, float], ...]:
-    """Where the route to a region ends: on the lanelets the file names, else on the lane under its centre."""
-    if not lanes:
+def _ways(
+    network: RoadNetwork, region: Region, lanes: list[Lane], directed: bool, start: Start, report: ImportReport
+) -> tuple[tuple[str, float], ...]:
+    """Where the route to a region ends: on the lanelets the file names, else on the lane under its centre.
+
+    All that follows these lanes belongs to the destination as well: whoever is at the region too early has passed it, but is not lost.
+    Empty if no lane leads there from the start; then progress is the straight line.
+    """
+    if lanes:
+        ways = {lane.id: project(lane, region.x, region.y)[0] for lane in lanes}
+    else:
         found = lane_at(network, region.x, region.y, region.heading if directed else None)
-        if found is None:
-            report.add("the goal lies on no lane")
-            return ()
-        return (found,)
-    return tuple((lane.id, project(lane, region.x, region.y)[0]) for lane in lanes)
+        ways = {} if found is None else {found[0]: found[1]}
+    graph = LaneGraph(network)
+    here = lane_at(network, start.x, start.y, start.yaw)
+    lead = replace(network, destinations={DESTINATION: tuple(ways.items())})
+    if not ways or here is None or here[0] not in LaneGraph(lead).to_go(DESTINATION):
+        report.add("no lane leads from the start to the goal: progress towards it is measured as the crow flies")
+        return ()
+    for lane in tuple(ways):
+        for follower, offset in graph.ahead(lane, math.inf):
+            if offset > 0.0:
+                ways.setdefault(follower, 0.0)
+    return tuple(ways.items())

@@ -100,15 +100,15 @@ def scenario_text(imported: Imported, name: str, mode: str) -> str:
 def _ego(start: EgoStart, goal: Goal) -> dict[str, Any]:
     ego: dict[str, Any] = {"kind": "car"}
     if start.lane is not None:
-        ego |= {"lane": start.lane, "s": start.s, "d": start.d}
+        ego |= {"lane": start.lane, "s": start.s, "d": start.d, "heading": start.yaw}
     else:
         ego["pose"] = {"x": start.x, "y": start.y, "heading": start.yaw}
     ego["speed"] = start.speed
     wanted: dict[str, Any] = {}
+    if goal.destination is not None:
+        wanted["destination"] = goal.destination
     if goal.region is not None:
         wanted["region"] = _region(goal.region)
-    elif goal.destination is not None:
-        wanted["destination"] = goal.destination
     if wanted:
         wanted["time_min"] = _round(goal.time_min)
         if math.isfinite(goal.time_max):

@@ -1,0 +1,67 @@
+"""The traffic model never collides with itself: dense randomly drawn traffic, everybody driven by IDM and MOBIL, the ego too.
+
+Boxes are the full boxes of `pairwise_overlap`, looked at after every physics tick.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from envs.driving import DrivingConfig, DrivingSim, build_bank, sample_episodes
+from envs.driving.collision import pairwise_overlap
+from envs.driving.make import fit
+from scenarios.episode import Role
+
+FAMILIES = ("highway", "merge", "roundabout")
+FIRST_SEED = 700_000
+
+
+class Traffic(NamedTuple):
+    """What was driven, and what went wrong."""
+
+    collisions: list[str]  # "family, seed, slots, at which second", once for each pair
+    agent_seconds: float  # lived by all agents
+    metres: float  # driven by all agents
+
+
+def drive(scenarios: list[str], worlds: int, seconds: float, first_seed: int) -> Traffic:
+    """`worlds` fresh worlds, the scenarios taking turns, for `seconds`, whatever the length of their episodes."""
+    episodes = sample_episodes(scenarios, worlds, first_seed)
+    config = fit(DrivingConfig(autopilot=True, ticks_per_step=1), episodes)
+    sim = DrivingSim(build_bank(episodes, config), config, batch=worlds)
+    rest = torch.zeros(worlds, 1, 2)
+    drives = sim.setup.exists & (sim.setup.role <= int(Role.IDM))
+    known = torch.zeros(worlds, config.agents, config.agents, dtype=torch.bool)
+    found, lived, metres = [], 0.0, 0.0
+    for _ in range(round(seconds / config.dt) + 1):
+        state = sim.state
+        there = state.valid & drives
+        lived += float(there.sum()) * config.dt
+        metres += float(state.speed[there].sum()) * config.dt
+        touching = pairwise_overlap(state.x, state.y, state.yaw, sim.setup.length, sim.setup.width, there).triu()
+        for b, i, j in (touching & ~known).nonzero().tolist():
+            found.append(f"{episodes[b].scenario} seed {episodes[b].seed}: slots {i} and {j} at {int(state.step[b]) * config.dt:.1f} s")
+        known |= touching
+        sim.step(rest)
+    return Traffic(found, lived, metres)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_traffic_model_does_not_collide_with_itself(family: str) -> None:
+    traffic = drive([f"{family}/hard", family], 40, 15.0, FIRST_SEED)
+    assert not traffic.collisions
+    assert traffic.metres > 40 * 15.0 * 20.0  # busy: on average several agents of a world move
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nor_does_it_in_a_thousand_worlds_of_half_a_minute(family: str) -> None:
+    """1,000 worlds of each family, one half as it is and one half hard, in ten batches."""
+    parts = [drive([family, f"{family}/hard"], 100, 30.0, FIRST_SEED + 1000 + 100 * k) for k in range(10)]
+    collisions = [one for part in parts for one in part.collisions]
+    hours, km = sum(p.agent_seconds for p in parts) / 3600.0, sum(p.metres for p in parts) / 1000.0
+    print(f"{family}: {len(collisions)} collisions in 1000 worlds, {hours:.0f} agent hours, {km:.0f} km")
+    assert not collisions
