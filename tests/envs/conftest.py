@@ -11,12 +11,16 @@ import torch
 
 from envs.driving.bank import build_bank
 from envs.driving.core import reset
+from envs.driving.make import fit
+from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Setup, State
-from scenarios.episode import AgentSpec, Episode, Goal, Role
+from scenarios.episode import AgentSpec, Driver, Episode, Goal, Role
 from scenarios.kinds import KIND_SPECS, Kind
 from scenarios.network import Box, Lane, LaneEnd, RoadNetwork
 
 Scene = Callable[..., "World"]
+MakeAgent = Callable[..., AgentSpec]
+Stage = Callable[..., DrivingSim]
 
 
 class World(NamedTuple):
@@ -84,5 +88,45 @@ def scene() -> Scene:
         for k, name in enumerate(("x", "y", "yaw", "speed")):  # exactly where the test wants them
             getattr(state, name)[0, : len(rows)] = torch.from_numpy(pose[:, k])
         return World(state, bank.setup, bank.maps, config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def agent() -> MakeAgent:
+    """Builds an `AgentSpec` of the usual size of its kind: `agent("main.0", s, speed, kind=Kind.CAR, driver={...}, **fields)`.
+
+    The driver wants 30 m/s, never changes lanes, and keeps IDM's usual parameters, unless `driver` says otherwise.
+    """
+
+    def build(
+        lane: str | None, s: float = 0.0, speed: float = 0.0, *, kind: Kind = Kind.CAR, driver: dict[str, object] | None = None, **fields: object
+    ) -> AgentSpec:
+        size = {name: getattr(KIND_SPECS[kind], name) for name in ("length", "width", "wheelbase")}
+        wishes = {"desired_speed": 30.0, "changes_lanes": False, **(driver or {})}
+        return AgentSpec(kind=kind, lane=lane, s=s, speed=speed, driver=Driver(**wishes), **{**size, **fields})  # type: ignore[arg-type]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    """Builds a `DrivingSim`: `stage(network, worlds, goal=Goal(), duration=60.0, **config)`, one world for each list of agents.
+
+    One tick a step. Unless told otherwise the traffic model drives slot 0 too (autopilot).
+    """
+
+    def build(
+        network: RoadNetwork, worlds: Sequence[Sequence[AgentSpec]], *, goal: Goal | None = None, duration: float = 60.0, dt: float = 0.1, **config: object
+    ) -> DrivingSim:
+        episodes = [
+            Episode(
+                scenario="test", seed=seed, duration=duration, dt=dt, network=network, network_key="test", agents=tuple(agents), goal=goal or Goal()
+            )
+            for seed, agents in enumerate(worlds)
+        ]
+        settings = {"autopilot": True, "ticks_per_step": 1, "dt": dt, **config}
+        fitted = fit(DrivingConfig(**settings), episodes)  # type: ignore[arg-type]
+        return DrivingSim(build_bank(episodes, fitted), fitted, batch=len(episodes))
 
     return build
