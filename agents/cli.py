@@ -20,6 +20,7 @@ from agents.layout import intruders
 __all__ = ["BAD_INPUT", "COMMANDS", "CRASHED", "INTERRUPTED", "cli", "main"]
 
 BAD_INPUT, CRASHED, INTERRUPTED = 2, 4, 130
+PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: whoever reads our output has gone; not 0, for what went wrong may be untold
 
 # name: (module whose `command` is the click command, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -103,9 +104,9 @@ def run(argv: list[str]) -> int:
         return BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # `closedloop list | head`: the reader has enough
+    except (BrokenPipeError, SystemExit):  # `closedloop list | head`; click and rich make 1 of it, which here means a regression
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return PIPE_CLOSED
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from scenarios.codec import POOLS, Arrays, DataError, from_arrays, to_arrays
 from scenarios.episode import AgentSpec, Episode, Role
 from scenarios.files import write_atomic
-from scenarios.network import Lane, RoadNetwork
+from scenarios.network import Bay, Box, Lane, RoadNetwork
 
 __all__ = [
     "FORMAT",
@@ -227,12 +227,22 @@ def check_network(network: RoadNetwork) -> None:
     _require(len(lights) == len(network.lights), "lights: two have the same id")
     for conflict in network.conflicts:
         _require({conflict.lane, conflict.other} <= lanes.keys(), f"conflict of {conflict.lane!r} and {conflict.other!r}: no such lanes")
+        stretch = np.array([conflict.s_enter, conflict.s_exit, conflict.other_enter, conflict.other_exit])
+        _require(_finite(stretch), f"conflict of {conflict.lane!r} and {conflict.other!r}: its stretch {stretch.tolist()} is not finite")
+    boxes: tuple[Box | Bay, ...] = (*network.occluders, *network.bays)
+    for box in boxes:
+        _check_box(box)
     for polygon in (*network.areas, *network.crosswalks):
         good = polygon.ndim == 2 and polygon.shape[0] >= 3 and polygon.shape[1] == 2 and _finite(polygon)
         _require(good, f"polygon of shape {polygon.shape}: expected at least 3 finite points (V, 2)")
     for name, ends in network.destinations.items():
         good = bool(ends) and all(lane in lanes and s >= 0.0 for lane, s in ends)
         _require(good, f"destination {name!r}: {ends}; expected lanes that exist and s from 0")
+
+
+def _check_box(box: Box | Bay) -> None:
+    good = _finite(np.array([box.x, box.y, box.yaw, box.length, box.width])) and box.length > 0.0 and box.width > 0.0
+    _require(good, f"{type(box).__name__.lower()} at ({box.x}, {box.y}): expected a finite pose, length and width above 0")
 
 
 def _check_lane(lane: Lane, lanes: Iterable[str], lights: Iterable[str]) -> None:

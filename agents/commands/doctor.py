@@ -34,6 +34,13 @@ NEEDED = (
     "pydantic",
     "ruamel.yaml",
     "safetensors",
+    "click",
+    "rich",
+    "tqdm",
+    "networkx",
+    "opencv-python-headless",
+    "matplotlib",
+    "tensorboard",
 )
 EXTRAS = {  # extra: (module, what it is for)
     "commonroad": ("commonroad", "closedloop import"),

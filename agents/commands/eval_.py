@@ -58,15 +58,18 @@ def command(
     """
     from agents.commands.output import as_json, print_json
     from agents.evaluation.report import markdown, report
-    from agents.evaluation.suite import default_workers, judge, trace_rule
+    from agents.evaluation.suite import default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
     plan = _plan(suite, scenario_names, episodes, seed)
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    title = f"{', '.join(policies)} on {suite or ', '.join(scenario_names)}"
+    title = f"{', '.join(policies)} on {suite or (scenario_names[0] if len(scenario_names) == 1 else f'{len(scenario_names)} scenarios')}"
+    rule = trace_rule(folder / "traces", traces, plan)
+    resolve(policies, plan)  # what cannot be driven is refused before anything is written,
+    folder.mkdir(parents=True, exist_ok=True)  # and a folder that cannot be written before anything is driven
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
     with _progress(len(policies) * plan.episodes) as tick:
-        results = judge(policies, plan, workers=workers, traces=trace_rule(folder / "traces", traces, plan), progress=tick)
+        results = judge(policies, plan, workers=workers, traces=rule, progress=tick)
 
     line = shlex.join(["closedloop", "eval", *sys.argv[2:]]) if sys.argv[1:2] == ["eval"] else ""
     summary = report(results, title=title, command=line)
@@ -125,12 +128,14 @@ class _progress:
 
 def _show(title: str, results: list[EpisodeResult]) -> None:
     from agents.commands.output import print_table
-    from agents.evaluation.report import COLUMNS, cell, driven, rows
+    from agents.evaluation.report import COLUMNS, cell, driven, repeats, rows
 
     shown = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score")
     body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], COLUMNS[h][1]) for h in shown)] for row in rows(results)]
     print_table(title, ("scenario", "policy", "episodes", *shown), body)
     click.echo("Rates in %, scores 0 to 1, with 95 % intervals.")
+    if warning := repeats(results):
+        click.echo(warning)
 
 
 def _closing(results: list[EpisodeResult], folder: Path) -> int:

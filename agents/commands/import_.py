@@ -25,10 +25,17 @@ __all__ = ["command"]
     type=click.Choice(["log", "reactive"]),
     help="What the others do by default: replay the recording, or drive along their recorded path and react. Both are there as variants.",
 )
+@click.option(
+    "--goal",
+    default="file",
+    show_default=True,
+    type=click.Choice(["file", "pass", "last"]),
+    help="What counts as arriving: the file's goal with its bounds on time, heading and speed; passing its place; lasting until the end.",
+)
 @click.option("--force", is_flag=True, help="Overwrite scenarios that exist.")
 @click.option("--dry-run", is_flag=True, help="Read and report only; write nothing.")
 @click.option("--json", "json_", is_flag=True, help="Print the results as JSON on stdout.")
-def command(files: tuple[Path, ...], out: Path, mode: str, force: bool, dry_run: bool, json_: bool) -> None:
+def command(files: tuple[Path, ...], out: Path, mode: str, goal: str, force: bool, dry_run: bool, json_: bool) -> None:
     """Turn recorded traffic (CommonRoad XML) into scenarios: NAME.yaml beside NAME.npz.
 
     Everything that could not be carried over is listed, and stands at the top of the scenario file too. Needs the extra
@@ -47,7 +54,8 @@ def command(files: tuple[Path, ...], out: Path, mode: str, force: bool, dry_run:
         imported = read_file(file)
         paths: dict[str, str] = {}
         if not dry_run:
-            written = write_imported(imported, scenario_name(file.stem), out, mode=mode, overwrite=force)
+            written = write_imported(imported, scenario_name(file.stem), out, mode=mode, goal=goal, overwrite=force)
+            imported = written.imported
             paths = {"scenario": str(written.scenario), "sidecar": str(written.sidecar)}
         result = summary(imported) | paths
         results.append(result)

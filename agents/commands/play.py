@@ -22,7 +22,7 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 @click.argument("traces", nargs=-1, required=True, metavar="TRACE...", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--out", type=FILE, metavar="FILE.html", help="Web page to write. [default: beside the trace]")
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
-@click.option("--show", is_flag=True, help="Play in a window.")
+@click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
 @click.option("--no-verify", is_flag=True, help="Do not drive the trace again.")
 @click.option("--json", "json_", is_flag=True, help="Print what was found and written as JSON on stdout.")
 def command(traces: tuple[Path, ...], out: Path | None, video: Path | None, show: bool, no_verify: bool, json_: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ def command(
         return _show(config, json_)
     from agents.learning.trainer import train
 
-    return _close(train(config, out=out), json_)
+    return _close(train(config, out=out), config, json_)
 
 
 def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> int:
@@ -108,7 +109,7 @@ def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> i
         config = read_config(folder)
         load_checkpoint(folder / "checkpoint.safetensors")
         return _show(config.model_copy(update={"steps": steps or config.steps}), json_)
-    return _close(resume(folder, steps=steps), json_)
+    return _close(resume(folder, steps=steps), read_config(folder), json_)
 
 
 def _check(config: TrainConfig) -> None:
@@ -137,7 +138,7 @@ def _show(config: TrainConfig, json_: bool) -> int:
     return 0
 
 
-def _close(result: RunResult, json_: bool) -> int:
+def _close(result: RunResult, config: TrainConfig, json_: bool) -> int:
     """Tell what came of a run; the exit code."""
     from agents.cli import INTERRUPTED
     from agents.commands.output import print_json
@@ -147,9 +148,15 @@ def _close(result: RunResult, json_: bool) -> int:
     else:
         click.echo(f"{result.status} after {result.steps} steps in {result.seconds:.0f} s: {_figures(result.best)}")
         click.echo(f"Policy: {result.policy}   curves: {result.folder / 'curves.png'}")
-        again = f"closedloop train --resume {result.folder}" if result.status == "interrupted" else f"closedloop eval {result.folder}"
-        click.echo(f"{'Go on' if result.status == 'interrupted' else 'Judge it on fresh episodes'}: {again}", err=True)
+        stopped = result.status == "interrupted"
+        again = ["train", "--resume", str(result.folder)] if stopped else ["eval", str(result.folder), *_scenarios(config)]
+        click.echo(f"{'Go on' if stopped else 'Judge it on fresh episodes'}: {shlex.join(['closedloop', *again])}", err=True)
     return INTERRUPTED if result.status == "interrupted" else 0
+
+
+def _scenarios(config: TrainConfig) -> list[str]:
+    """The scenarios of a run as options."""
+    return [part for name in config.scenario for part in ("--scenario", name)]
 
 
 def _figures(best: dict[str, Any] | None) -> str:

@@ -12,7 +12,7 @@ from agents import __version__
 from agents.evaluation.rollout import EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
 
-__all__ = ["COLUMNS", "Row", "cell", "driven", "markdown", "report", "rows", "versions"]
+__all__ = ["COLUMNS", "Row", "cell", "driven", "markdown", "repeats", "report", "rows", "versions"]
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -69,6 +69,23 @@ def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) ->
     return mean_interval(values) if how == "mean" else iqm(values)
 
 
+def repeats(results: Sequence[EpisodeResult]) -> str:
+    """A warning where a policy's episodes of a scenario were all alike, or nothing: then the seed decides nothing there, as in a replayed
+    recording, and they are worth one."""
+    groups: dict[tuple[str, str], list[EpisodeResult]] = {}
+    for result in results:
+        if not result.error and {"duration", "distance"} <= result.metrics.keys():
+            groups.setdefault((result.policy, result.scenario), []).append(result)
+    alike = [
+        f"{policy} on {scenario}"
+        for (policy, scenario), episodes in groups.items()
+        if len(episodes) > 1 and len({(e.end, e.metrics["duration"], e.metrics["distance"]) for e in episodes}) == 1
+    ]
+    if not alike:
+        return ""
+    return f"All episodes were alike, so they count as one and their intervals mean nothing: {', '.join(alike)}."
+
+
 def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> dict[str, Any]:
     """Everything, for JSON: what ran where, the table, and each episode."""
     return {
@@ -77,6 +94,7 @@ def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -
         "versions": versions(),
         "interval": {"level": LEVEL, "rates": "Wilson score, 3/n for none or all", "means": "percentile bootstrap within scenarios"},
         "errors": sum(bool(r.error) for r in results),
+        "repeats": repeats(results),
         "table": [_plain(row) for row in rows(results)],
         "results": [asdict(r) for r in results],
     }
@@ -105,6 +123,8 @@ def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "")
         "or everything happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines each.",
         "",
     ]
+    if warning := repeats(results):
+        lines += [warning, ""]
     lost = [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.error]
     failed = [f"{r.policy}, {r.scenario}, seed {r.seed}, {r.end}: `{r.trace}`" for r in results if r.trace and r.failed]
     lines += [*_list("Lost to errors", lost), *_list("Failures with a trace", failed)]

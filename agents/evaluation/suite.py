@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule, rollout
-from agents.policies.base import Policy, load_policy
+from agents.policies.base import Policy, load_policy, policy_names
 from scenarios import Scenario, load, sample
 from scenarios.loader import LIBRARY
 
-__all__ = ["Plan", "default_workers", "judge", "policy_labels", "scenario_spec", "seeds_from", "trace_rule"]
+__all__ = ["Plan", "default_workers", "judge", "policy_labels", "resolve", "scenario_spec", "seeds_from", "trace_rule"]
 
 CHUNK = 4 * BATCH  # episodes in one job: large enough that building the maps does not show, small enough to spread
 
@@ -49,14 +49,31 @@ class _Job:
 
 
 def policy_labels(specs: Sequence[str]) -> dict[str, str]:
-    """What to call each policy in tables: its own name, or what the user wrote where two would be called the same.
+    """What to call each policy in tables: its name here or its own, or what the user wrote where two would be called the same.
 
     Raises PolicyError or BundleError if one cannot be loaded, ValueError if one is named twice.
     """
     if len(set(specs)) < len(specs):
         raise ValueError(f"a policy is named twice: {', '.join(specs)}")
-    names = {spec: load_policy(spec).name for spec in specs}
+    loaded, known = {spec: load_policy(spec).name for spec in specs}, policy_names()
+    names = {spec: spec if spec in known else name for spec, name in loaded.items()}  # a shipped checkpoint goes by its name here
     return {spec: name if list(names.values()).count(name) == 1 else spec for spec, name in names.items()}
+
+
+def resolve(specs: Sequence[str], plan: Plan) -> tuple[dict[str, str], dict[str, str]]:
+    """What each policy and each scenario of the plan is called in results.
+
+    Raises ScenarioError, PolicyError, BundleError or ValueError if one cannot be used, or if two episodes of the plan would be called
+    the same: one result would stand for both.
+    """
+    names = {scenario: load(scenario).id for scenario, _ in plan.entries}
+    seen: dict[tuple[str, int], str] = {}
+    for scenario, seeds in plan.entries:
+        for key in ((names[scenario], seed) for seed in seeds):
+            if key in seen:
+                raise ValueError(f"{seen[key]} and {scenario} are both called {key[0]!r} and drive seed {key[1]}: judge them one by one")
+            seen[key] = scenario
+    return policy_labels(specs), names
 
 
 def judge(
@@ -75,8 +92,7 @@ def judge(
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
-    names = {scenario: load(scenario).id for scenario, _ in plan.entries}
-    labels = policy_labels(specs)
+    labels, names = resolve(specs, plan)
     jobs = [job for spec in specs for job in _jobs(spec, labels[spec], plan, traces or TraceRule())]
     found: dict[tuple[str, str, int], EpisodeResult] = {}
     for results in _serial(jobs, progress) if workers == 1 or len(jobs) == 1 else _parallel(jobs, workers, progress):

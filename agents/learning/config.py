@@ -7,7 +7,9 @@ the tuned run, and anything named in it replaces one value.
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import cache
@@ -24,7 +26,7 @@ from agents.policies.bundle import ACTIVATIONS
 from envs.driving.types import DrivingConfig
 from scenarios.errors import did_you_mean
 
-__all__ = ["DEFAULTS", "TrainConfig", "TrainConfigError", "config_from", "parse_count", "parse_settings", "read_yaml"]
+__all__ = ["DEFAULTS", "TrainConfig", "TrainConfigError", "command_line", "config_from", "parse_count", "parse_settings", "read_yaml"]
 
 DEFAULTS = Path(__file__).resolve().parent / "defaults"
 _Positive = Annotated[int, Field(ge=1)]
@@ -128,6 +130,27 @@ def config_from(data: Mapping[str, Any], *, complete: bool = False) -> TrainConf
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message} (got {str(problem['input'])[:60]!r})" if where else message)
         raise TrainConfigError("\n".join(lines)) from None
+
+
+def command_line(config: TrainConfig) -> str:
+    """The command that trains with `config`: what differs from the defaults for its scenario and algorithm is named."""
+    mine = config.as_dict()
+    usual = config_from({name: mine[name] for name in ("scenario", "algo")}).as_dict()
+    scenarios = [part for name in config.scenario for part in ("--scenario", name)]
+    words = ["closedloop", "train", *scenarios, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
+    words += ["--compile"] if config.compile else []
+    for key, value in _flat({name: value for name, value in mine.items() if name not in ("scenario", "algo", "steps", "seed", "compile")}):
+        if (key, value) not in _flat(usual):
+            words += ["--set", f"{key}={json.dumps(value)}"]
+    return shlex.join(words)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested values by their dotted names."""
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
+    return found
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.learning.algorithms import build_model, find_algorithm
 from agents.learning.checkpoint import Checkpoint, restore, save_checkpoint, take
-from agents.learning.config import TrainConfig
+from agents.learning.config import TrainConfig, command_line
 from agents.learning.curves import draw_curves
 from agents.learning.export import bundle_from_model
 from agents.learning.meter import EpisodeMeter
@@ -187,12 +187,14 @@ class Run(BaseCallback):
 
     def save(self, name: str, bundle: PolicyBundle, figures: dict[str, Any] | None) -> Path:
         """Write a policy of this run with its card."""
-        config = self.config.as_dict()
-        scenarios = " ".join(f"--scenario {name}" for name in config["scenario"])
-        command = f"closedloop train {scenarios} --algo {config['algo']} --steps {config['steps']} --seed {config['seed']}"
-        command += " --compile" if config["compile"] else ""
-        data = "episodes drawn from the scenarios named in the command, nothing else"
-        card = {"command": command, "data": data, "licence": "Apache-2.0", "validation": figures, "seconds": round(self.seconds, 1), "config": config}
+        card = {
+            "command": command_line(self.config),
+            "data": "episodes drawn from the scenarios named in the command, nothing else",
+            "licence": "Apache-2.0",
+            "validation": figures,
+            "seconds": round(self.seconds, 1),
+            "config": self.config.as_dict(),
+        }
         return save_bundle(self.folder / f"{name}.safetensors", bundle, card=card)
 
     def report(self) -> None:

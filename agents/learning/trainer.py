@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from agents.learning.checkpoint import load_checkpoint
-from agents.learning.config import TrainConfig
+from agents.learning.config import TrainConfig, TrainConfigError
 from agents.learning.progress import Console
 from agents.learning.record import read_config, start_record, write_config, write_json
 from agents.learning.run import Run
@@ -63,12 +63,15 @@ def train(
 def resume(folder: str | Path, *, steps: int | None = None, make_worlds: MakeWorlds = driving_worlds, quiet: bool = False) -> RunResult:
     """Go on with the run in `folder`, from its last checkpoint, with its own configuration.
 
-    steps: a new total, to go on beyond the old one. What is restored and what is not: see `agents.learning.checkpoint`. Raises
-    TrainConfigError if the folder holds no run, CheckpointError if its checkpoint is missing or damaged; else as `train`.
+    steps: a new total, to go on beyond what is done. What is restored and what is not: see `agents.learning.checkpoint`. Raises
+    TrainConfigError if the folder holds no run or `steps` are done already, CheckpointError if its checkpoint is missing or damaged; else as `train`.
     """
     folder = Path(folder)
     config = read_config(folder)
     if steps is not None and steps != config.steps:
+        done = load_checkpoint(folder / "checkpoint.safetensors").counters["num_timesteps"]
+        if steps <= done:
+            raise TrainConfigError(f"steps={steps}: the run in {folder} has done {done} already; a new total must be larger")
         config = config.model_copy(update={"steps": steps})
         write_config(folder, config)
     return _run(config, folder, make_worlds, quiet=quiet, resumed=True)

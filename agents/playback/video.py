@@ -79,7 +79,7 @@ def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS) -
     try:
         cv2.namedWindow(name, cv2.WINDOW_NORMAL)
     except cv2.error as error:
-        raise OSError(f"cannot open a window: this OpenCV was built without any (opencv-python-headless); {instead}") from error
+        raise OSError(f"cannot open a window: opencv-python-headless has none, put opencv-python in its place; or {instead}") from error
     cv2.resizeWindow(name, *size)
     try:
         for step in _steps(trace, fps):

@@ -29,10 +29,14 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyNeeds:
-    """The part of `DrivingConfig` that a policy was made for. Fields and defaults are those of `DrivingConfig`."""
+    """The part of `DrivingConfig` that a policy was made for. Fields and defaults are those of `DrivingConfig`.
+
+    `dt` and `ticks_per_step` together say how often it decides; worlds with another tick keep that interval as nearly as they can.
+    """
 
     action: str = DrivingConfig.action
     observation: str = DrivingConfig.observation
+    dt: float = DrivingConfig.dt  # s
     ticks_per_step: int = DrivingConfig.ticks_per_step
     nearest: int = DrivingConfig.nearest
     view_range: float = DrivingConfig.view_range  # m
@@ -42,7 +46,8 @@ class PolicyNeeds:
     def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
         """The simulator's configuration for this policy: `agents` slots a world, ticks of `dt` s. Raises ValueError on nonsense."""
         mine = {field.name: getattr(self, field.name) for field in fields(self)}
-        return DrivingConfig(agents=agents, dt=dt, learners=learners, **mine)
+        mine |= {"dt": dt, "ticks_per_step": max(1, round(self.ticks_per_step * self.dt / dt))}
+        return DrivingConfig(agents=agents, learners=learners, **mine)
 
 
 @runtime_checkable

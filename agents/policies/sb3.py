@@ -105,7 +105,7 @@ class SB3Policy:
         spec = bundle.spec
         if spec.driving is None:
             raise PolicyError(f"policy {spec.name!r} was not trained in the driving simulator")
-        made_for = spec.driving.model_dump(exclude={"dt"})
+        made_for = spec.driving.model_dump()
         self.bundle = bundle
         self.name = spec.name
         self.needs = PolicyNeeds(**made_for)

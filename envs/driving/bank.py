@@ -161,18 +161,25 @@ def _agent(agent: AgentSpec, network: RoadNetwork, lanes: dict[str, int], dt: fl
     }
 
 
+def _angle(cos: Tensor, sin: Tensor) -> Tensor:
+    """Angle of (cos, sin) in [-pi, pi], by half the angle to the nearer of +x and -x. (No atan2: it rounds differently in a batch's tail.)"""
+    half = torch.atan(sin / (torch.hypot(cos, sin) + cos.abs()).clamp(min=1e-6))
+    return torch.where(cos >= 0.0, 2.0 * half, torch.where(sin >= 0.0, torch.pi, -torch.pi) - 2.0 * half)
+
+
 def _placed(setup: Setup, maps: Maps, dt: float) -> Setup:
-    """Poses of the agents that were placed on lanes, and the lengths of the routes. (No atan2: it rounds differently in a batch's tail.)"""
+    """Poses of the agents that were placed on lanes, and the lengths of the routes."""
     p = lane_point(maps, setup.map_id, setup.lane, setup.s)
     on = (setup.lane >= 0) & (setup.role != int(Role.LOG)) & (setup.x == 0.0) & (setup.y == 0.0) & (setup.yaw == 0.0)
     setup = setup._replace(
         x=torch.where(on, p[..., 0] - p[..., 3] * setup.d, setup.x),
         y=torch.where(on, p[..., 1] + p[..., 2] * setup.d, setup.y),
-        yaw=torch.where(on, 2.0 * torch.atan(p[..., 3] / (torch.hypot(p[..., 2], p[..., 3]) + p[..., 2]).clamp(min=1e-6)), setup.yaw),
+        yaw=torch.where(on, _angle(p[..., 2], p[..., 3]), setup.yaw),
     )
     route = route_field(maps.to_go, setup.map_id, setup.goal, setup.lane) - setup.s
     straight = torch.hypot(setup.region[:, :1] - setup.x, setup.region[:, 1:2] - setup.y)
-    lasting = setup.desired_speed * setup.duration.unsqueeze(1) * dt
+    allowed = torch.where(setup.lane >= 0, lane_field(maps.lane_limit, setup.map_id, setup.lane) * setup.speed_factor, torch.inf)
+    lasting = torch.minimum(setup.desired_speed, allowed) * setup.duration.unsqueeze(1) * dt
     length = torch.where((setup.goal_kind == 2) & (setup.goal == 0), straight, route)
     length = torch.where(setup.goal_kind == 0, lasting, torch.where(torch.isfinite(length), length, straight))
     return setup._replace(route_length=length.clamp(min=1.0))

@@ -58,6 +58,7 @@ def _fresh_stats(setup: Setup, learners: int) -> Stats:
         wrong_way_metres=zero.clone(),
         red_light=count.clone(),
         stop_sign=count.clone(),
+        stops=count.clone(),
         ttc_min=zero + 3.0,
         ttc_bad=count.clone(),
         uncomfortable=torch.zeros((*shape, 6), dtype=torch.int64, device=setup.x.device),
@@ -183,7 +184,7 @@ def _move(state: State, setup: Setup, accel: Tensor, steer: Tensor, dt: float) -
         accel=torch.where(moves, end.accel, 0.0),
         steer=steer,
         shift=work_off_shift(state.shift, state.speed, dt),
-        waited=torch.where(moves & (end.speed.abs() < 0.1), state.waited + 1, 0),
+        waited=torch.where(state.valid & (torch.where(moves, end.speed, state.speed).abs() < 0.1), state.waited + 1, 0),
     )
 
 
@@ -290,6 +291,7 @@ def tick(
     after = _locate(after, setup, maps, config, features)
     to_line = lane_field(maps.stop_s, setup.map_id, after.lane) - after.s - 0.5 * setup.length
     obeyed = (after.lane >= 0) & (to_line < STOP_NEAR) & (to_line > -1.5) & (after.waited >= STOP_TICKS)
+    halted = (obeyed & lane_field(maps.stop_must, setup.map_id, after.lane) & (after.released != after.lane))[:, :n]
     after = after._replace(released=torch.where(obeyed, after.lane, after.released))
     # what happened to the learners
     hit = pairwise_overlap(after.x, after.y, after.yaw, setup.length, setup.width, after.valid)
@@ -315,6 +317,7 @@ def tick(
         wrong_way_metres=metres,
         red_light=stats.red_light + (red & valid).to(torch.int64),
         stop_sign=stats.stop_sign + (unstopped & valid).to(torch.int64),
+        stops=stats.stops + (halted & valid).to(torch.int64),
     )
     return after._replace(stats=stats), hit.any(2)
 
@@ -345,6 +348,7 @@ def conclude(before: Stats, state: State, setup: Setup, maps: Maps, touched: Ten
         wrong_way=wrong,
         red_light=now.red_light > before.red_light,
         stop_sign=now.stop_sign > before.stop_sign,
+        stopped=now.stops > before.stops,
         lost=gone,
         progress=now.progress - before.progress,
         terminated=torch.where(lasting & now.arrived & ~(now.collision | now.off_road | now.wrong_way), gone, ended),

@@ -62,7 +62,7 @@ def yaw_rate(speed: Tensor, steer: Tensor, wheelbase: Tensor) -> Tensor:
 
 
 def lateral_accel(speed: Tensor, steer: Tensor, wheelbase: Tensor) -> Tensor:
-    """m/s^2, left positive, at the rear axle: speed * yaw rate (nuPlan's comfort bounds are about the rear axle as well)."""
+    """m/s^2, left positive, at the rear axle: speed * yaw rate. (At the centre it is L / 2 times the yaw acceleration more.)"""
     return speed * yaw_rate(speed, steer, wheelbase)
 
 

@@ -181,7 +181,7 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     off_road, wrong_way bool   left the drivable area; drove against traffic for too long
     red_light, stop_sign int   how many were run
     route_progress      0..1   share of the route covered, 1 on arrival; where the goal is to last, the route is what the
-                               ego would cover at its desired speed
+                               ego would cover at its desired speed, or the limit where it starts if that is lower
     ttc_min             s      smallest time to collision, at most 3 (see `nearest_ttc`); 0 in an at-fault collision
     ttc_ok              bool   never below 0.95 s (nuPlan)
     comfort_*           bool   never outside that bound of `COMFORT` (nuPlan)

@@ -178,13 +178,12 @@ def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Ob
 
 
 def _seen(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
-    """(B, N, A) bool: agents that may be shown, before the limits of range and number."""
-    if config.observation == "visible":
-        return visible(state, setup, maps, config)
+    """(B, N, A) bool: agents that may be shown, before the limit of number. What is `visible` is part of what is `truth`."""
     n, agents = config.learners, state.x.shape[1]
     slot = torch.arange(agents, device=state.x.device)
     near = (state.x.unsqueeze(1) - state.x[:, :n].unsqueeze(2)) ** 2 + (state.y.unsqueeze(1) - state.y[:, :n].unsqueeze(2)) ** 2
-    return state.valid.unsqueeze(1) & (slot != slot[:n].unsqueeze(1)) & (near <= config.view_range**2)
+    there = state.valid.unsqueeze(1) & (slot != slot[:n].unsqueeze(1)) & (near <= config.view_range**2)
+    return there & visible(state, setup, maps, config) if config.observation == "visible" else there
 
 
 def _ego(state: State, setup: Setup, maps: Maps, config: DrivingConfig, frame: Frame, lanes: Tensor) -> Tensor:

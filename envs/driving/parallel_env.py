@@ -22,7 +22,6 @@ from scenarios.kinds import Kind
 
 __all__ = ["DrivingParallelEnv", "ParallelState", "promote"]
 
-CONTINUOUS_STOP = (-1.0, 0.0)  # full braking, wheels straight
 DISCRETE_STOP = 2  # slower
 
 
@@ -132,16 +131,24 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         return {agent: arrays[0, slot] for agent, slot in slots.items()}
 
     def _commands(self, actions: dict[str, Any]) -> NDArray[Any]:
-        """Actions of all slots; finished ones brake."""
+        """Actions of all slots; finished ones come to rest, with wheels straight."""
         space = self.action_space("agent_0")
         all_actions = np.zeros((1, self.worlds.config.learners, *space.shape), dtype=space.dtype)
         if self.config.action != "trajectory":  # a plan of zeros is a plan to stand still
-            all_actions[:] = CONTINUOUS_STOP if self.config.action == "continuous" else DISCRETE_STOP
+            all_actions[:] = DISCRETE_STOP if self.config.action == "discrete" else self._halt()
         for agent in self.agents:
             if agent not in actions:
                 raise ValueError(f"no action for {agent}; the agents that need one: {', '.join(self.agents)}")
             all_actions[0, self.possible_agents.index(agent)] = actions[agent]
         return all_actions
+
+    def _halt(self) -> NDArray[np.float32]:
+        """(N, 2) continuous actions that brake to rest and no further: full braking in reverse would drive backwards."""
+        sim, config = self.worlds.sim, self.worlds.config
+        speed, drive, brake = (t[0, : config.learners].cpu().numpy() for t in (sim.state.speed, sim.setup.accel_max, sim.setup.brake_max))
+        push = -speed / (config.dt * config.ticks_per_step)
+        push = np.clip(push / np.where(push < 0.0, brake, drive), -1.0, 1.0)
+        return np.stack([push, np.zeros_like(push)], axis=-1).astype(np.float32)
 
     def step(
         self, actions: dict[str, Any]
@@ -154,7 +161,9 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         terminated = {agent: bool(step.terminated[0, slot]) for agent, slot in slots.items()}
         truncated = {agent: bool(step.truncated[0]) and not terminated[agent] for agent in slots}
         ended = [agent for agent in self.agents if terminated[agent] or truncated[agent]]
-        infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
+        infos: dict[str, dict[str, Any]] = {
+            agent: {"reward_terms": {name: float(term[0, slot]) for name, term in step.terms.items()}} for agent, slot in slots.items()
+        }
         if ended:
             metrics = self.worlds.metrics()
             for agent in ended:

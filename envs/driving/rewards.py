@@ -32,7 +32,8 @@ class RewardWeights:
     wrong_way: float = -1.0
     lost: float = -1.0
     red_light: float = -0.5  # does not end the episode
-    stop_sign: float = -0.25
+    stop_sign: float = -0.5
+    stopped: float = 0.25  # for obeying a stop sign: coming to rest at the line is rare by chance, and hard to find otherwise
     comfort: float = 0.0  # per m/s^2 beyond the bounds in a step, use a small negative weight; off by default
 
 
@@ -56,6 +57,7 @@ def reward_terms(out: Out, state: State, setup: Setup) -> dict[str, Tensor]:
         "lost": out.lost.to(torch.float32),
         "red_light": out.red_light.to(torch.float32),
         "stop_sign": out.stop_sign.to(torch.float32),
+        "stopped": out.stopped.to(torch.float32),
         "comfort": torch.abs(accel - accel.clamp(brake, drive)) + torch.abs(sideways - sideways.clamp(right, left)),
     }
 

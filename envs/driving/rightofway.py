@@ -18,7 +18,7 @@ __all__ = ["yield_distance"]
 
 MARGIN = 1.2  # s kept between one leaving the stretch and the other entering
 HASTE = 1.0  # m/s^2, acceleration assumed when predicting the earliest arrival of others
-PATIENCE = 80  # ticks of waiting after which somebody who stands still loses priority
+PATIENCE = 80  # ticks after which somebody who stands still loses priority
 SEEN_ROWS = 2  # of the lanes ahead of i, how many with conflicts are looked at
 SEEN_COLUMNS = 3  # of the lanes ahead of j
 
@@ -42,6 +42,17 @@ def _with_conflicts(maps: Maps, setup: Setup, chain: Chain, wanted: int) -> list
     return [(stored(row), stored(base)) for row, base in found]
 
 
+def _turn(state: State, setup: Setup, maps: Maps, row: Tensor, base: Tensor) -> Tensor:
+    """First come, first served: who comes first has the lower number, (B, A). s to the first shared stretch of the lane, m past it if negative.
+
+    It depends on one agent alone. If it were for every pair the arrival at the stretch that the two share, four cars at a crossing
+    could each find that the next one comes first, and wait for ever.
+    """
+    begins = maps.conflict[..., 0].amin(2)  # (M, X)
+    to = base + begins[setup.map_id.unsqueeze(1), row.clamp(min=0)] - 0.5 * setup.length
+    return stored(torch.where(to > 0.0, _arrival(to, state.speed.clamp(min=0.0), HASTE), to))
+
+
 def yield_distance(state: State, setup: Setup, maps: Maps, chain: Chain, stop_ahead: Tensor, held: Tensor) -> Tensor:
     """Metres from each agent's front bumper to where it has to wait for others; +inf where the way is free. (B, A).
 
@@ -57,13 +68,15 @@ def yield_distance(state: State, setup: Setup, maps: Maps, chain: Chain, stop_ah
     index = torch.arange(state.x.shape[1], device=state.x.device)
     earlier = index.view(1, 1, -1) < index.view(1, -1, 1)  # j before i in the list: the last tie-break
     other = (index.view(1, 1, -1) != index.view(1, -1, 1)) & state.valid.unsqueeze(1) & state.valid.unsqueeze(2)
-    asleep = (state.waited.unsqueeze(2) > PATIENCE) & (state.waited.unsqueeze(1) > 10)
+    asleep = (state.waited > PATIENCE).unsqueeze(1)
     rows, columns = _with_conflicts(maps, setup, chain, SEEN_ROWS), _with_conflicts(maps, setup, chain, SEEN_COLUMNS)
     stop_i = stop_ahead.unsqueeze(2)
     brake = 0.75 * setup.brake_max.unsqueeze(2)
     wait = torch.full_like(state.x, torch.inf)
     for row, base_i in rows:
+        turn_i = _turn(state, setup, maps, row, base_i)
         for column, base_j in columns:
+            turn_j = _turn(state, setup, maps, column, base_j)
             known = (row.unsqueeze(2) >= 0) & (column.unsqueeze(1) >= 0) & other
             at = (world * x + row.unsqueeze(2).clamp(min=0)) * x + column.unsqueeze(1).clamp(min=0)
             stretch = table[at]  # (B, A, A, 5)
@@ -79,7 +92,7 @@ def yield_distance(state: State, setup: Setup, maps: Maps, chain: Chain, stop_ah
             t_j_in, t_j_out = _arrival(j_in, v_j, HASTE), j_out / v_j.clamp(min=1.0)
             meet = (t_i_in < t_j_out + MARGIN) & (t_j_in < t_i_out + MARGIN)
             gives_way = stretch[..., 4]
-            first = (t_j_in < t_i_in - 0.3) | ((t_j_in < t_i_in + 0.3) & earlier)
+            first = (turn_j.unsqueeze(1) < turn_i.unsqueeze(2)) | ((turn_j.unsqueeze(1) == turn_i.unsqueeze(2)) & earlier)
             must = (gives_way == 1.0) | ((gives_way == 2.0) & first)
             minds = inside | (must & meet & ~held.unsqueeze(1) & ~asleep)
             # wait at the painted line if there is one before the stretch, else just before the stretch

@@ -25,7 +25,8 @@ class DrivingVecEnv(VecEnv):
     """`num_envs` worlds of one or several scenarios, advanced together; spaces, rewards and ends as in `DrivingEnv`.
 
     A world that ends starts its next episode in the same step; its info then holds `terminal_observation`, `TimeLimit.truncated`,
-    `episode` (return r, length l), `is_success` and every metric by its name (see `envs.driving.metrics`). Other infos are empty.
+    `episode` (return r, length l), `is_success`, `reward_terms` (unweighted, summed over the episode) and every metric by its name (see
+    `envs.driving.metrics`). Other infos are empty.
     At `reset` world k drives episode k of the bank (modulo its size); which ones follow depends on (seed, k, how many it has had).
 
     Args:
@@ -100,12 +101,14 @@ class DrivingVecEnv(VecEnv):
         metrics = {name: value[:, 0].tolist() for name, value in self.worlds.metrics().items()}
         returns, lengths, late = self.worlds.returns[:, 0].tolist(), self.worlds.lengths.tolist(), timeout.tolist()
         seeds = self.worlds.sim.setup.seed.tolist()
+        terms = {name: value[:, 0].tolist() for name, value in self.worlds.term_sums().items()}
         for world in done.nonzero()[:, 0].tolist():
             values = {name: value[world] for name, value in metrics.items()}
             infos[world] = {
                 **values,
                 "is_success": bool(values["success"] > 0.5),
                 "seed": seeds[world],
+                "reward_terms": {name: value[world] for name, value in terms.items()},
                 "episode": {"r": returns[world], "l": lengths[world], "t": 0.0},
                 "TimeLimit.truncated": late[world],
                 "terminal_observation": {k: v[world].copy() for k, v in last.items()} if isinstance(last, dict) else last[world].copy(),

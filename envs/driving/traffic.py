@@ -235,14 +235,16 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     on = (lane_j == new) | (origin_j == new)
     offset = torch.where(on, s_j, torch.where(lane_j == after.unsqueeze(2), long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
     there = (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
-    if features.paths:
-        # agents on recorded paths of their own have no lane to be found by: those beside, where the new lane is, count by their place
+    if features.paths or features.logs:
+        # recorded agents, replayed or on paths of their own, have no lane to be found by, or leave it as they please: those beside,
+        # where the new lane is, count by their place
         cos, sin = torch.cos(pick(state.yaw)).unsqueeze(2), torch.sin(pick(state.yaw)).unsqueeze(2)
         dx, dy = state.x.unsqueeze(1) - pick(state.x).unsqueeze(2), state.y.unsqueeze(1) - pick(state.y).unsqueeze(2)
         along, left = dx * cos + dy * sin, dy * cos - dx * sin
         apart = 0.5 * (lane_field(maps.lane_width, mid, lane) + lane_field(maps.lane_width, mid, beside)) * side
-        private = (lane_field(maps.lane_type, mid, state.lane) == int(LaneType.PATH)).unsqueeze(1) & state.valid.unsqueeze(1) & (new >= 0)
-        near = private & ((left - apart.unsqueeze(2)).abs() < 2.0) & (along.abs() < PATH_SIGHT)
+        own = (lane_field(maps.lane_type, mid, state.lane) == int(LaneType.PATH)) | (setup.role == int(Role.LOG))
+        near = ((left - apart.unsqueeze(2)).abs() < 2.0) & (along.abs() < PATH_SIGHT)
+        near = near & own.unsqueeze(1) & state.valid.unsqueeze(1) & (new >= 0)
         offset, there = torch.where(near, along, offset), there | near
     there = there & (index.view(1, 1, -1) != who.unsqueeze(2))
     v_i, v_j = pick(state.speed).clamp(min=0.0).unsqueeze(2), state.speed.clamp(min=0.0).unsqueeze(1)

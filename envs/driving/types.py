@@ -135,6 +135,7 @@ class Stats(NamedTuple):
     wrong_way_metres: Tensor  # (B, N) m driven against traffic within the current run
     red_light: Tensor  # (B, N) int64, red lights run
     stop_sign: Tensor  # (B, N) int64, stop signs run
+    stops: Tensor  # (B, N) int64, stop signs obeyed
     ttc_min: Tensor  # (B, N) s, smallest so far (clipped to 3)
     ttc_bad: Tensor  # (B, N) int64 ticks below 0.95 s
     uncomfortable: Tensor  # (B, N, 6) int64 ticks outside bounds: lon accel, lat accel, jerk, lon jerk, yaw rate, yaw accel
@@ -177,7 +178,8 @@ class Out(NamedTuple):
     off_road: Tensor  # (B, N) bool
     wrong_way: Tensor  # (B, N) bool
     red_light: Tensor  # (B, N) bool
-    stop_sign: Tensor  # (B, N) bool
+    stop_sign: Tensor  # (B, N) bool, one was run
+    stopped: Tensor  # (B, N) bool, one was obeyed
     lost: Tensor  # (B, N) bool, left the map or can no longer reach the destination
     progress: Tensor  # (B, N) m gained along the route in this decision step
     terminated: Tensor  # (B, N) bool
@@ -214,3 +216,9 @@ class DrivingConfig:
             raise ValueError(f"action={self.action!r}: must be 'continuous', 'discrete' or 'trajectory'")
         if self.observation not in ("truth", "visible"):
             raise ValueError(f"observation={self.observation!r}: must be 'truth' or 'visible'")
+        if self.nearest < 1:
+            raise ValueError(f"nearest={self.nearest}: must be at least 1")
+        if not 0.0 < self.view_range < float("inf"):
+            raise ValueError(f"view_range={self.view_range}: must be positive and finite, in m")
+        if not 0.0 < self.view_fov <= 6.2831854:
+            raise ValueError(f"view_fov={self.view_fov}: must be between 0 and 2 pi rad")

@@ -26,7 +26,7 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
     """`num_envs` worlds of one or several scenarios, advanced together; spaces, rewards and ends as in `DrivingEnv`.
 
     Autoreset is NEXT_STEP: the step after an episode's end ignores the action, returns the first observation of another episode and
-    reward 0. Episodes come from a bank of `episodes` with seeds from `first_seed` on. `reset(seed=s)` fixes which are drawn, and when.
+    reward 0. `info` then holds `metrics`, `is_success` and `reward_terms` (summed over the episode). Episodes come from a bank of `episodes` with seeds from `first_seed` on. `reset(seed=s)` fixes which are drawn, and when.
 
     Args:
         num_envs: worlds.
@@ -105,6 +105,8 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
             masks = {f"_{name}": ended.copy() for name in metrics}
             info = {"metrics": metrics | masks, "_metrics": ended.copy()}
             info |= {"is_success": metrics["success"] > 0.5, "_is_success": ended.copy()}
+            sums = {name: np.where(ended, value[:, 0].cpu().numpy(), 0) for name, value in self.worlds.term_sums().items()}
+            info |= {"reward_terms": sums | {f"_{name}": ended.copy() for name in sums}, "_reward_terms": ended.copy()}
         if bool(fresh.any()):
             self.worlds.reset_where(fresh)
             info |= self._episode_info(fresh.cpu().numpy())

@@ -6,12 +6,13 @@ Shapes: B worlds, N learners. The shells add nothing to this but the conventions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,7 +31,8 @@ from scenarios.episode import Episode
 __all__ = ["Arrays", "Step", "Worlds", "WorldsState", "picture"]
 
 STREAM = 4001  # of the counter-based generator: which episode a world drives next
-OWN = ("key", "count", "returns", "lengths")  # tensors of `Worlds` itself that a saved state holds
+OWN = ("key", "count", "returns", "lengths", "terms")  # tensors of `Worlds` itself that a saved state holds
+TERMS = tuple(field.name for field in fields(RewardWeights))
 T = TypeVar("T", Setup, State)
 Arrays: TypeAlias = dict[str, NDArray[np.float32]] | NDArray[np.float32]
 
@@ -57,6 +59,7 @@ class WorldsState:
     count: Tensor
     returns: Tensor
     lengths: Tensor
+    terms: Tensor
 
 
 @cache
@@ -119,6 +122,7 @@ class Worlds:
         self.sim.reset(self._draw() if shuffle else self._world % len(self.episodes))
         self.returns = torch.zeros(self.batch, self.config.learners, device=self.device)
         self.lengths = torch.zeros(self.batch, dtype=torch.int64, device=self.device)
+        self.terms = torch.zeros(self.batch, self.config.learners, len(TERMS), device=self.device)
 
     def reset_where(self, mask: Tensor) -> None:
         """Start another episode in the worlds of `mask` (B,) bool."""
@@ -126,6 +130,7 @@ class Worlds:
         self.sim.reset_where(mask, self._draw())
         self.returns = torch.where(mask.unsqueeze(1), 0.0, self.returns)
         self.lengths = torch.where(mask, 0, self.lengths)
+        self.terms = torch.where(mask.view(-1, 1, 1), 0.0, self.terms)
 
     def _draw(self) -> Tensor:
         return integers(self.key, self.count, STREAM, self._world, 0, len(self.episodes))
@@ -137,6 +142,7 @@ class Worlds:
         reward = total(terms, self.weights)
         self.returns = self.returns + reward
         self.lengths = self.lengths + 1
+        self.terms = self.terms + torch.stack([terms[name] for name in TERMS], dim=-1)
         return Step(reward, terms, out.terminated, out.truncated, out)
 
     @torch.no_grad()
@@ -155,19 +161,28 @@ class Worlds:
         return {name: part.cpu().numpy() for name, part in (seen._asdict() | further).items()}
 
     def command(self, action: Any) -> Tensor:
-        """Actions of all learners as the tensor that `step` takes. Raises ValueError for a wrong shape or a number that is not finite."""
+        """Actions of all learners as the tensor that `step` takes; dimensions of size 1 may be left out.
+
+        Raises ValueError for a wrong shape, a number that is not finite, or a manoeuvre that does not exist.
+        """
         one = action_space(self.config)
         wanted = (self.batch, self.config.learners, *(one.shape or ()))
-        values = np.asarray(action, dtype=one.dtype)
-        if values.size != np.prod(wanted):
-            raise ValueError(f"actions of shape {values.shape} for {self.batch} worlds: {self.config.action} actions are {wanted}")
-        if not np.isfinite(values).all():
+        given = np.asarray(action)
+        if [size for size in given.shape if size != 1] != [size for size in wanted if size != 1]:
+            raise ValueError(f"actions of shape {given.shape} for {self.batch} worlds: {self.config.action} actions are {wanted}")
+        if not np.isfinite(given).all():
             raise ValueError("an action is not finite")
-        return torch.from_numpy(values.reshape(wanted).copy())
+        if isinstance(one, spaces.Discrete) and not ((given == given.astype(np.int64)) & (given >= 0) & (given < one.n)).all():
+            raise ValueError(f"no manoeuvre {given.ravel().tolist()[:8]}: discrete actions are whole numbers from 0 to {one.n - 1}")
+        return torch.from_numpy(given.astype(one.dtype).reshape(wanted))
 
     def metrics(self) -> dict[str, Tensor]:
         """Metrics so far, (B, N) each; see `envs.driving.metrics.episode_metrics`."""
         return episode_metrics(self.sim.state, self.sim.setup, self.config.dt)
+
+    def term_sums(self) -> dict[str, Tensor]:
+        """Unweighted terms of the reward, added up since the episode began, (B, N) each."""
+        return dict(zip(TERMS, self.terms.unbind(-1), strict=True))
 
     def get_state(self) -> WorldsState:
         """A deep copy of all that matters."""

@@ -58,7 +58,9 @@ def import_commonroad(path: str | Path) -> Imported:
     ways: tuple[tuple[str, float], ...] = ()
     if problem is not None:
         goal, ways = read_goal(problem, network, shift, start, scenario.dt, report)
-    network = replace(network, occluders=tuple(obstacles.occluders), destinations={DESTINATION: ways} if ways else {})
+    late = start.step * float(scenario.dt)  # s, what the file's clock shows at our time 0
+    lights = tuple(replace(light, offset=light.offset + late) for light in network.lights)
+    network = replace(network, lights=lights, occluders=tuple(obstacles.occluders), destinations={DESTINATION: ways} if ways else {})
     recording = Recording(
         source=file.name,
         dt=float(scenario.dt),
@@ -66,6 +68,8 @@ def import_commonroad(path: str | Path) -> Imported:
         agents=_within_slots(obstacles.agents, start, report),
     )
     report.items("recorded agents that overlap in the file itself", [str(c) for c in collisions_among(recording.agents, recording.dt)])
+    if recording.agents and (network.conflicts or any(lane.stop is not None for lane in network.lanes)):
+        report.add("reactive agents follow their recorded paths and mind what is in their way, but no lights, signs or right of way")
     if shift.any():
         report.add(f"coordinates are moved by ({-shift[0]:g}, {-shift[1]:g}) m")
     return Imported(

@@ -57,6 +57,7 @@ class LaneDraft:
     right: str | None = None
     left_mark: Mark = Mark.SOLID
     right_mark: Mark = Mark.SOLID
+    assumed: set[str] = field(default_factory=set)  # sides ("left_mark") whose solid line is a guess: the file says nothing
     turn: float = 0.0  # rad, heading change from start to end
 
     @property
@@ -177,6 +178,8 @@ def _neighbours(drafts: dict[str, LaneDraft], report: ImportReport) -> None:
             name = str(getattr(getattr(draft.lanelet, marking), "name", "UNKNOWN")).upper()
             mark = MARKS.get(name, Mark.DASHED if beside else Mark.SOLID)
             setattr(draft, f"{side}_mark", mark)
+            if name not in MARKS and mark == Mark.SOLID:
+                draft.assumed.add(f"{side}_mark")
             if other is not None and not beside and other.type == LaneType.DRIVE:
                 oncoming.append(draft.id)
             special = any(type_names(d.lanelet.lanelet_type) & SPECIAL for d in (draft, other) if d is not None)

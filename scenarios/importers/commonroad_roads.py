@@ -53,7 +53,7 @@ def build_network(scenario: Any, shift: Floats, fastest: float, report: ImportRe
     lanes = [_lane(draft, limits[id], stops[id], id in junction, _priority(id, drafts, before[id], signs)) for id, draft in drafts.items()]
     conflicts = _without_parting(lanes, find_conflicts(lanes))
     _report_rules(lanes, conflicts, report)
-    lanes = _mark_junctions(lanes, conflicts)
+    lanes = _mark_junctions(lanes, conflicts, drafts)
     for draft in drafts.values():
         areas += leftovers(draft)
     crosswalks = tuple(d.ground for d in drafts.values() if "CROSSWALK" in type_names(d.lanelet.lanelet_type))
@@ -82,8 +82,8 @@ def _lane(draft: LaneDraft, limit: float, stop: StopLine | None, junction: bool,
     )
 
 
-def _mark_junctions(lanes: list[Lane], conflicts: tuple[Conflict, ...]) -> list[Lane]:
-    """Lanes that cross or join others are junctions; a lane that ends beside one that goes on is blocked."""
+def _mark_junctions(lanes: list[Lane], conflicts: tuple[Conflict, ...], drafts: dict[str, LaneDraft]) -> list[Lane]:
+    """Lanes that cross or join others are junctions, unpainted unless the file says so; a lane that ends beside one that goes on is blocked."""
     table = {lane.id: lane for lane in lanes}
     crossing = {c.lane for c in conflicts if table[c.other].type != LaneType.WALKWAY}
     done = []
@@ -91,6 +91,8 @@ def _mark_junctions(lanes: list[Lane], conflicts: tuple[Conflict, ...]) -> list[
         changes: dict[str, Any] = {}
         if lane.id in crossing and lane.type == LaneType.DRIVE:
             changes["type"] = LaneType.JUNCTION
+        if changes or lane.type == LaneType.JUNCTION:
+            changes |= dict.fromkeys(drafts[lane.id].assumed, Mark.NONE)
         beside = [table[id] for id in (lane.left, lane.right) if id is not None]
         if lane.end == LaneEnd.EXIT and any(other.successors for other in beside):
             changes["end"] = LaneEnd.BLOCKED

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 from scenarios.episode import Goal, Region
 from scenarios.files import write_atomic
 from scenarios.importers import IMPORTERS
+from scenarios.importers.report import ImportReport
 from scenarios.importers.types import EgoStart, Imported
 from scenarios.serialize import save_network
 
-__all__ = ["MODES", "Written", "import_file", "read_file", "scenario_name", "scenario_text", "write_imported"]
+__all__ = ["GOALS", "MODES", "Written", "import_file", "read_file", "scenario_name", "scenario_text", "write_imported"]
 
 MODES = ("log", "reactive")
+GOALS = ("file", "pass", "last")
 HEAD = 4096  # bytes in which the mark of a format must appear
 WIDTH = 140  # of comments
 NAME_MAX = 64
@@ -47,19 +49,22 @@ def read_file(path: str | Path) -> Imported:
     raise ValueError(f"{path}: not a file of a known format; known: {', '.join(IMPORTERS)}")
 
 
-def import_file(path: str | Path, folder: str | Path, *, mode: str = "log", overwrite: bool = False) -> Written:
+def import_file(path: str | Path, folder: str | Path, *, mode: str = "log", goal: str = "file", overwrite: bool = False) -> Written:
     """Read a file and write `NAME.yaml` and `NAME.npz` into `folder`, each atomically.
 
-    `mode` says what the scenario does by default, "log" or "reactive"; both are there as variants. Raises ValueError for a file
-    that cannot be imported or another mode, FileExistsError if there is such a scenario already and `overwrite` is False.
+    `mode` says what the scenario does by default, "log" or "reactive"; both are there as variants. `goal`: "file" for the one in the
+    file, with its bounds on time, heading and speed; "pass" for passing its place on the road, whenever and however; "last" for
+    driving until the recording ends. Raises ValueError for a file that cannot be imported or another mode or goal, FileExistsError if
+    there is such a scenario already and `overwrite` is False.
     """
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}: must be one of {', '.join(MODES)}")
-    return write_imported(read_file(path), scenario_name(Path(path).stem), folder, mode=mode, overwrite=overwrite)
+    return write_imported(read_file(path), scenario_name(Path(path).stem), folder, mode=mode, goal=goal, overwrite=overwrite)
 
 
-def write_imported(imported: Imported, name: str, folder: str | Path, *, mode: str, overwrite: bool = False) -> Written:
+def write_imported(imported: Imported, name: str, folder: str | Path, *, mode: str, goal: str = "file", overwrite: bool = False) -> Written:
     """Write an imported scenario under `name`. Raises as `import_file` does."""
+    imported = with_goal(imported, goal)
     folder = Path(folder)
     scenario, sidecar = folder / f"{name}.yaml", folder / f"{name}.npz"
     for target in (scenario, sidecar):
@@ -69,6 +74,23 @@ def write_imported(imported: Imported, name: str, folder: str | Path, *, mode: s
     save_network(sidecar, imported.network, imported.recording)
     write_atomic(scenario, text)
     return Written(scenario=scenario, sidecar=sidecar, imported=imported)
+
+
+def with_goal(imported: Imported, goal: str) -> Imported:
+    """The scenario with its goal as `import_file` explains. Raises ValueError for another."""
+    if goal not in GOALS:
+        raise ValueError(f"goal={goal!r}: must be one of {', '.join(GOALS)}")
+    given = imported.goal
+    if goal == "file" or given == Goal():
+        return imported
+    if goal == "last":
+        kept, line = Goal(), "as asked, the goal is to drive until the recording ends, not the one in the file"
+    elif given.destination is None:
+        kept, line = given, "the goal cannot be passed, for no lane leads to it: it stays as in the file"
+    else:
+        kept = Goal(destination=given.destination)
+        line = "as asked, the goal is to pass the place of the one in the file, without its bounds on time, heading and speed"
+    return replace(imported, goal=kept, report=ImportReport(lines=[*imported.report.lines, line]))
 
 
 def scenario_name(stem: str) -> str:
@@ -110,7 +132,8 @@ def _ego(start: EgoStart, goal: Goal) -> dict[str, Any]:
     if goal.region is not None:
         wanted["region"] = _region(goal.region)
     if wanted:
-        wanted["time_min"] = _round(goal.time_min)
+        if goal.time_min > 0.0:
+            wanted["time_min"] = _round(goal.time_min)
         if math.isfinite(goal.time_max):
             wanted["time_max"] = _round(goal.time_max)
         ego["goal"] = wanted

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents.commands.output import as_json
-from agents.evaluation.report import COLUMNS, cell, markdown, report, rows
+from agents.evaluation.report import COLUMNS, cell, markdown, repeats, report, rows
 from agents.evaluation.rollout import EpisodeResult
 from agents.evaluation.stats import Estimate, proportion
 
@@ -86,3 +86,16 @@ def test_cells() -> None:
 
 def test_output_has_no_nan() -> None:
     assert json.loads(as_json({"a": float("nan"), "b": [float("inf"), 1.5], 3: (1,)})) == {"a": None, "b": [None, 1.5], "3": [1]}
+
+
+def test_episodes_that_were_all_alike_are_told_and_only_those() -> None:
+    same = [result("a", "recording", seed, duration=8.0, distance=71.5) for seed in range(3)]
+    other = [result("b", "recording", seed, duration=8.0, distance=70.0 + seed) for seed in range(3)]
+    single = [result("c", "recording", 0, duration=8.0, distance=71.5)]
+    warning = repeats([*same, *other, *single])
+    assert "a on recording" in warning
+    assert "b on" not in warning
+    assert "c on" not in warning
+    assert warning in markdown([*same, *other], title="t")
+    assert report([*same, *other], title="t")["repeats"] == warning
+    assert repeats([*other, *single]) == ""

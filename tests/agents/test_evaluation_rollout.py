@@ -185,3 +185,9 @@ def test_names_become_file_names() -> None:
     assert plain_name("../../etc/passwd") == "-..-etc-passwd"
     assert plain_name("merge/hard") == "merge-hard"
     assert plain_name("..") == "unnamed"
+
+
+@pytest.mark.parametrize(("dt", "ticks"), [(0.1, 4), (0.2, 2), (0.04, 10), (0.5, 1)])
+def test_a_policy_decides_as_often_as_it_was_trained_to_whatever_the_tick(dt: float, ticks: int) -> None:
+    config = PolicyNeeds(ticks_per_step=4).config(agents=16, dt=dt)
+    assert (config.dt, config.ticks_per_step) == (dt, ticks)

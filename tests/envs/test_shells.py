@@ -331,3 +331,53 @@ def test_one_compilation_serves_all_episodes() -> None:
             one, two = eager.step(action)[0], compiled.step(action)[0]
         counters.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert counters[0] == counters[-1] > 0
+
+
+@pytest.mark.parametrize("wrong", [5, -1, 2.7])
+def test_manoeuvres_that_do_not_exist_are_refused(wrong: float) -> None:
+    env = DrivingEnv("lane_keep", action="discrete")
+    env.reset(seed=1)
+    with pytest.raises(ValueError, match="no manoeuvre"):
+        env.step(wrong)
+
+
+def test_actions_turned_over_are_refused() -> None:
+    """As many numbers as needed, but worlds and controls exchanged."""
+    env = DrivingVecEnv("lane_keep", num_envs=3, episodes=2)
+    env.reset()
+    with pytest.raises(ValueError, match=r"actions of shape \(2, 3\)"):
+        env.step(np.zeros((2, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize("options", [{"nearest": 0}, {"view_range": -1.0}, {"view_range": float("nan")}, {"view_fov": 0.0}], ids=str)
+def test_nonsense_in_the_configuration_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        DrivingConfig(**options)
+
+
+def test_the_terms_of_the_reward_are_told_at_the_end_of_an_episode(brief: scenarios.Scenario) -> None:
+    weights = RewardWeights()
+    env = DrivingVecEnv(brief, num_envs=2, episodes=2, autopilot=True)
+    env.reset()
+    for _ in range(5):
+        _, _, done, infos = env.step(np.zeros((2, 2), dtype=np.float32))
+    assert done.all()
+    for info in infos:
+        earned = sum(getattr(weights, name) * value for name, value in info["reward_terms"].items())
+        assert earned == pytest.approx(info["episode"]["r"], abs=1e-5)
+    vector = DrivingVectorEnv(2, brief, episodes=2, autopilot=True)
+    vector.reset(seed=0)
+    for _ in range(5):
+        *_, info = vector.step(np.zeros((2, 2), dtype=np.float32))
+    assert info["reward_terms"]["progress"] == pytest.approx(vector.worlds.metrics()["route_progress"][:, 0].numpy(), abs=1e-5)
+
+
+def test_a_finished_agent_comes_to_rest_and_stays() -> None:
+    env = DrivingParallelEnv("highway", agents=2)
+    env.reset(seed=1)
+    env.agents = ["agent_0"]  # as if agent_1 had arrived
+    for _ in range(30):
+        if not env.agents:
+            break
+        env.step({"agent_0": np.zeros(2, dtype=np.float32)})
+    assert env.worlds.sim.state.speed[0, 1] == pytest.approx(0.0, abs=1e-3)

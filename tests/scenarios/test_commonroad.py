@@ -206,7 +206,7 @@ def test_the_ego_starts_where_the_planning_problem_says(source: Path, imported: 
     start = next(iter(problems.planning_problem_dict.values())).initial_state
     assert np.hypot(ego.x - (start.position[0] - _shift(source)[0]), ego.y - (start.position[1] - _shift(source)[1])) < 0.001
     assert ego.speed == start.velocity
-    assert abs(np.angle(np.exp(1j * (ego.yaw - start.orientation)))) < np.deg2rad(3.0)
+    assert abs(np.angle(np.exp(1j * (ego.yaw - start.orientation)))) < 1e-9
 
 
 def test_goal_regions_are_reached_exactly_when_commonroad_says_so(source: Path, imported: Imported) -> None:

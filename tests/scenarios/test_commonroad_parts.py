@@ -206,6 +206,21 @@ def test_lights_arrows_and_switched_off_ones(tmp_path: Path) -> None:
     assert said(imported, "switched off", "61")
 
 
+def test_lights_show_at_our_time_0_what_the_file_has_at_the_ego_s_start(tmp_path: Path) -> None:
+    """Red for 20 steps, then green for 30, from step 7 on; the ego starts at step 12, 5 steps into the red."""
+    cycle = "".join(f"<cycleElement><duration>{n}</duration><color>{c}</color></cycleElement>" for c, n in (("red", 20), ("green", 30)))
+    light = f'<trafficLight id="60"><cycle>{cycle}<timeOffset>7</timeOffset></cycle><active>true</active></trafficLight>'
+    imported = read(
+        tmp_path,
+        lanelet(1, (0.0, 0.0), (50.0, 0.0), successor=[2], inside=ref("trafficLightRef", 60)),
+        lanelet(2, (50.0, 0.0), (90.0, 0.0), predecessor=[1]),
+        light,
+        problem(9, goal("", 12, 60), t=12),
+    )
+    assert imported.network.lights[0].offset == pytest.approx(0.5)
+    assert said(imported, "reactive agents", "no lights") == bool(imported.recording.agents)
+
+
 def test_walkways_shoulders_and_closed_lanelets(tmp_path: Path) -> None:
     walker = state(0, 30.0, -6.0, yaw=1.57, speed=1.3, tag="initialState"), state(1, 30.0, -5.87, yaw=1.57, speed=1.3)
     imported = read(
@@ -354,6 +369,7 @@ def test_the_ego_may_start_later_and_there_may_be_several_problems_and_goals(tmp
     region, wanted = imported.goal.region, imported.goal
     assert region is not None
     assert (region.x, region.y, region.length, region.width) == pytest.approx((100.0, 0.5, 4.0, 4.0))
+    assert not said(imported, "crow")
     assert (wanted.time_min, wanted.time_max) == pytest.approx((1.5, 4.0))
     assert imported.network.destinations == {"goal": (("1", pytest.approx(100.0)),)}
     assert (imported.ego.lane, imported.ego.s) == ("1", pytest.approx(10.0))
@@ -519,3 +535,37 @@ def test_a_missing_extra_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_names_fit_scenario_files(stem: str, name: str) -> None:
     assert scenario_name(stem) == name
+
+
+CIRCLE = "<circle><radius>2.0</radius><center><x>100.0</x><y>0.5</y></center></circle>"
+
+
+def test_the_ego_starts_turned_as_in_the_file_and_has_a_route_to_its_region(tmp_path: Path) -> None:
+    two = (lanelet(1, (0.0, 0.0), (120.0, 0.0), successor=[2]), lanelet(2, (120.0, 0.0), (200.0, 0.0), predecessor=[1]))
+    path = save(tmp_path, *two, problem(80, goal(CIRCLE)))
+    episode = scenarios.sample(scenarios.load(import_file(path, tmp_path / "out").scenario), 0)
+    ego = episode.agents[0]
+    assert (ego.lane, ego.yaw) == ("1", pytest.approx(0.02))
+    assert ego.destination == episode.goal.destination == "goal"
+    assert episode.goal.region is not None
+    # whoever passes the region too early is on the way still
+    assert dict(episode.network.destinations["goal"]) == {"1": pytest.approx(100.0), "2": 0.0}
+
+
+def test_a_region_to_which_no_lane_leads_is_reached_as_the_crow_flies(tmp_path: Path) -> None:
+    circle = CIRCLE.replace("<y>0.5</y>", "<y>90.5</y>")
+    imported = read(tmp_path, ROAD, lanelet(2, (0.0, 90.0), (200.0, 90.0)), problem(80, goal(circle)))
+    assert imported.goal.region is not None
+    assert imported.goal.destination is None
+    assert imported.network.destinations == {}
+    assert said(imported, "no lane leads", "crow")
+
+
+@pytest.mark.parametrize(("asked", "keys"), [("file", {"destination", "region", "time_max"}), ("pass", {"destination"}), ("last", set())])
+def test_the_goal_can_be_made_easier_which_is_told(tmp_path: Path, asked: str, keys: set[str]) -> None:
+    path = save(tmp_path, ROAD, problem(80, goal(CIRCLE, 0, 45)))
+    written = import_file(path, tmp_path / "out", goal=asked)
+    assert set(scenarios.load(written.scenario).model.ego.goal.model_dump(exclude_defaults=True)) == keys
+    assert said(written.imported, "as asked") == (asked != "file")
+    with pytest.raises(ValueError, match="must be one of file, pass, last"):
+        import_file(path, tmp_path / "other", goal="none")

@@ -158,6 +158,9 @@ def _lane(**changes: Any) -> RoadNetwork:
         (dataclasses.replace(NETWORK, destinations={"end": (("c", 1.0),)}), "destination 'end'"),
         (dataclasses.replace(NETWORK, areas=(np.zeros((2, 2)),)), "polygon"),
         (dataclasses.replace(NETWORK, conflicts=(dataclasses.replace(NETWORK.conflicts[0], other="c"),)), "no such lanes"),
+        (dataclasses.replace(NETWORK, conflicts=(dataclasses.replace(NETWORK.conflicts[0], s_exit=float("nan")),)), "not finite"),
+        (dataclasses.replace(NETWORK, occluders=(Box(x=0.0, y=0.0, yaw=0.0, length=3.0, width=float("nan")),)), "box at"),
+        (dataclasses.replace(NETWORK, bays=(Bay(id="p", x=0.0, y=0.0, yaw=0.0, length=0.0, width=2.0),)), "bay at"),
     ],
 )
 def test_networks_that_make_no_sense_are_refused(network: RoadNetwork, words: str, tmp_path: Path) -> None:
