@@ -114,7 +114,7 @@ class Conflict:
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """An oriented static box beside the road: building, hedge, wall. Blocks sight; nothing collides with it (static agents are for that)."""
+    """An oriented static box beside the road: building, hedge, wall. Blocks sight; nothing collides with it (use static agents)."""
 
     x: float
     y: float

@@ -38,7 +38,6 @@ NEEDED = (
     "rich",
     "tqdm",
     "networkx",
-    "opencv-python-headless",
     "matplotlib",
     "tensorboard",
 )
@@ -93,6 +92,8 @@ def _requirements() -> list[Check]:
             found.append(Check(name=name, status=OK, detail=metadata.version(name)))
         except metadata.PackageNotFoundError:
             found.append(Check(name=name, status=FAIL, detail=f"not installed: pip install {name}"))
+    if find_spec("cv2") is None:  # several distributions bring it
+        found.append(Check(name="opencv", status=FAIL, detail="not installed: pip install opencv-python-headless"))
     return found
 
 

@@ -64,7 +64,8 @@ def resume(folder: str | Path, *, steps: int | None = None, make_worlds: MakeWor
     """Go on with the run in `folder`, from its last checkpoint, with its own configuration.
 
     steps: a new total, to go on beyond what is done. What is restored and what is not: see `agents.learning.checkpoint`. Raises
-    TrainConfigError if the folder holds no run or `steps` are done already, CheckpointError if its checkpoint is missing or damaged; else as `train`.
+    TrainConfigError if the folder holds no run or `steps` are done already, CheckpointError if its checkpoint is missing or damaged;
+    else as `train`.
     """
     folder = Path(folder)
     config = read_config(folder)

@@ -36,6 +36,7 @@ SPEED_OVER = 1.1  # the cruise control's set speed may exceed the limit by 10 %
 STEER_RATE = 1.0  # rad/s at the road wheels, a brisk human (Guo & Guan 1993 report up to 1.2)
 SHIFT_RATE = 1.4  # m/s sideways in a lane change: 3.6 m in about 2.6 s plus settling, brisk (Toledo & Zohar 2007: 1-13 s)
 SHIFT_SLOPE = 0.3  # a lane change never points more than about 17 degrees across the lane
+TIME_CONSTANT = 0.5  # s, of speed control
 LOOK_TIME = 0.6  # s, pure-pursuit look-ahead
 LOOK_MIN = 2.5  # m
 TRAJECTORY_POINTS = 20
@@ -82,7 +83,7 @@ def steer_along_lane(state: State, setup: Setup, maps: Maps, chain: Chain) -> Te
 
 def track_speed(speed: Tensor, wanted: Tensor, accel_max: Tensor, brake_max: Tensor) -> Tensor:
     """Proportional speed control with a time constant of 0.5 s, within the vehicle's limits. m/s^2."""
-    return torch.minimum(torch.maximum((wanted - speed) / 0.5, -brake_max), accel_max)
+    return torch.minimum(torch.maximum((wanted - speed) / TIME_CONSTANT, -brake_max), accel_max)
 
 
 def begin_lane_change(state: State, setup: Setup, maps: Maps, side: Tensor, go: Tensor) -> State:
@@ -131,7 +132,9 @@ def track_trajectory(state: State, setup: Setup, plan_xyv: Tensor, tick: Tensor,
     far = (there[..., 0] - ego.x) ** 2 + (there[..., 1] - ego.y) ** 2 > 0.3**2
     steer = torch.where(far, steer, state.steer[:, :n])  # nothing to aim at while standing
     behind = (here[..., 0] - ego.x) * cos + (here[..., 1] - ego.y) * sin - state.speed[:, :n] * dt  # m, along-track error at the next tick
-    wanted = here[..., 2] + 0.8 * behind
-    accel = track_speed(state.speed[:, :n], wanted, setup.accel_max[:, :n], setup.brake_max[:, :n])
+    planned = (plan_xyv.index_select(2, (at + 1).clamp(max=points - 1).view(1)).squeeze(2)[..., 2] - here[..., 2]) / TRAJECTORY_DT  # m/s^2
+    wanted = here[..., 2] - planned * dt + 0.8 * behind  # now
+    # the plan's own acceleration comes on top: without it a car that is to stop would run on for more than a metre
+    accel = track_speed(state.speed[:, :n], wanted + TIME_CONSTANT * planned, setup.accel_max[:, :n], setup.brake_max[:, :n])
     return accel, steer
 

@@ -6,6 +6,8 @@ configuration says, then `conclude`. Nothing here resets by itself; `reset` and 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,8 @@ __all__ = ["begin", "conclude", "lost", "remaining", "reset", "reset_where", "ti
 
 OFF_ROAD = 0.3  # m a corner may be outside the drivable area (nuPlan's tolerance)
 WRONG_WAY = 6.0  # m driven against traffic in one go that end the episode (nuPlan: score 0 beyond 6 m within 1 s)
-STOP_TICKS = 10  # ticks at rest that obey a stop sign
+STRAY = 15.0  # m beside the lane followed: that is another road
+STOP_TIME = 1.0  # s at rest that obey a stop sign
 STOP_NEAR = 4.0  # m from the line within which resting counts
 
 
@@ -148,7 +151,7 @@ def _controls(
         if not config.autopilot:
             go = go & (setup.role != int(Role.LEARNER))
         state = begin_lane_change(state, setup, maps, change.side, go)
-        state = state._replace(cooldown=torch.where(go, COOLDOWN, (state.cooldown - 1).clamp(min=0)))
+        state = state._replace(cooldown=torch.where(go, round(COOLDOWN / config.dt), (state.cooldown - 1).clamp(min=0)))
         chain = chain_ahead(maps, setup.map_id, setup.goal, state.lane, state.s)
     # the model brakes to rest and stays there: a deceleration that would reverse is cut off
     accel, steer = torch.maximum(following.accel, -state.speed.clamp(min=0.0) / config.dt), steer_along_lane(state, setup, maps, chain)
@@ -241,20 +244,23 @@ def _locate(state: State, setup: Setup, maps: Maps, config: DrivingConfig, featu
         state = state._replace(shift=torch.where(free, 0.0, state.shift), origin=torch.where(free, state.lane, state.origin))
     if features.entries:
         enters = clear_to_enter(state, setup)
-        state = state._replace(valid=state.valid | enters, cooldown=torch.where(enters, COOLDOWN, state.cooldown))
+        state = state._replace(valid=state.valid | enters, cooldown=torch.where(enters, round(COOLDOWN / config.dt), state.cooldown))
     return state
 
 
 def _lines_crossed(before: State, after: State, setup: Setup, maps: Maps, lights: Tensor, learners: int) -> tuple[Tensor, Tensor]:
     """Red lights and stop signs run by the learners in this tick, (B, N) bool each. The line counts as crossed by the front bumper."""
-    n = learners
-    lane, half = before.lane[:, :n], 0.5 * setup.length[:, :n]
-    line = lane_field(maps.stop_s, setup.map_id, lane)
-    moved_s = after.s[:, :n] + torch.where(after.lane[:, :n] == lane, 0.0, lane_field(maps.lane_length, setup.map_id, lane))
-    crossed = (lane >= 0) & (before.s[:, :n] + half <= line) & (moved_s + half > line) & (before.origin[:, :n] == lane)
-    state = governing_light(maps, setup.map_id, lights, lane)
+    n, mid = learners, setup.map_id
+    lane, now, half = before.lane[:, :n], after.lane[:, :n], 0.5 * setup.length[:, :n]
+    line, long = lane_field(maps.stop_s, mid, lane), lane_field(maps.lane_length, mid, lane)
+    # a neighbour lane runs beside, in shares of its own length; any other new lane follows
+    beside = (now >= 0) & ((now == lane_field(maps.lane_left, mid, lane)) | (now == lane_field(maps.lane_right, mid, lane)))
+    onward = torch.where(now == lane, after.s[:, :n], long + after.s[:, :n])
+    moved_s = torch.where(beside, after.s[:, :n] * long / lane_field(maps.lane_length, mid, now), onward)
+    crossed = (lane >= 0) & (before.s[:, :n] + half <= line) & (moved_s + half > line)
+    state = governing_light(maps, mid, lights, lane)
     red = (state == int(LightState.RED)) | (state == int(LightState.RED_YELLOW))
-    unstopped = lane_field(maps.stop_must, setup.map_id, lane) & (before.released[:, :n] != lane)
+    unstopped = lane_field(maps.stop_must, mid, lane) & (before.released[:, :n] != lane)
     return crossed & red, crossed & unstopped
 
 
@@ -290,7 +296,7 @@ def tick(
         after = _replay(after, setup, logs, config.dt)
     after = _locate(after, setup, maps, config, features)
     to_line = lane_field(maps.stop_s, setup.map_id, after.lane) - after.s - 0.5 * setup.length
-    obeyed = (after.lane >= 0) & (to_line < STOP_NEAR) & (to_line > -1.5) & (after.waited >= STOP_TICKS)
+    obeyed = (after.lane >= 0) & (to_line < STOP_NEAR) & (to_line > -1.5) & (after.waited >= round(STOP_TIME / config.dt))
     halted = (obeyed & lane_field(maps.stop_must, setup.map_id, after.lane) & (after.released != after.lane))[:, :n]
     after = after._replace(released=torch.where(obeyed, after.lane, after.released))
     # what happened to the learners
@@ -298,9 +304,12 @@ def tick(
     stats = update_stats(after.stats, after, setup, maps, hit[:, :n], config.dt)
     box = corners(after.x[:, :n], after.y[:, :n], after.yaw[:, :n], setup.length[:, :n], setup.width[:, :n])  # (B, N, 4, 2)
     edge = drivable_distance(maps, setup.map_id, box[..., 0], box[..., 1]).amin(-1)
-    wrong = against_traffic(maps, setup.map_id, after.x[:, :n], after.y[:, :n], after.yaw[:, :n]) & (edge > -OFF_ROAD)
-    wrong = wrong & (after.speed[:, :n] > 0.0)
-    metres = torch.where(wrong, stats.wrong_way_metres + after.speed[:, :n] * config.dt, 0.0)
+    # judged by the direction of motion; where the goal is a place, reversing is part of the manoeuvre
+    pace, backwards = after.speed[:, :n].abs(), after.speed[:, :n] < 0.0
+    course = after.yaw[:, :n] + torch.where(backwards, math.pi, 0.0)
+    wrong = against_traffic(maps, setup.map_id, after.x[:, :n], after.y[:, :n], course) & (edge > -OFF_ROAD)
+    wrong = wrong & (pace > 0.1) & ~(backwards & (setup.goal_kind[:, :n] == 2))
+    metres = torch.where(wrong, stats.wrong_way_metres + pace * config.dt, 0.0)
     red, unstopped = _lines_crossed(before, after, setup, maps, lights, n)
     left = remaining(after, setup, maps, n)
     total = setup.route_length[:, :n]
@@ -329,8 +338,9 @@ def lost(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:
     following = route_field(maps.next_lane, setup.map_id, setup.goal[:, :n], lane)
     past = (lane >= 0) & (following < 0) & (state.s[:, :n] > lane_field(maps.lane_length, setup.map_id, lane) + 1.0)
     unreachable = (lane >= 0) & ~torch.isfinite(route_field(maps.to_go, setup.map_id, setup.goal[:, :n], lane))
+    strayed = (lane >= 0) & (state.d[:, :n].abs() > STRAY)
     routed = (setup.goal[:, :n] > 0) | (setup.goal_kind[:, :n] != 2)
-    return (past | unreachable) & routed & state.valid[:, :n]
+    return (past | unreachable | strayed) & routed & state.valid[:, :n]
 
 
 def conclude(before: Stats, state: State, setup: Setup, maps: Maps, touched: Tensor, config: DrivingConfig) -> Out:

@@ -21,6 +21,7 @@ from envs.driving.dynamics import yaw_rate
 from envs.driving.lanes import lane_field, lane_point
 from envs.driving.ttc import time_to_collision
 from envs.driving.types import Maps, Setup, State, Stats
+from scenarios.episode import Role
 from scenarios.kinds import Kind
 from scenarios.network import LaneType
 
@@ -190,7 +191,7 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     nuplan_score        0..1   no at-fault collision x stayed on the road x progress >= 0.2 x not the wrong way, times the mean of
                                progress (weight 5), ttc_ok (5), speed_ok (4), comfort (2). Instead of the expert's progress the
                                route counts; the wrong way is all or nothing, for it ends the episode
-    driving_score       0..1   route_progress times 0.5 for hitting a pedestrian, 0.6 a vehicle, 0.65 anything else, 0.7 for every
+    driving_score       0..1   route_progress times 0.5 for hitting a pedestrian, 0.6 a vehicle, 0.65 something parked, 0.7 for every
                                red light and 0.8 for every stop sign run (CARLA, there in percent)
     distance            m      travelled
     duration            s      lived
@@ -229,8 +230,9 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
 def _penalty(stats: Stats, setup: Setup) -> Tensor:
     """Product of CARLA's infraction penalties, (B, N)."""
     kind = torch.gather(setup.kind, 1, stats.collision_slot.clamp(min=0))
-    moving = torch.where(kind == int(Kind.PEDESTRIAN), PENALTY["pedestrian"], PENALTY["vehicle"])
-    struck = torch.where(stats.collision_slot >= 0, moving, PENALTY["static"])
+    parked = torch.gather(setup.role, 1, stats.collision_slot.clamp(min=0)) == int(Role.STATIC)
+    thing = torch.where(parked, PENALTY["static"], PENALTY["vehicle"])
+    struck = torch.where(kind == int(Kind.PEDESTRIAN), PENALTY["pedestrian"], thing)
     # exp and log, not pow: that rounds differently in the tail of a batch
     lights = torch.exp(stats.red_light * math.log(PENALTY["red_light"]) + stats.stop_sign * math.log(PENALTY["stop_sign"]))
     return torch.where(stats.collision, struck, 1.0) * lights

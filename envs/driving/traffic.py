@@ -30,7 +30,7 @@ CALM = 2.0  # m/s^2, deceleration with which a driver prepares for a lower limit
 SUBSETS = 4  # a quarter of the drivers consider a lane change at each tick
 PATH_SIGHT = 40.0  # m ahead and behind, short enough for the road to count as straight
 RUNOUT = 12.0  # m kept before the end of a lane, enough to steer out of it from a standstill
-COOLDOWN = 20  # ticks between two lane changes of one driver
+COOLDOWN = 2.0  # s between two lane changes of one driver
 URGENT = 250.0  # m before a needed change is overdue, over which its urgency grows
 
 

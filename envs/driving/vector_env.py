@@ -26,7 +26,8 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
     """`num_envs` worlds of one or several scenarios, advanced together; spaces, rewards and ends as in `DrivingEnv`.
 
     Autoreset is NEXT_STEP: the step after an episode's end ignores the action, returns the first observation of another episode and
-    reward 0. `info` then holds `metrics`, `is_success` and `reward_terms` (summed over the episode). Episodes come from a bank of `episodes` with seeds from `first_seed` on. `reset(seed=s)` fixes which are drawn, and when.
+    reward 0. At the end `info` holds `metrics`, `is_success` and `reward_terms`, unweighted and summed over the episode. Episodes come
+    from a bank of `episodes` with seeds from `first_seed` on. `reset(seed=s)` fixes which are drawn, and when.
 
     Args:
         num_envs: worlds.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scenarios.importers.commonroad_file import light_programme, type_names
 from scenarios.importers.commonroad_lanes import LaneDraft, draft_lanes, leftovers
 from scenarios.importers.report import ImportReport
-from scenarios.network import Conflict, Lane, LaneEnd, LaneType, Light, LightState, RoadNetwork, StopLine
+from scenarios.network import Conflict, Lane, LaneEnd, LaneType, Light, LightState, Mark, RoadNetwork, StopLine
 from scenarios.roads.conflicts import find_conflicts
 
 __all__ = ["build_network"]
@@ -83,7 +83,10 @@ def _lane(draft: LaneDraft, limit: float, stop: StopLine | None, junction: bool,
 
 
 def _mark_junctions(lanes: list[Lane], conflicts: tuple[Conflict, ...], drafts: dict[str, LaneDraft]) -> list[Lane]:
-    """Lanes that cross or join others are junctions, unpainted unless the file says so; a lane that ends beside one that goes on is blocked."""
+    """Lanes that cross or join others are junctions, without paint that the file does not mention.
+
+    A lane that ends beside one that goes on is blocked.
+    """
     table = {lane.id: lane for lane in lanes}
     crossing = {c.lane for c in conflicts if table[c.other].type != LaneType.WALKWAY}
     done = []

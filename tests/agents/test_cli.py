@@ -119,6 +119,17 @@ def test_a_command_returns_its_exit_code(returned: int | None, code: int, fake: 
     assert cli.run(["fake"]) == code
 
 
+def test_a_reader_that_leaves_is_no_verdict() -> None:
+    """`closedloop list | head`: neither 0, which would be a pass, nor click's 1, which would be a regression."""
+    command = [sys.executable, "-m", "agents.cli", "schema"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+    assert process.returncode == cli.PIPE_CLOSED
+
+
 def test_an_intruder_is_named(tmp_path: Path) -> None:
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "__init__.py").write_text("")

@@ -12,7 +12,7 @@ import pytest
 from agents import cli
 from agents.evaluation import suite as module
 from agents.evaluation.rollout import EpisodeResult, TraceRule
-from agents.evaluation.suite import Plan, default_workers, judge, policy_labels, scenario_spec, seeds_from, trace_rule
+from agents.evaluation.suite import Plan, default_workers, judge, policy_labels, resolve, scenario_spec, seeds_from, trace_rule
 from agents.playback.trace import Trace
 from agents.policies.base import PolicyError, load_policy, policy_names
 from scenarios import ScenarioError, load, load_suite
@@ -108,10 +108,29 @@ def test_bad_names_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPa
         judge(["idm"], PLAN, workers=0)
 
 
+def test_episodes_that_would_be_called_the_same_are_refused(brief: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two files with one name: the results of one must not stand for the other's."""
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "brief.yaml"
+    other.write_text(BRIEF.replace("15 m/s", "10 m/s"))
+    with pytest.raises(ValueError, match="are both called 'brief' and drive seed 1"):
+        judge(["idm"], Plan(entries=((brief, (0, 1)), (str(other), (1, 2)))))
+    assert cli.run(["eval", "idm", "--scenario", brief, "--scenario", str(other), "--out", str(tmp_path / "out")]) == 2
+    assert "both called 'brief'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    resolve(["idm"], Plan(entries=((brief, (0, 1)), (str(other), (2, 3)))))  # told apart by their seeds
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_driving(brief: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "judge", lambda *_, **__: pytest.fail("it ran"))
+    (tmp_path / "file").write_text("")
+    assert cli.run(["eval", "idm", "--scenario", brief, "--episodes", "1", "--out", str(tmp_path / "file" / "out")]) == 2
+
+
 def test_every_name_loads() -> None:
     for name in policy_names():
         assert load_policy(name).needs.config(agents=16).action in ("continuous", "discrete", "trajectory")
-    assert policy_labels(["idm", "random"]) == {"idm": "idm", "random": "random"}
+    assert policy_labels(policy_names()) == {name: name for name in policy_names()}
 
 
 def test_small_helpers(tmp_path: Path) -> None:

@@ -234,6 +234,14 @@ def test_a_crash_leaves_whole_files(tmp_path: Path) -> None:
     assert (again.status, again.steps >= 4000) == ("finished", True)
 
 
+def test_a_total_that_is_done_already_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "run", short(steps=300))
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    with pytest.raises(ValueError, match=r"steps=100: the run in .* has done \d+ already"):
+        resume(tmp_path / "run", steps=100, make_worlds=point_worlds, quiet=True)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
 def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
     results: list[RunResult] = []
     thread = threading.Thread(target=lambda: results.append(run(tmp_path / "run", short(steps=300))))

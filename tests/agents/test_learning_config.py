@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -18,7 +19,16 @@ from pydantic import ValidationError
 
 from agents.commands.train import command
 from agents.learning.algorithms import ALGORITHMS, check_hyper, hyper_defaults, minibatch
-from agents.learning.config import DEFAULTS, TrainConfig, TrainConfigError, config_from, parse_count, parse_settings, read_yaml
+from agents.learning.config import (
+    DEFAULTS,
+    TrainConfig,
+    TrainConfigError,
+    command_line,
+    config_from,
+    parse_count,
+    parse_settings,
+    read_yaml,
+)
 from agents.learning.record import as_yaml, read_config, write_config
 from agents.learning.seeds import SPAN, TRAINING, VALIDATION, seeds_for
 from envs.driving.types import DrivingConfig
@@ -203,6 +213,24 @@ def test_help_imports_no_torch() -> None:
     assert result.exit_code == 0
     for algo in ALGORITHMS:  # the list in the help is written out, so that showing it needs no import
         assert re.search(rf"\b{algo}\b", result.output)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"scenario": "highway"},
+        {"scenario": ["merge", "merge/hard"], "algo": "sac", "seed": 3, "compile": True, "steps": 10},
+        {"scenario": "merge", "envs": 8, "network": [16, 8], "hyper": {"gamma": 0.5, "train_freq": [2, "step"]}, "algo": "dqn"},
+        {"scenario": "parking", "driving": {"observation": "visible"}, "reward": {"comfort": -0.5}, "schedule": "constant"},
+    ],
+    ids=lambda given: str(given["scenario"]),
+)
+def test_the_command_on_the_card_trains_the_same(given: dict[str, Any]) -> None:
+    config = config_from(given)
+    words = shlex.split(command_line(config))
+    assert words[:2] == ["closedloop", "train"]
+    shown = CliRunner().invoke(command, [*words[2:], "--dry-run", "--json"], catch_exceptions=False, standalone_mode=False)
+    assert json.loads(shown.stdout) == config.as_dict()
 
 
 def test_dry_run_shows_the_complete_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,13 @@ def agent() -> MakeAgent:
     """
 
     def build(
-        lane: str | None, s: float = 0.0, speed: float = 0.0, *, kind: Kind = Kind.CAR, driver: dict[str, object] | None = None, **fields: object
+        lane: str | None,
+        s: float = 0.0,
+        speed: float = 0.0,
+        *,
+        kind: Kind = Kind.CAR,
+        driver: dict[str, object] | None = None,
+        **fields: object,
     ) -> AgentSpec:
         size = {name: getattr(KIND_SPECS[kind], name) for name in ("length", "width", "wheelbase")}
         wishes = {"desired_speed": 30.0, "changes_lanes": False, **(driver or {})}
@@ -117,11 +123,24 @@ def stage() -> Stage:
     """
 
     def build(
-        network: RoadNetwork, worlds: Sequence[Sequence[AgentSpec]], *, goal: Goal | None = None, duration: float = 60.0, dt: float = 0.1, **config: object
+        network: RoadNetwork,
+        worlds: Sequence[Sequence[AgentSpec]],
+        *,
+        goal: Goal | None = None,
+        duration: float = 60.0,
+        dt: float = 0.1,
+        **config: object,
     ) -> DrivingSim:
         episodes = [
             Episode(
-                scenario="test", seed=seed, duration=duration, dt=dt, network=network, network_key="test", agents=tuple(agents), goal=goal or Goal()
+                scenario="test",
+                seed=seed,
+                duration=duration,
+                dt=dt,
+                network=network,
+                network_key="test",
+                agents=tuple(agents),
+                goal=goal or Goal(),
             )
             for seed, agents in enumerate(worlds)
         ]

@@ -80,7 +80,8 @@ def test_to_the_left_the_bias_to_the_right_lane_counts_as_well(agent: Any, stage
 def test_the_bias_brings_drivers_back_to_the_right(agent: Any, stage: Any) -> None:
     """On an empty road nothing is gained but the bias."""
     worlds = [
-        [agent("main.1", 200.0, 25.0, driver={"changes_lanes": True, "change_threshold": 0.2, "keep_right": bias})] for bias in (0.198, 0.202)
+        [agent("main.1", 200.0, 25.0, driver={"changes_lanes": True, "change_threshold": 0.2, "keep_right": bias})]
+        for bias in (0.198, 0.202)
     ]
     assert choices(stage(THREE, worlds)) == [set(), {0}]
 
@@ -176,7 +177,8 @@ def test_the_nearer_the_end_of_the_lane_the_more_the_new_follower_may_have_to_br
     driver = {"changes_lanes": True, "safe_decel": 3.0}
     ego = agent("a.1", 20.0, role=Role.STATIC)
     worlds = [
-        [ego, agent("a.0", s, 25.0, driver=driver, destination="on"), agent("a.1", s - CAR - gap, 28.0, destination="on")] for s in (300.0, 540.0)
+        [ego, agent("a.0", s, 25.0, driver=driver, destination="on"), agent("a.1", s - CAR - gap, 28.0, destination="on")]
+        for s in (300.0, 540.0)
     ]
     assert choices(stage(fork(), worlds), slot=1) == [set(), {2}]
 

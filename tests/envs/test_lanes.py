@@ -71,7 +71,7 @@ def test_projections(kind: str) -> None:
     assert np.abs(got_s - want_s)[inside].max() < 0.15
     assert np.abs(np.abs(got_d) - want_d)[inside].max() < 0.03
     assert (np.sign(got_d) == np.sign(d))[inside & (np.abs(d) > 0.1)].all()
-    np.testing.assert_allclose(np.hypot(cos, sin), 1.0, atol=1e-3)
+    np.testing.assert_allclose(np.hypot(cos, sin), 1.0, atol=5e-3)  # a chord between unit vectors, 9 degrees apart at 6.4 m radius
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from envs.driving.lights import light_states, must_stop_at
+from envs.driving.lights import governing_light, light_states, must_stop_at
 from envs.driving.maps import compile_maps
 from scenarios.episode import Role
 from scenarios.network import Lane, LaneEnd, Light, LightState, RoadNetwork, StopLine
@@ -64,8 +64,6 @@ def test_a_light_per_lane_and_none_elsewhere() -> None:
     lanes = [Lane(id=f"{k}", centre=np.array([[0.0, 5.0 * k], [100.0, 5.0 * k]]), speed_limit=9.0) for k in range(3)]
     lanes[1] = Lane(id="1", centre=lanes[1].centre, speed_limit=9.0, stop=StopLine(s=50.0, light="b"))
     lights = tuple(Light(id=id, x=0.0, y=0.0, heading=0.0, phases=((state, 5.0),)) for id, state in (("a", GREEN), ("b", YELLOW)))
-    from envs.driving.lights import governing_light
-
     maps = compile_maps([RoadNetwork(lanes=tuple(lanes), lights=lights)])
     zero = torch.zeros(1, dtype=torch.int64)
     states = light_states(maps, zero, zero, 0.1)
@@ -76,7 +74,9 @@ def test_a_light_per_lane_and_none_elsewhere() -> None:
 
 def test_drivers_stop_before_the_line_at_red_and_go_at_green(agent: Any, stage: Any) -> None:
     starts = (10.0, 60.0, 100.0)
-    worlds = [[agent("a", s, 12.0, driver={"desired_speed": 12.0}), agent("a", s - 9.0, 12.0, driver={"desired_speed": 12.0})] for s in starts]
+    worlds = [
+        [agent("a", s, 12.0, driver={"desired_speed": 12.0}), agent("a", s - 9.0, 12.0, driver={"desired_speed": 12.0})] for s in starts
+    ]
     sim = stage(street(((RED, 30.0), (GREEN, 60.0))), worlds)
     for tick in range(420):
         nose = sim.state.x[:, 0] + CAR / 2.0

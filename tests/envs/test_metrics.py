@@ -14,6 +14,7 @@ from envs.driving.collision import pairwise_overlap
 from envs.driving.dynamics import bicycle
 from envs.driving.metrics import COMFORT, episode_metrics, update_stats, within_lane
 from envs.driving.types import Stats
+from scenarios.episode import Role
 from scenarios.kinds import Kind
 
 CAR, WALKER, DT = Kind.CAR, Kind.PEDESTRIAN, 0.1
@@ -216,8 +217,11 @@ def test_nuplan_score(scene: Any) -> None:
 
 
 def test_driving_score(scene: Any) -> None:
-    """Route completion 75 % times CARLA's penalties; the other in slot 1 is a walker, in slot 2 a car."""
-    world = scene([(CAR, 0, 0, 0, 10), (WALKER, 30, 0, 0, 1), (CAR, 50, 0, 0, 5)])
+    """Route completion 75 % times CARLA's penalties; in slot 1 stands a walker, in slot 2 a parked car, in slot 3 drives one."""
+    world = scene([(CAR, 0, 0, 0, 10), (WALKER, 30, 0, 0, 1), (CAR, 50, 0, 0, 5), (CAR, 70, 0, 0, 5)])
+    role = world.setup.role.clone()
+    role[0, 3] = int(Role.IDM)
+    world = world._replace(setup=world.setup._replace(role=role))
     world = world._replace(setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0)))
 
     def score(**stats: Any) -> float:
@@ -225,8 +229,8 @@ def test_driving_score(scene: Any) -> None:
 
     assert_allclose(score(), 1.0)
     assert_allclose(score(collision=True, collision_slot=1), 0.5)
-    assert_allclose(score(collision=True, collision_slot=2), 0.6)
-    assert_allclose(score(collision=True), 0.65)
+    assert_allclose(score(collision=True, collision_slot=2), 0.65)
+    assert_allclose(score(collision=True, collision_slot=3), 0.6)
     assert_allclose(score(red_light=2), 0.49)
     assert_allclose(score(stop_sign=1), 0.8)
     assert_allclose(score(red_light=1, stop_sign=1, collision=True, collision_slot=1), 0.5 * 0.7 * 0.8)

@@ -54,7 +54,9 @@ def run(sim: DrivingSim, ticks: int) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in seen.items()}
 
 
-def idm(speed: float, wanted: float, gap: float, closing: float, *, T: float = 1.5, s0: float = 2.0, a: float = 1.5, b: float = 2.0) -> float:
+def idm(
+    speed: float, wanted: float, gap: float, closing: float, *, T: float = 1.5, s0: float = 2.0, a: float = 1.5, b: float = 2.0
+) -> float:
     """The textbook, in one line each; the speed is below the desired one."""
     star = s0 + max(0.0, speed * T + speed * closing / (2.0 * np.sqrt(a * b)))
     return float(a * (1.0 - (speed / wanted) ** 4 - (star / gap) ** 2))
@@ -116,7 +118,13 @@ def test_a_platoon_settles_at_the_equilibrium_gap(agent: Any, stage: Any) -> Non
     """Behind a leader of constant speed v the gap becomes (s0 + v T) / sqrt(1 - (v/v0)^4), whatever each driver's parameters."""
     wishes = [
         {"desired_speed": v0, "headway": T, "min_gap": s0, "accel": a}
-        for v0, T, s0, a in ((30.0, 1.5, 2.0, 1.5), (26.0, 1.0, 3.0, 2.0), (35.0, 1.8, 1.5, 1.2), (40.0, 1.2, 4.0, 1.8), (28.0, 1.6, 2.0, 1.5))
+        for v0, T, s0, a in (
+            (30.0, 1.5, 2.0, 1.5),
+            (26.0, 1.0, 3.0, 2.0),
+            (35.0, 1.8, 1.5, 1.2),
+            (40.0, 1.2, 4.0, 1.8),
+            (28.0, 1.6, 2.0, 1.5),
+        )
     ]
     worlds = []
     for v in (8.0, 20.0):
@@ -168,12 +176,22 @@ def scripted(agent: Any, trigger: Trigger, value: float, action: Action = Action
     magnitude, until = fields.pop("magnitude", 5.0), fields.pop("until", 0.0)
     script = Script(trigger=trigger, value=value, action=action, magnitude=magnitude, until=until, reckless=fields.pop("reckless", False))
     actor = {"lane": "main.1", "s": 200.0, "speed": 10.0, "driver": {"desired_speed": 10.0}, **fields}
-    return [agent("main.0", 50.0, 20.0, driver=steady), agent(actor.pop("lane"), actor.pop("s"), actor.pop("speed"), script=script, **actor)]
+    return [
+        agent("main.0", 50.0, 20.0, driver=steady),
+        agent(actor.pop("lane"), actor.pop("s"), actor.pop("speed"), script=script, **actor),
+    ]
 
 
 def test_a_script_fires_at_the_first_tick_at_which_its_condition_holds(agent: Any, stage: Any) -> None:
     """The ego runs straight along +x, so that "ahead" is a difference in x."""
-    cases = [(Trigger.TIME, 0.0), (Trigger.TIME, 3.05), (Trigger.DISTANCE, 61.0), (Trigger.AHEAD, 33.0), (Trigger.AHEAD, -20.0), (Trigger.TTC, 4.33)]
+    cases = [
+        (Trigger.TIME, 0.0),
+        (Trigger.TIME, 3.05),
+        (Trigger.DISTANCE, 61.0),
+        (Trigger.AHEAD, 33.0),
+        (Trigger.AHEAD, -20.0),
+        (Trigger.TTC, 4.33),
+    ]
     seen = run(stage(TWO, [scripted(agent, trigger, value) for trigger, value in cases]), 230)
     assert (seen["fired"][..., 0] == -1).all()
     for b, (trigger, value) in enumerate(cases):
@@ -197,7 +215,9 @@ def test_a_script_fires_at_the_first_tick_at_which_its_condition_holds(agent: An
 
 def test_a_cut_in_comes_without_asking(agent: Any, stage: Any) -> None:
     """The actor changes into the ego's lane at once although it hardly has room, and the ego brakes for it."""
-    seen = run(stage(TWO, [scripted(agent, Trigger.AHEAD, 12.0, Action.CHANGE_RIGHT, speed=16.0, s=80.0, driver={"desired_speed": 16.0})]), 120)
+    seen = run(
+        stage(TWO, [scripted(agent, Trigger.AHEAD, 12.0, Action.CHANGE_RIGHT, speed=16.0, s=80.0, driver={"desired_speed": 16.0})]), 120
+    )
     tick = int(seen["fired"][-1, 0, 1])
     assert tick > 0
     assert (seen["lane"][: tick + 1, 0, 1] == 1).all()

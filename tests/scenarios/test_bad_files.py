@@ -112,6 +112,7 @@ EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
     "goal_time": (7, ("a time after time_min",)),
     "ego_nowhere": (5, ("exactly one of the keys lane, pose",)),
     "ego_twice": (5, ("exactly one of the keys lane, pose", "lane, pose")),
+    "ego_heading": (5, ("ego.heading", "no 'heading' beside 'pose'")),
     "ego_too_fast": (5, ("at most 27 m/s",)),
     "actor_id_twice": (8, ("an id of its own", "'lead'")),
     "actor_nowhere": (7, ("exactly one of the keys s, ahead, pose",)),

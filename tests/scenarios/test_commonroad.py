@@ -17,7 +17,7 @@ from scenarios.episode import Episode, Role
 from scenarios.importers import Written, import_file, recorded_collisions
 from scenarios.importers.commonroad import import_commonroad
 from scenarios.importers.types import Imported
-from scenarios.network import Lane, LaneEnd, LaneType, LightState
+from scenarios.network import Lane, LaneEnd, LaneType, LightState, Mark
 from scenarios.serialize import load_recording
 
 pytest.importorskip("commonroad", reason="commonroad-io is not installed")
@@ -325,5 +325,7 @@ def test_junctions_have_right_of_way(shared_data: Path) -> None:
     for id, turn in ((left, np.deg2rad(50.0)), (straight, 0.0)):
         ahead, end = np.diff(table[id].centre, axis=0)[[0, -1]]
         assert np.angle(complex(*end) / complex(*ahead)) == pytest.approx(turn, abs=np.deg2rad(45.0))
+    assert {mark for pair in meets for id in pair for mark in (table[id].left_mark, table[id].right_mark)} == {Mark.NONE}
+    assert table["50195"].right_mark == Mark.SOLID  # before the junction
     assert meets[left, straight].yields
     assert not meets[straight, left].yields

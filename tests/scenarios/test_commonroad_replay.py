@@ -19,7 +19,15 @@ from scenarios.serialize import load_recording
 
 pytest.importorskip("commonroad", reason="commonroad-io is not installed")
 
-NAMES = ("DEU_A9-3_1_T-1", "USA_Lanker-1_1_T-1", "USA_US101-3_1_T-1", "USA_US101-3_3_T-1", "USA_US101-4_1_T-1", "ZAM_Tjunction-1_18_T-1")
+NAMES = (
+    "ARG_Carcarana-4_5_T-1",
+    "DEU_A9-3_1_T-1",
+    "USA_Lanker-1_1_T-1",
+    "USA_US101-3_1_T-1",
+    "USA_US101-3_3_T-1",
+    "USA_US101-4_1_T-1",
+    "ZAM_Tjunction-1_18_T-1",
+)
 
 
 def _start(episode: Episode) -> DrivingSim:
@@ -76,3 +84,13 @@ def test_reactive_agents_stay_near_their_recorded_path_and_keep_moving(name: str
         if agent.log is not None
     ]
     assert 0.5 < driven[1:].sum() / sum(recorded) < 1.5
+
+
+def test_the_idm_ego_sees_replayed_vehicles_beside_it_before_it_changes_lanes(shared_data: Path, tmp_path: Path) -> None:
+    """At the start one drives up beside the ego, on no lane that the map has."""
+    written = import_file(shared_data / "commonroad" / "USA_Lanker-1_1_T-1.xml", tmp_path, goal="last")
+    for seed in range(3):
+        sim = _start(scenarios.sample(scenarios.load(written.scenario, "log"), seed))
+        for _ in range(int(sim.setup.duration[0])):
+            sim.step(torch.zeros(1, 1, 2))
+        assert not sim.state.stats.collision.any()
