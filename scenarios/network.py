@@ -148,7 +148,8 @@ class RoadNetwork:
     crosswalks: tuple[Points, ...] = ()  # polygons, for drawing
     occluders: tuple[Box, ...] = ()
     bays: tuple[Bay, ...] = ()
-    destinations: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)  # name -> (lane id, s at which one has arrived) ...; s = inf: the lane's end
+    # name -> (lane id, s at which one has arrived) ...; s = inf: the lane's end
+    destinations: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
 
     def lane(self, id: str) -> Lane:
         """The lane called `id`. Raises KeyError."""

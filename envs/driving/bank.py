@@ -75,7 +75,9 @@ def _tensor(values: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(values.astype(np.float32) if values.dtype == np.float64 else values)
 
 
-def _row(episode: Episode, m: int, log_id: int, network: RoadNetwork, lanes: dict[str, int], config: DrivingConfig) -> dict[str, NDArray[np.generic]]:
+def _row(
+    episode: Episode, m: int, log_id: int, network: RoadNetwork, lanes: dict[str, int], config: DrivingConfig
+) -> dict[str, NDArray[np.generic]]:
     """One episode as arrays; poses of agents placed on lanes are filled in by `_placed`."""
     where = f"{episode.scenario} (seed {episode.seed})"
     if len(episode.agents) > config.agents:
@@ -92,7 +94,12 @@ def _row(episode: Episode, m: int, log_id: int, network: RoadNetwork, lanes: dic
         ).split()
     }
     # an empty slot holds harmless numbers, so that arithmetic on it stays finite
-    floats |= {name: np.ones(a) for name in "route_length length width wheelbase speed_max accel_max brake_max steer_max speed_factor headway min_gap accel decel".split()}
+    floats |= {
+        name: np.ones(a)
+        for name in (
+            "route_length length width wheelbase speed_max accel_max brake_max steer_max speed_factor headway min_gap accel decel"
+        ).split()
+    }
     integers = {name: np.zeros(a, dtype=np.int64) for name in "kind enter goal trigger script".split()}
     integers |= {"role": np.full(a, int(Role.STATIC)), "lane": np.full(a, -1), "goal_kind": np.ones(a, dtype=np.int64)}
     flags = {name: np.zeros(a, dtype=bool) for name in "exists changes_lanes yields reckless".split()}
@@ -149,7 +156,8 @@ def _agent(agent: AgentSpec, network: RoadNetwork, lanes: dict[str, int], dt: fl
         **{
             name: getattr(driver, name)
             for name in (
-                "desired_speed speed_factor headway min_gap accel decel politeness change_threshold keep_right safe_decel changes_lanes yields"
+                "desired_speed speed_factor headway min_gap accel decel politeness change_threshold keep_right safe_decel"
+                " changes_lanes yields"
             ).split()
         },
         "trigger": int(Trigger.NONE if script is None else script.trigger),
@@ -162,7 +170,10 @@ def _agent(agent: AgentSpec, network: RoadNetwork, lanes: dict[str, int], dt: fl
 
 
 def _angle(cos: Tensor, sin: Tensor) -> Tensor:
-    """Angle of (cos, sin) in [-pi, pi], by half the angle to the nearer of +x and -x. (No atan2: it rounds differently in a batch's tail.)"""
+    """Angle of (cos, sin) in [-pi, pi], by half the angle to the nearer of +x and -x.
+
+    Not atan2: it rounds differently in a batch's tail.
+    """
     half = torch.atan(sin / (torch.hypot(cos, sin) + cos.abs()).clamp(min=1e-6))
     return torch.where(cos >= 0.0, 2.0 * half, torch.where(sin >= 0.0, torch.pi, -torch.pi) - 2.0 * half)
 
@@ -254,7 +265,9 @@ class _LaneFinder:
             self.lane, self.s = np.concatenate(lanes), np.concatenate(along)
             self.heading, self.width = np.concatenate(headings), np.concatenate(widths)
 
-    def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64], yaw: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def __call__(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], yaw: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Lane index (-1 none) and s, each (T,)."""
         if self.empty:
             return np.full(len(x), -1, dtype=np.int64), np.zeros(len(x))
@@ -268,5 +281,3 @@ class _LaneFinder:
         found = fits[row, best]
         chosen = index[row, best]
         return np.where(found, self.lane[chosen], -1), np.where(found, self.s[chosen], 0.0)
-
-

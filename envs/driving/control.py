@@ -89,9 +89,12 @@ def track_speed(speed: Tensor, wanted: Tensor, accel_max: Tensor, brake_max: Ten
 def begin_lane_change(state: State, setup: Setup, maps: Maps, side: Tensor, go: Tensor) -> State:
     """Make the left (side +1) or right (-1) neighbour the lane followed, where `go`. side, go (B, A).
 
-    Neighbours lie side by side, so that equal shares of their lengths do too. The agent keeps its place: `shift` starts at its offset from the new lane and is worked off at SHIFT_RATE.
+    Neighbours lie side by side, so that equal shares of their lengths do too. The agent keeps its place: `shift` starts at its
+    offset from the new lane and is worked off at SHIFT_RATE.
     """
-    beside = torch.where(side > 0, lane_field(maps.lane_left, setup.map_id, state.lane), lane_field(maps.lane_right, setup.map_id, state.lane))
+    beside = torch.where(
+        side > 0, lane_field(maps.lane_left, setup.map_id, state.lane), lane_field(maps.lane_right, setup.map_id, state.lane)
+    )
     go = go & (side != 0) & (beside >= 0) & (state.lane >= 0) & state.valid
     share = lane_field(maps.lane_length, setup.map_id, beside) / lane_field(maps.lane_length, setup.map_id, state.lane)
     s, d, _, _ = project(maps, setup.map_id, beside, state.s * share, state.x, state.y, steps=0)
@@ -120,7 +123,10 @@ def manoeuvre(state: State, setup: Setup, maps: Maps, action: Tensor, period: fl
 
 
 def track_trajectory(state: State, setup: Setup, plan_xyv: Tensor, tick: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-    """Acceleration and steering (B, N) that follow a plan (B, N, T, 3) of world x, y and speed, `tick` ticks after it was made (0-dim int64)."""
+    """Acceleration and steering (B, N) that follow a plan (B, N, T, 3) of world x, y and speed.
+
+    tick (0-dim int64): ticks since it was made.
+    """
     n, points = plan_xyv.shape[1], plan_xyv.shape[2]
     now = ((tick + 1) * (dt / TRAJECTORY_DT)).round().to(torch.int64)
     at = (now - 1).clamp(0, points - 1)
@@ -137,4 +143,3 @@ def track_trajectory(state: State, setup: Setup, plan_xyv: Tensor, tick: Tensor,
     # the plan's own acceleration comes on top: without it a car that is to stop would run on for more than a metre
     accel = track_speed(state.speed[:, :n], wanted + TIME_CONSTANT * planned, setup.accel_max[:, :n], setup.brake_max[:, :n])
     return accel, steer
-

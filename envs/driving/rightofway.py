@@ -43,7 +43,9 @@ def _with_conflicts(maps: Maps, setup: Setup, chain: Chain, wanted: int) -> list
 
 
 def _turn(state: State, setup: Setup, maps: Maps, row: Tensor, base: Tensor) -> Tensor:
-    """First come, first served: who comes first has the lower number, (B, A). s to the first shared stretch of the lane, m past it if negative.
+    """First come, first served: who comes first has the lower number, (B, A).
+
+    Seconds to the first shared stretch of the lane; metres past it if negative.
 
     It depends on one agent alone. If it were for every pair the arrival at the stretch that the two share, four cars at a crossing
     could each find that the next one comes first, and wait for ever.

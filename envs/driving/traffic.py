@@ -109,7 +109,9 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)
     index = torch.arange(state.x.shape[1], device=state.x.device)
     other = index.view(1, 1, -1) != index.view(1, -1, 1)
-    ahead = (inside | joins) & other & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
+    ahead = (
+        (inside | joins) & other & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
+    )
     gap = along - setup.length.unsqueeze(2) * 0.5 - reach_along
     return Pairs(gap, state.speed.unsqueeze(1) * cos_rel, ahead)
 
@@ -173,7 +175,12 @@ def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, w
     wanted = torch.where(walker, own, torch.minimum(own, ahead.speed))
     pairs = in_path(state, setup, maps, chain)
     push = interaction(
-        pairs.gap, speed.unsqueeze(2), speed.unsqueeze(2) - pairs.speed, setup.headway.unsqueeze(2), setup.min_gap.unsqueeze(2), root.unsqueeze(2)
+        pairs.gap,
+        speed.unsqueeze(2),
+        speed.unsqueeze(2) - pairs.speed,
+        setup.headway.unsqueeze(2),
+        setup.min_gap.unsqueeze(2),
+        root.unsqueeze(2),
     )
     push = torch.where(pairs.ahead, push, 0.0).amax(2)  # the worst of all: order does not matter
     free = free_road(speed, wanted, setup.accel, setup.decel)
@@ -234,7 +241,9 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     new = beside.unsqueeze(2)
     on = (lane_j == new) | (origin_j == new)
     offset = torch.where(on, s_j, torch.where(lane_j == after.unsqueeze(2), long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
-    there = (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
+    there = (
+        (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
+    )
     if features.paths or features.logs:
         # recorded agents, replayed or on paths of their own, have no lane to be found by, or leave it as they please: those beside,
         # where the new lane is, count by their place
@@ -274,7 +283,9 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     soft = new_accel > -pick(setup.brake_max) * torch.where(must, 0.5, 0.35)
     # never away from where the route leads, nor into a lane that the route leaves again soon, nor over a junction or the oncoming lane
     sensible = (needed != -side) & (must | (needed_there == 0) | (left_over > 400.0))
-    plain = (lane_field(maps.lane_type, mid, beside) == int(LaneType.DRIVE)) & (lane_field(maps.lane_type, mid, lane) == int(LaneType.DRIVE))
+    plain = (lane_field(maps.lane_type, mid, beside) == int(LaneType.DRIVE)) & (
+        lane_field(maps.lane_type, mid, lane) == int(LaneType.DRIVE)
+    )
     settled = (pick(state.cooldown) <= 0) & (pick(state.shift).abs() < 0.3) & (pick(state.d).abs() < 0.8)
     moving = must | (pick(state.speed) > 1.0)
     drives = (pick(setup.role) == int(Role.IDM)) | (pick(setup.role) == int(Role.LEARNER))
@@ -305,7 +316,14 @@ def fire_scripts(state: State, setup: Setup, dt: float) -> Tensor:
 
 def clear_to_enter(state: State, setup: Setup) -> Tensor:
     """Waiting agents whose turn it is and whose place is clear: nobody within a safe gap ahead, beside or behind. (B, A) bool."""
-    waiting = setup.exists & ~state.valid & ~state.done & (setup.enter > 0) & (state.step.unsqueeze(1) >= setup.enter) & (setup.role != int(Role.LOG))
+    waiting = (
+        setup.exists
+        & ~state.valid
+        & ~state.done
+        & (setup.enter > 0)
+        & (state.step.unsqueeze(1) >= setup.enter)
+        & (setup.role != int(Role.LOG))
+    )
     cos, sin = torch.cos(setup.yaw).unsqueeze(2), torch.sin(setup.yaw).unsqueeze(2)
     dx, dy = state.x.unsqueeze(1) - setup.x.unsqueeze(2), state.y.unsqueeze(1) - setup.y.unsqueeze(2)
     along, aside = dx * cos + dy * sin, (dy * cos - dx * sin).abs()

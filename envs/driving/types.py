@@ -35,7 +35,7 @@ class Maps(NamedTuple):
     stop_must: Tensor  # (M, L) bool, stop sign
     # routes: per destination
     next_lane: Tensor  # (M, G, L) int64, successor to take towards the destination; -1: none (see lane_end)
-    to_go: Tensor  # (M, G, L) m from the start of the lane to the destination along the best route; +inf: unreachable from here without a lane change
+    to_go: Tensor  # (M, G, L) m from the start of the lane to the destination along the best route; +inf: unreachable
     change: Tensor  # (M, G, L) int64, lane change needed before this lane ends to reach the destination: +1 left, -1 right, 0 none
     # lights: programmes of at most 8 phases
     light_ends: Tensor  # (M, GL, 8) s, end of each phase within the cycle (+inf padded)
@@ -45,12 +45,15 @@ class Maps(NamedTuple):
     light_pose: Tensor  # (M, GL, 3) x, y, heading
     # right of way
     conflict_id: Tensor  # (M, L) int64, row in `conflict`, -1: no conflicts
-    conflict: Tensor  # (M, X, X, 5) s_enter, s_exit on the row's lane; other_enter, other_exit on the column's; yields (0 no, 1 yes, 2 mutual). No conflict: s_enter = +inf
+    # (M, X, X, 5) s_enter, s_exit on the row's lane; other_enter, other_exit on the column's; yields (0 no, 1 yes, 2 mutual).
+    # No conflict: s_enter = +inf
+    conflict: Tensor
     # rasters
     raster_origin: Tensor  # (M, 2) m, world position of the centre of pixel [0, 0]
     raster_step: Tensor  # (M,) m per pixel
     sdf: Tensor  # (M, H, W) m, signed distance to the drivable edge, positive inside, clipped to +-10; row = y, column = x
-    headings: Tensor  # (M, H, W) int64 bit k set: some lane here allows travel within 90 deg of heading 2 pi k / 16; all bits where no direction is prescribed
+    # (M, H, W) int64 bit k set: some lane here allows travel within 90 deg of heading 2 pi k / 16; all bits: no direction prescribed
+    headings: Tensor
     # static boxes that block sight
     occluders: Tensor  # (M, O, 5) x, y, yaw, length, width; length 0: none
 

@@ -120,7 +120,7 @@ def test_off_road_at_the_first_tick_at_which_a_corner_is_outside(kind: str, lane
 
 
 def test_six_metres_against_the_traffic_are_the_wrong_way(agent: Any, stage: Any) -> None:
-    """On the oncoming lane of a two-way road; standing there or reversing is not, nor is going the lane's way."""
+    """On the oncoming lane of a two-way road. Standing there is not, nor is going the way of the lane, be it backwards."""
     network = ROADS["two_way"]().build()
     line = shapely.LineString(next(lane for lane in network.lanes if lane.id == "oncoming.0").centre)
     x, y = line.interpolate(line.length - 25.0).coords[0]  # where one may not overtake
@@ -133,7 +133,7 @@ def test_six_metres_against_the_traffic_are_the_wrong_way(agent: Any, stage: Any
 
 
 def test_stop_signs(agent: Any, stage: Any) -> None:
-    """Rolling through counts at the tick the bumper crosses; a second at rest before the line does not, one too far from it or too short does."""
+    """Rolling through counts as the bumper crosses; resting for a second at the line prevents it, farther off or shorter does not."""
     network = street(stop=StopLine(s=200.0, must_stop=True))
     sim = stage(network, [[agent("a.0", s, 10.0, role=Role.LEARNER)] for s in (190.0, 185.0, 170.0, 185.0)], autopilot=False)
     release = np.array([0, 40, 40, 24])  # tick at which they let go of the brake

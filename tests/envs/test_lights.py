@@ -42,7 +42,7 @@ def edges(phases: tuple[tuple[LightState, float], ...], offset: float, time: flo
 
 
 def test_programmes_against_a_clock() -> None:
-    """Twelve random programmes of up to eight phases over ten minutes, offsets of either sign; ticks within 1 ms of a change are left out."""
+    """Twelve random programmes of up to eight phases over ten minutes, offsets of either sign; not within 1 ms of a change."""
     rng = np.random.default_rng(0)
     programmes, offsets = [], []
     for k in range(12):
@@ -91,7 +91,7 @@ def test_drivers_stop_before_the_line_at_red_and_go_at_green(agent: Any, stage: 
 
 
 def test_the_dilemma_at_yellow(agent: Any, stage: Any) -> None:
-    """At 12 m/s braking at 3 m/s^2 takes 24 m. Whoever is farther from the line when yellow begins stops, whoever is nearer goes through."""
+    """At 12 m/s braking at 3 m/s^2 takes 24 m. Whoever is farther off when yellow begins stops, the others go."""
     starts = np.arange(100.0, 146.0, 1.0)
     programme = ((YELLOW, 4.0), (RED, 30.0))
     sim = stage(street(programme), [[agent("a", s, 12.0, driver={"desired_speed": 12.0})] for s in starts])

@@ -190,7 +190,9 @@ def test_within_lane(scene: Any) -> None:
 
 def test_scores_of_a_perfect_episode(scene: Any) -> None:
     world = scene([(CAR, 0, 0, 0, 10)])
-    world = world._replace(setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0)))
+    world = world._replace(
+        setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0))
+    )
     got = scored(world, arrived=True, progress=199.0, ticks=150)
     assert got["success"] == got["route_progress"] == got["nuplan_score"] == got["driving_score"] == got["comfort"] == got["ttc_ok"] == 1.0
     assert got["collision"] == got["red_light"] == 0.0
@@ -200,7 +202,9 @@ def test_scores_of_a_perfect_episode(scene: Any) -> None:
 def test_nuplan_score(scene: Any) -> None:
     """(5 progress + 5 TTC + 4 speed + 2 comfort) / 16, times four gates; progress 150 / 200 m."""
     world = scene([(CAR, 0, 0, 0, 10)])
-    world = world._replace(setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0)))
+    world = world._replace(
+        setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0))
+    )
 
     def score(**stats: Any) -> float:
         return scored(world, **{"progress": 150.0, "ticks": 100, **stats})["nuplan_score"]
@@ -222,7 +226,9 @@ def test_driving_score(scene: Any) -> None:
     role = world.setup.role.clone()
     role[0, 3] = int(Role.IDM)
     world = world._replace(setup=world.setup._replace(role=role))
-    world = world._replace(setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0)))
+    world = world._replace(
+        setup=world.setup._replace(goal_kind=torch.ones_like(world.setup.kind), route_length=torch.full_like(world.setup.x, 200.0))
+    )
 
     def score(**stats: Any) -> float:
         return scored(world, progress=150.0, ticks=100, **stats)["driving_score"] / 0.75

@@ -1,4 +1,4 @@
-"""Who goes first: roundabouts, junctions under each rule, zebra crossings. Arrival times are swept, so that every order of arrival occurs."""
+"""Who goes first: roundabouts, junctions under each rule, zebra crossings. Arrival times are swept: every order occurs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ STARTS = np.arange(25.0, 79.0, 4.0)  # m along the approach of the one with prio
 def versus(
     stage: Any, others: Any, network: Any, one: Any, rivals: list[Any], ends: tuple[str, str], ticks: int = 230
 ) -> tuple[Run, np.ndarray, np.ndarray]:
-    """`one` against each rival in turn. Returns the run, and by how many ticks each world's two are later on the lanes `ends` than alone."""
+    """`one` against each rival in turn: the run, and by how many ticks each world's two are later on the lanes `ends` than alone."""
     meetings = [[one, rival] for rival in rivals]
     run = Run(stage(network, others([*meetings, [one], *([rival] for rival in rivals)])), ticks)
     n = len(rivals)

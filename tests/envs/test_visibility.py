@@ -55,7 +55,7 @@ def test_against_shapely(scene: Any) -> None:
         assert_array_equal(got, want)
         seen_total += int(got.sum())
         hidden_total += int((valid[None] & ~got).sum())
-    assert seen_total > 100 and hidden_total > 100  # both answers are common  # noqa: PT018
+    assert seen_total > 100 and hidden_total > 100  # both answers are common
 
 
 def test_by_hand(scene: Any) -> None:
