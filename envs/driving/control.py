@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from envs.driving.collision import stored
 from envs.driving.dynamics import steer_for_curvature
 from envs.driving.lanes import Chain, chain_point, lane_field, project
 from envs.driving.types import Maps, Setup, State
@@ -37,6 +38,7 @@ STEER_RATE = 1.0  # rad/s at the road wheels, a brisk human (Guo & Guan 1993 rep
 SHIFT_RATE = 1.4  # m/s sideways in a lane change: 3.6 m in about 2.6 s plus settling, brisk (Toledo & Zohar 2007: 1-13 s)
 SHIFT_SLOPE = 0.3  # a lane change never points more than about 17 degrees across the lane
 TIME_CONSTANT = 0.5  # s, of speed control
+HALT = 2.0  # m/s^2, over the last 1 m/s: a proportional law alone would creep for seconds
 LOOK_TIME = 0.6  # s, pure-pursuit look-ahead
 LOOK_MIN = 2.5  # m
 TRAJECTORY_POINTS = 20
@@ -82,8 +84,9 @@ def steer_along_lane(state: State, setup: Setup, maps: Maps, chain: Chain) -> Te
 
 
 def track_speed(speed: Tensor, wanted: Tensor, accel_max: Tensor, brake_max: Tensor) -> Tensor:
-    """Proportional speed control with a time constant of 0.5 s, within the vehicle's limits. m/s^2."""
-    return torch.minimum(torch.maximum((wanted - speed) / TIME_CONSTANT, -brake_max), accel_max)
+    """Proportional speed control with a time constant of 0.5 s, within the vehicle's limits; the last 1 m/s to rest at 2 m/s^2. m/s^2."""
+    halt = (wanted == 0.0) & (speed > 0.0) & (speed < 1.0)
+    return torch.minimum(torch.maximum(torch.where(halt, -HALT, (wanted - speed) / TIME_CONSTANT), -brake_max), accel_max)
 
 
 def begin_lane_change(state: State, setup: Setup, maps: Maps, side: Tensor, go: Tensor) -> State:
@@ -95,9 +98,9 @@ def begin_lane_change(state: State, setup: Setup, maps: Maps, side: Tensor, go: 
     beside = torch.where(
         side > 0, lane_field(maps.lane_left, setup.map_id, state.lane), lane_field(maps.lane_right, setup.map_id, state.lane)
     )
-    go = go & (side != 0) & (beside >= 0) & (state.lane >= 0) & state.valid
+    beside, go = stored(beside), stored(go & (side != 0) & (beside >= 0) & (state.lane >= 0) & state.valid)
     share = lane_field(maps.lane_length, setup.map_id, beside) / lane_field(maps.lane_length, setup.map_id, state.lane)
-    s, d, _, _ = project(maps, setup.map_id, beside, state.s * share, state.x, state.y, steps=0)
+    s, d, _, _ = project(maps, setup.map_id, beside, stored(state.s * share), state.x, state.y, steps=0)
     return state._replace(
         lane=torch.where(go, beside, state.lane),
         origin=torch.where(go, state.lane, state.origin),

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from envs.driving.collision import corners, pairwise_overlap
+from envs.driving.collision import corners, learner_overlap, touching
 from envs.driving.control import STEER_RATE, begin_lane_change, manoeuvre, steer_along_lane, track_speed, track_trajectory, work_off_shift
 from envs.driving.dynamics import bicycle, wrap
 from envs.driving.lanes import chain_ahead, lane_field, project, route_field
@@ -29,7 +29,7 @@ __all__ = ["begin", "conclude", "lost", "remaining", "reset", "reset_where", "ti
 OFF_ROAD = 0.3  # m a corner may be outside the drivable area (nuPlan's tolerance)
 WRONG_WAY = 6.0  # m driven against traffic in one go that end the episode (nuPlan: score 0 beyond 6 m within 1 s)
 STRAY = 15.0  # m beside the lane followed: that is another road
-STOP_TIME = 1.0  # s at rest that obey a stop sign
+STOP_TIME = 0.3  # s at rest that obey a stop sign: a complete stop, however short (CARLA's RunningStopTest asks for one instant)
 STOP_NEAR = 4.0  # m from the line within which resting counts
 
 
@@ -300,8 +300,8 @@ def tick(
     halted = (obeyed & lane_field(maps.stop_must, setup.map_id, after.lane) & (after.released != after.lane))[:, :n]
     after = after._replace(released=torch.where(obeyed, after.lane, after.released))
     # what happened to the learners
-    hit = pairwise_overlap(after.x, after.y, after.yaw, setup.length, setup.width, after.valid)
-    stats = update_stats(after.stats, after, setup, maps, hit[:, :n], config.dt)
+    boxes = (after.x, after.y, after.yaw, setup.length, setup.width, after.valid)
+    stats = update_stats(after.stats, after, setup, maps, learner_overlap(*boxes, learners=n), config.dt)
     box = corners(after.x[:, :n], after.y[:, :n], after.yaw[:, :n], setup.length[:, :n], setup.width[:, :n])  # (B, N, 4, 2)
     edge = drivable_distance(maps, setup.map_id, box[..., 0], box[..., 1]).amin(-1)
     # judged by the direction of motion; where the goal is a place, reversing is part of the manoeuvre
@@ -328,7 +328,7 @@ def tick(
         stop_sign=stats.stop_sign + (unstopped & valid).to(torch.int64),
         stops=stats.stops + (halted & valid).to(torch.int64),
     )
-    return after._replace(stats=stats), hit.any(2)
+    return after._replace(stats=stats), touching(*boxes)
 
 
 def lost(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:

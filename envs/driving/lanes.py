@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from envs.driving.collision import stored
 from envs.driving.types import Maps
 
 __all__ = ["CHAIN", "Chain", "chain_ahead", "chain_point", "lane_field", "lane_point", "preview", "project", "route_field"]
@@ -40,13 +41,13 @@ def _point(maps: Maps, map_id: Tensor, lane: Tensor, s: Tensor) -> tuple[Tensor,
     step = lane_field(maps.lane_step, map_id, lane)
     last = lane_field(maps.lane_count, map_id, lane) - 2
     k = torch.minimum((s / step).floor().to(torch.int64), last).clamp(min=0)
-    at = (_column(map_id, lane) * maps.points.shape[1] + lane_field(maps.lane_start, map_id, lane) + k) * 5
-    flat = maps.points.reshape(-1)
-    share = s / step - k
+    at = stored(_column(map_id, lane) * maps.points.shape[1] + lane_field(maps.lane_start, map_id, lane) + k)
+    share = stored(s / step - k)
     inside = share.clamp(0.0, 1.0)
-    x = flat[at] + share * (flat[at + 5] - flat[at])
-    y = flat[at + 1] + share * (flat[at + 6] - flat[at + 1])
-    cos, sin, curvature = (flat[at + c] + inside * (flat[at + 5 + c] - flat[at + c]) for c in (2, 3, 4))
+    x, y, cos, sin, curvature = (
+        column[at] + by * (column[at + 1] - column[at])
+        for column, by in zip(maps.points.reshape(-1, 5).unbind(-1), (share, share, inside, inside, inside), strict=True)
+    )
     return x, y, cos, sin, curvature
 
 
@@ -85,12 +86,12 @@ class Chain(NamedTuple):
 
 def chain_ahead(maps: Maps, map_id: Tensor, goal: Tensor, lane: Tensor, s: Tensor) -> Chain:
     """Follow `next_lane` from (lane, s), all (B, A)."""
-    lanes, bases = [lane], [torch.where(lane >= 0, -s, torch.inf)]
+    lanes, bases = [stored(lane)], [stored(torch.where(lane >= 0, -s, torch.inf))]
     for _ in range(CHAIN - 1):
         here = lanes[-1]
         following = torch.where(here >= 0, route_field(maps.next_lane, map_id, goal, here), -1)
-        bases.append(torch.where(following >= 0, bases[-1] + lane_field(maps.lane_length, map_id, here), torch.inf))
-        lanes.append(following)
+        bases.append(stored(torch.where(following >= 0, bases[-1] + lane_field(maps.lane_length, map_id, here), torch.inf)))
+        lanes.append(stored(following))
     return Chain(tuple(lanes), tuple(bases))
 
 
@@ -100,25 +101,24 @@ def chain_point(maps: Maps, map_id: Tensor, chain: Chain, ahead: Tensor, fields:
     Returns x, y, cos, sin (and curvature with fields=5), each (B, A, K). Uses the nearest centreline point and its tangent:
     with points about 1 m apart the error is below 2 cm at 10 m radius.
     """
-    lane = chain.lane[0].unsqueeze(-1)
-    start = lane_field(maps.lane_start, map_id, chain.lane[0]).unsqueeze(-1)
-    count = lane_field(maps.lane_count, map_id, chain.lane[0]).unsqueeze(-1)
-    step = lane_field(maps.lane_step, map_id, chain.lane[0]).unsqueeze(-1)
-    base = chain.base[0].unsqueeze(-1)
+    points = maps.points.shape[1]
+    # of each lane of the chain, (B, A, 1): its first point, the number of its last one, m between them, m to its start
+    first = [stored(_column(map_id, lane) * points + lane_field(maps.lane_start, map_id, lane)).unsqueeze(-1) for lane in chain.lane]
+    final = [stored((lane_field(maps.lane_count, map_id, lane) - 1).to(ahead.dtype)).unsqueeze(-1) for lane in chain.lane]
+    steps = [stored(lane_field(maps.lane_step, map_id, lane)).unsqueeze(-1) for lane in chain.lane]
+    bases = [base.unsqueeze(-1) for base in chain.base]
+    start, last, step, base = first[0], final[0], steps[0], bases[0]
     for c in range(1, CHAIN):
-        here = ahead >= chain.base[c].unsqueeze(-1)
-        start = torch.where(here, lane_field(maps.lane_start, map_id, chain.lane[c]).unsqueeze(-1), start)
-        count = torch.where(here, lane_field(maps.lane_count, map_id, chain.lane[c]).unsqueeze(-1), count)
-        step = torch.where(here, lane_field(maps.lane_step, map_id, chain.lane[c]).unsqueeze(-1), step)
-        base = torch.where(here, chain.base[c].unsqueeze(-1), base)
-    s = torch.where(lane >= 0, ahead - base, 0.0)
-    k = torch.minimum((s / step + 0.5).to(torch.int64), count - 1).clamp(min=0)
-    flat = maps.points.reshape(-1)
-    index = ((_column(map_id, k) * maps.points.shape[1]) + start + k) * 5
-    x, y, cos, sin = flat[index], flat[index + 1], flat[index + 2], flat[index + 3]
+        here = ahead >= bases[c]
+        start, last = torch.where(here, first[c], start), torch.where(here, final[c], last)
+        step, base = torch.where(here, steps[c], step), torch.where(here, bases[c], base)
+    s = torch.where(chain.lane[0].unsqueeze(-1) >= 0, ahead - base, 0.0)
+    k = torch.minimum((s / step + 0.5).floor(), last).clamp(min=0.0)
+    index = start + k.to(torch.int64)
+    x, y, c, sn, curvature = (column[index] for column in maps.points.reshape(-1, 5).unbind(-1))
     past = s - k * step
-    out = (x + past * cos, y + past * sin, cos, sin)
-    return (*out, flat[index + 4]) if fields == 5 else out
+    out = (x + past * c, y + past * sn, c, sn)
+    return (*out, curvature) if fields == 5 else out
 
 
 def preview(maps: Maps, map_id: Tensor, goal: Tensor, lane: Tensor, s: Tensor, offsets: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from envs.driving.collision import direction, overlap
+from envs.driving.collision import direction, overlap, stored_mask
 from envs.driving.dynamics import yaw_rate
 from envs.driving.lanes import lane_field, lane_point
 from envs.driving.ttc import time_to_collision
@@ -73,12 +73,12 @@ def update_stats(stats: Stats, state: State, setup: Setup, maps: Maps, contact: 
     turning = yaw_rate(speed, state.steer[:, :n], setup.wheelbase[:, :n])
     alone = within_lane(state, setup, maps, n)
 
-    contact = contact & live.unsqueeze(-1)
+    contact = stored_mask(contact & live.unsqueeze(-1))
     fault = at_fault(state, setup, contact, alone)  # (B, N, A)
-    hit, guilty = contact.any(-1), fault.any(-1)
     slots = contact.shape[2]
-    index = torch.arange(slots, device=contact.device)
-    rank = torch.where(fault, index, torch.where(contact, index + slots, 2 * slots)).amin(-1)  # culpable contacts first
+    index = torch.arange(slots, device=contact.device, dtype=speed.dtype)
+    rank = torch.where(fault, index, torch.where(contact, index + slots, 2.0 * slots)).amin(-1).to(torch.int64)  # culpable contacts first
+    hit, guilty = rank < 2 * slots, rank < slots
 
     ttc = torch.where(guilty, 0.0, nearest_ttc(state, setup, maps, contact, alone))
     felt = torch.stack([accel, speed * turning, turning, torch.ones_like(speed)], dim=-1)  # (B, N, 4)
@@ -157,8 +157,8 @@ def nearest_ttc(state: State, setup: Setup, maps: Maps, contact: Tensor, alone: 
     crossing = lane_field(maps.lane_type, setup.map_id, state.lane[:, :n]) == int(LaneType.JUNCTION)
     wide = (~alone | crossing).unsqueeze(-1)
     relevant = (dot > AHEAD * distance) | (wide & ~(dot < BEHIND * distance))
-    slot = torch.arange(state.x.shape[1], device=state.x.device)
-    relevant &= state.valid.unsqueeze(1) & ~contact & (slot[:n, None] != slot)
+    slot = torch.arange(state.x.shape[1], device=state.x.device, dtype=state.x.dtype)
+    relevant &= stored_mask(state.valid).unsqueeze(1) & ~contact & (slot[:n, None] != slot)
     relevant &= (torch.abs(state.speed[:, :n]) > STOPPED_OTHER).unsqueeze(-1)
     return torch.where(relevant, times, torch.inf).amin(-1).clamp(max=TTC_HORIZON)
 

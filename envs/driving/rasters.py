@@ -121,7 +121,7 @@ def _segment_distance(points: Floats, edges: Floats) -> Floats:
 
 
 def _signed_distance(surface: shapely.Geometry, origin: Floats, step: float, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """(H, W) m. Pixels near the edge: exact distance to the segments on which their two nearest boundary samples lie."""
+    """(H, W) m. Pixels near the edge: exact distance to the segments on which their four nearest boundary samples lie."""
     edges = _edges(surface)
     if len(edges) == 0:
         return np.full(shape, -FAR, dtype=np.float32)
@@ -136,7 +136,7 @@ def _signed_distance(surface: shapely.Geometry, origin: Floats, step: float, sha
     nth = np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     share = (nth + 0.5) / pieces[edge]
     samples = edges[edge, 0] + share[:, None] * (edges[edge, 1] - edges[edge, 0])
-    _, near = cKDTree(samples).query(pixels, k=min(2, len(samples)), distance_upper_bound=FAR + 3.0 * step + SAMPLE)
+    _, near = cKDTree(samples).query(pixels, k=min(4, len(samples)), distance_upper_bound=FAR + 3.0 * step + SAMPLE)
     near = near.reshape(len(pixels), -1)
     distance = np.full(len(pixels), FAR)
     for candidate in near.T:

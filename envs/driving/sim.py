@@ -17,6 +17,8 @@ from envs.driving.types import DrivingConfig, Logs, Maps, Out, Setup, State
 __all__ = ["DrivingSim"]
 
 Tick = Callable[..., tuple[State, Tensor]]
+# how much may be computed in one loop before a value is put into memory: enough for the loops over pairs, whose values are many
+FUSION = {"realize_acc_reads_threshold": 64, "realize_opcount_threshold": 150, "realize_reads_threshold": 8}
 
 
 @cache
@@ -25,7 +27,7 @@ def _compiled(function: Callable[..., Any], config: DrivingConfig, features: Fea
     torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)  # one entry per batch size
     torch._inductor.config.assert_indirect_indexing = False  # indices come from our own tables; the checks forbid vectorising
     bound = _bind(function, config, features)
-    return torch.compile(bound, fullgraph=True, dynamic=False)
+    return torch.compile(bound, fullgraph=True, dynamic=False, options=dict(FUSION))
 
 
 def _bind(function: Callable[..., Any], config: DrivingConfig, features: Features | None) -> Callable[..., Any]:

@@ -84,14 +84,18 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
 
     Works alike for leaders, crossing traffic, pedestrians and obstacles, whatever lane they think they are in.
     """
-    px, py, pc, ps = _path_ahead(state, setup, maps, chain)
+    px, py, pc, ps = (stored(v) for v in _path_ahead(state, setup, maps, chain))
     slope, off = stored(lateral_slope(state.speed)).unsqueeze(2), stored(torch.where(state.lane >= 0, state.d, 0.0)).unsqueeze(2)
-    dx, dy = state.x.unsqueeze(1) - state.x.unsqueeze(2), state.y.unsqueeze(1) - state.y.unsqueeze(2)
-    k = (torch.sqrt(dx * dx + dy * dy) * (1.0 / SPACING) + 0.5).to(torch.int64).clamp(max=POINTS - 1)
+    x_j = stored(torch.where(state.valid, state.x, torch.inf)).unsqueeze(
+        1
+    )  # the absent are out of sight; cheaper than a mask in the loop over pairs
+    dx, dy = x_j - state.x.unsqueeze(2), state.y.unsqueeze(1) - state.y.unsqueeze(2)
+    station = (torch.sqrt(dx * dx + dy * dy) * (1.0 / SPACING) + 0.5).floor().clamp(max=POINTS - 1)
+    k = station.to(torch.int64)
     qx, qy, c, s = px.gather(2, k), py.gather(2, k), pc.gather(2, k), ps.gather(2, k)
-    ex, ey = state.x.unsqueeze(1) - qx, state.y.unsqueeze(1) - qy
+    ex, ey = x_j - qx, state.y.unsqueeze(1) - qy
     past = ex * c + ey * s  # m beyond the preview point, along its tangent; a tangent says nothing about places far from its point
-    along = k * SPACING + past
+    along = station * SPACING + past
     left = ey * c - ex * s
     cos_j, sin_j = direction(state.yaw)
     cos_rel = cos_j.unsqueeze(1) * c + sin_j.unsqueeze(1) * s
@@ -101,17 +105,15 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     reach_left = sin_rel.abs() * half_l + cos_rel.abs() * half_w
     # i's own sideways place when it gets there: where it is now, less what a lane change works off on the way
     way = (along - setup.length.unsqueeze(2) * 0.5 - reach_along).clamp(min=0.0) * slope
-    aside = torch.sign(off) * (off.abs() - way).clamp(min=0.0)
+    aside = off - torch.minimum(torch.maximum(off, -way), way)
     reach = setup.width.unsqueeze(2) * 0.5 + LATERAL_MARGIN + reach_left
     inside = (left < aside.clamp(min=0.0) + reach) & (left > aside.clamp(max=0.0) - reach)
     # whoever is changing into i's lane shows it with his indicator, and counts from then on
-    joins = (state.origin != state.lane).unsqueeze(1) & (state.lane.unsqueeze(1) == state.lane.unsqueeze(2)) & (left.abs() < 6.0)
-    forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)
-    index = torch.arange(state.x.shape[1], device=state.x.device)
-    other = index.view(1, 1, -1) != index.view(1, -1, 1)
-    ahead = (
-        (inside | joins) & other & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & state.valid.unsqueeze(1) & (k < POINTS - 1)
-    )
+    lane = stored(state.lane.to(state.x.dtype))  # numbers are compared twice as fast as float
+    entered = stored(torch.where(state.origin != state.lane, state.lane, -2).to(state.x.dtype))
+    joins = (entered.unsqueeze(1) == lane.unsqueeze(2)) & (left.abs() < 6.0)
+    forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)  # 0 for i itself
+    ahead = (inside | joins) & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & (station < POINTS - 1)
     gap = along - setup.length.unsqueeze(2) * 0.5 - reach_along
     return Pairs(gap, state.speed.unsqueeze(1) * cos_rel, ahead)
 
@@ -216,16 +218,13 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     left_turn = phase < SUBSETS
     turn = phase % SUBSETS  # agents turn, turn + SUBSETS, ... are asked
 
-    def pick(table: Tensor) -> Tensor:
-        """The columns of the agents asked: (B, A) -> (B, a). Selected by comparing, which compiles to plain strided loads."""
-        groups = table.view(worlds, agents // SUBSETS, SUBSETS)
-        chosen = groups[..., 0]
-        for k in range(1, SUBSETS):
-            chosen = torch.where(turn == k, groups[..., k], chosen)
-        return stored(chosen)
-
     index = torch.arange(agents, device=state.x.device)
     who = index[::SUBSETS].unsqueeze(0) + turn  # (B, a)
+
+    def pick(table: Tensor) -> Tensor:
+        """The columns of the agents asked: (B, A) -> (B, a)."""
+        return stored(table.gather(1, who))
+
     lane, s, goal, mid = pick(state.lane), pick(state.s), pick(setup.goal), setup.map_id
     side = torch.where(left_turn, 1, -1).expand_as(lane)
     beside = torch.where(side > 0, lane_field(maps.lane_left, mid, lane), lane_field(maps.lane_right, mid, lane))
@@ -233,29 +232,31 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     s_new = s * lane_field(maps.lane_length, mid, beside) / lane_field(maps.lane_length, mid, lane)
     after = torch.where(beside >= 0, route_field(maps.next_lane, mid, goal, beside), -1)
     long = lane_field(maps.lane_length, mid, beside)
-    # where j is along i's new lane
-    lane_j, s_j, origin_j = state.lane.unsqueeze(1), state.s.unsqueeze(1), state.origin.unsqueeze(1)
-    next_j = stored(torch.where(state.lane >= 0, route_field(maps.next_lane, mid, setup.goal, state.lane), -1)).unsqueeze(1)
-    length_j = stored(lane_field(maps.lane_length, mid, state.lane)).unsqueeze(1)
-    beside, after, s_new, long = stored(beside), stored(after), stored(s_new), stored(long)
-    new = beside.unsqueeze(2)
-    on = (lane_j == new) | (origin_j == new)
-    offset = torch.where(on, s_j, torch.where(lane_j == after.unsqueeze(2), long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
-    there = (
-        (on | ((lane_j == after.unsqueeze(2)) & (lane_j >= 0)) | ((next_j == new) & (next_j >= 0))) & (new >= 0) & state.valid.unsqueeze(1)
-    )
+    # where j is along i's new lane; numbers are compared as float, which is twice as fast, and the absent are on no lane
+    nowhere, real = -2, state.x.dtype
+    on_lane = state.valid & (state.lane >= 0)
+    following_j = torch.where(on_lane, route_field(maps.next_lane, mid, setup.goal, state.lane), nowhere)
+    lane_j = stored(torch.where(on_lane, state.lane, nowhere).to(real)).unsqueeze(1)
+    origin_j = stored(torch.where(state.valid & (state.origin >= 0), state.origin, nowhere).to(real)).unsqueeze(1)
+    next_j = stored(torch.where(following_j >= 0, following_j, nowhere).to(real)).unsqueeze(1)
+    length_j, s_j = stored(lane_field(maps.lane_length, mid, state.lane)).unsqueeze(1), state.s.unsqueeze(1)
+    new, onward = stored(beside.to(real)).unsqueeze(2), stored(after.to(real)).unsqueeze(2)
+    s_new, long = stored(s_new), stored(long)
+    on, beyond = (lane_j == new) | (origin_j == new), lane_j == onward
+    offset = torch.where(on, s_j, torch.where(beyond, long.unsqueeze(2) + s_j, s_j - length_j)) - s_new.unsqueeze(2)
+    there = on | beyond | (next_j == new)
     if features.paths or features.logs:
         # recorded agents, replayed or on paths of their own, have no lane to be found by, or leave it as they please: those beside,
         # where the new lane is, count by their place
-        cos, sin = torch.cos(pick(state.yaw)).unsqueeze(2), torch.sin(pick(state.yaw)).unsqueeze(2)
-        dx, dy = state.x.unsqueeze(1) - pick(state.x).unsqueeze(2), state.y.unsqueeze(1) - pick(state.y).unsqueeze(2)
-        along, left = dx * cos + dy * sin, dy * cos - dx * sin
-        apart = 0.5 * (lane_field(maps.lane_width, mid, lane) + lane_field(maps.lane_width, mid, beside)) * side
+        cos, sin = (axis.unsqueeze(2) for axis in direction(pick(state.yaw)))
         own = (lane_field(maps.lane_type, mid, state.lane) == int(LaneType.PATH)) | (setup.role == int(Role.LOG))
-        near = ((left - apart.unsqueeze(2)).abs() < 2.0) & (along.abs() < PATH_SIGHT)
-        near = near & own.unsqueeze(1) & state.valid.unsqueeze(1) & (new >= 0)
+        x_j = stored(torch.where(own & state.valid, state.x, torch.inf)).unsqueeze(1)
+        dx, dy = x_j - pick(state.x).unsqueeze(2), state.y.unsqueeze(1) - pick(state.y).unsqueeze(2)
+        along, left = dx * cos + dy * sin, dy * cos - dx * sin
+        apart = stored(0.5 * (lane_field(maps.lane_width, mid, lane) + lane_field(maps.lane_width, mid, beside)) * side)
+        near = ((left - apart.unsqueeze(2)).abs() < 2.0) & (along.abs() < PATH_SIGHT) & (new >= 0.0)
         offset, there = torch.where(near, along, offset), there | near
-    there = there & (index.view(1, 1, -1) != who.unsqueeze(2))
+    there = there & (index.to(real).view(1, 1, -1) != stored(who.to(real)).unsqueeze(2))
     v_i, v_j = pick(state.speed).clamp(min=0.0).unsqueeze(2), state.speed.clamp(min=0.0).unsqueeze(1)
     gap = offset.abs() - 0.5 * (pick(setup.length).unsqueeze(2) + setup.length.unsqueeze(1))
     root = stored(2.0 * torch.sqrt(setup.accel * setup.decel))
@@ -269,7 +270,7 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     worst = torch.where(trails, accel_j, torch.inf).amin(2)
     loss = torch.where(trails, accel_j - following.road.unsqueeze(1), torch.inf).amin(2)
     loss = torch.where(torch.isfinite(loss), loss, 0.0).clamp(max=0.0)
-    close = (there & (gap < 1.0 + 0.2 * (v_j - v_i).abs())).any(2)
+    close = torch.where(there, gap - (1.0 + 0.2 * (v_j - v_i).abs()), torch.inf).amin(2) < 0.0
     limit = lane_field(maps.lane_limit, mid, beside) * pick(setup.speed_factor)
     new_accel = free_road(v_i.squeeze(2), torch.minimum(pick(setup.desired_speed), limit), accel, decel) - accel * push_i
     needed = torch.where(lane >= 0, route_field(maps.change, mid, goal, lane), 0)

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
 from scipy.ndimage import map_coordinates
 
 from envs.driving.rasters import ALL_HEADINGS, FAR, Raster, drivable, lane_polygon, rasterise
-from scenarios.network import Lane, LaneType, RoadNetwork
+from scenarios.network import Lane, LaneEnd, LaneType, RoadNetwork
 from scenarios.roads import ROADS
 
 KINDS = [kind for kind in ROADS if kind != "custom"]
 NETWORKS = {kind: ROADS[kind]().build() for kind in KINDS}
 RASTERS = {kind: rasterise(network, 0.5) for kind, network in NETWORKS.items()}
+
+
+def drawn_out(network: RoadNetwork) -> list[Lane]:
+    """The drivable lanes, 25 m longer where the map begins or ends."""
+    begins = {lane.id for lane in network.lanes} - {name for lane in network.lanes for name in lane.successors}
+    lanes = []
+    for lane in network.lanes:
+        if lane.type in (LaneType.WALKWAY, LaneType.PATH):
+            continue
+        points = [tuple(point) for point in lane.centre]
+        if lane.id in begins:
+            (x0, y0), (x1, y1) = points[0], points[1]
+            share = 25.0 / np.hypot(x1 - x0, y1 - y0)
+            points.insert(0, (x0 - share * (x1 - x0), y0 - share * (y1 - y0)))
+        if lane.end == LaneEnd.EXIT:
+            (x0, y0), (x1, y1) = points[-2], points[-1]
+            share = 25.0 / np.hypot(x1 - x0, y1 - y0)
+            points.append((x1 + share * (x1 - x0), y1 + share * (y1 - y0)))
+        lanes.append(replace(lane, centre=np.array(points)))
+    return lanes
 
 
 def signed(surface: shapely.Geometry, points: np.ndarray) -> np.ndarray:
@@ -48,7 +70,7 @@ def test_interpolated_distance_is_good_to_two_centimetres_near_the_edge(kind: st
 
 def test_drivable_surface_is_the_union_of_lanes_and_areas() -> None:
     for network in NETWORKS.values():
-        parts = [lane_polygon(lane) for lane in network.lanes if lane.type not in (LaneType.WALKWAY, LaneType.PATH)]
+        parts = [lane_polygon(lane) for lane in drawn_out(network)]
         parts += [shapely.Polygon(area).buffer(0) for area in network.areas]
         assert drivable(network).symmetric_difference(shapely.union_all(parts)).area < 1.0  # m^2, slits closed
 
@@ -71,7 +93,7 @@ def test_slits_between_touching_lanes_are_no_edges() -> None:
 def test_headings_are_those_of_the_lanes(kind: str) -> None:
     network, raster = NETWORKS[kind], RASTERS[kind]
     rng = np.random.default_rng(3)
-    lanes = [lane for lane in network.lanes if lane.type in (LaneType.DRIVE, LaneType.JUNCTION, LaneType.OVERTAKE)]
+    lanes = drawn_out(network)
     lines = [shapely.LineString(lane.centre) for lane in lanes]
     polygons = [lane_polygon(lane) for lane in lanes]
     rows, columns = (rng.integers(0, size, 20000) for size in raster.headings.shape)

@@ -60,6 +60,7 @@ def test_batch_and_row_do_not_matter(family: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
 def test_nor_do_they_nor_threads_when_compiled() -> None:
     one = fingerprints("merge", 1, 4, 1, compile=True)
     seven = fingerprints("merge", 7, 0, 1, compile=True)
