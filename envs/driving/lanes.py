@@ -115,10 +115,9 @@ def chain_point(maps: Maps, map_id: Tensor, chain: Chain, ahead: Tensor, fields:
     s = torch.where(chain.lane[0].unsqueeze(-1) >= 0, ahead - base, 0.0)
     k = torch.minimum((s / step + 0.5).floor(), last).clamp(min=0.0)
     index = start + k.to(torch.int64)
-    x, y, c, sn, curvature = (column[index] for column in maps.points.reshape(-1, 5).unbind(-1))
+    x, y, *direction = (column[index] for column in maps.points.reshape(-1, 5).unbind(-1)[:fields])
     past = s - k * step
-    out = (x + past * c, y + past * sn, c, sn)
-    return (*out, curvature) if fields == 5 else out
+    return (x + past * direction[0], y + past * direction[1], *direction)
 
 
 def preview(maps: Maps, map_id: Tensor, goal: Tensor, lane: Tensor, s: Tensor, offsets: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ __all__ = ["RoundaboutRoad"]
 
 ARMS = ("south", "east", "north", "west")  # in the order in which the ring meets them
 ENTRY, RING = 0, 10  # priorities: entering traffic gives way
-LINE_GAP = 1.5  # m between the yield line and the ground shared with the ring
+LINE_GAP = 2.5  # m between the yield line and the ground shared with the ring
 
 
 class RoundaboutRoad(RoadModel):
