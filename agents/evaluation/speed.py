@@ -159,7 +159,7 @@ def _drive(sim: DrivingSim, bank: Bank, config: DrivingConfig, compiled: bool) -
 def measure_peer(*, seconds: float) -> Rate:
     """highway-env's `highway-v0` as it comes, driven by its IDLE action. Raises ModuleNotFoundError without the extra `bench`."""
     import gymnasium
-    import highway_env  # type: ignore[import-untyped]  # noqa: F401  (registers its environments)
+    import highway_env  # noqa: F401  (registers its environments)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations

@@ -47,11 +47,15 @@ TRAJECTORY_LOOK = 5  # points ahead that steering aims at
 
 
 def _pursue(state: State, target_x: Tensor, target_y: Tensor, wheelbase: Tensor, steer_max: Tensor) -> Tensor:
-    """Pure pursuit (Coulter 1992): the circle through the agent, tangent to its heading, and through the target. Works in reverse too."""
+    """Pure pursuit (Coulter 1992): the circle through the agent's centre, tangent to its course, and through the target.
+
+    The course differs from the heading by the slip angle, about curvature * wheelbase / 2, which depends on the answer; so, for small
+    slip: curvature = 2 (left - ahead curvature wheelbase / 2) / distance^2. Works in reverse too.
+    """
     dx, dy = target_x - state.x, target_y - state.y
     cos, sin = torch.cos(state.yaw), torch.sin(state.yaw)
     ahead, left = dx * cos + dy * sin, dy * cos - dx * sin
-    curvature = 2.0 * left / (ahead * ahead + left * left).clamp(min=1.0)
+    curvature = 2.0 * left / (ahead * ahead + left * left + wheelbase * ahead.clamp(min=0.0)).clamp(min=1.0)
     return torch.minimum(torch.maximum(steer_for_curvature(curvature, wheelbase), -steer_max), steer_max)
 
 

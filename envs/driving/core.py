@@ -19,7 +19,7 @@ from envs.driving.lights import governing_light, light_states
 from envs.driving.metrics import update_stats
 from envs.driving.rightofway import yield_distance
 from envs.driving.surface import against_traffic, drivable_distance
-from envs.driving.traffic import COOLDOWN, Features, clear_to_enter, fire_scripts, follow, lane_change, signals_ahead
+from envs.driving.traffic import CALM, COOLDOWN, Features, clear_to_enter, fire_scripts, follow, lane_change, signals_ahead
 from envs.driving.types import DrivingConfig, Logs, Maps, Out, Setup, State, Stats
 from scenarios.episode import Action, Role
 from scenarios.network import LaneEnd, LightState
@@ -343,6 +343,21 @@ def lost(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:
     return (past | unreachable | strayed) & routed & state.valid[:, :n]
 
 
+def haste(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
+    """By how much the learners are too fast to come to rest with CALM before the line of their lane where they have to, (B, N) m/s.
+
+    They have to at a stop sign not yet obeyed, and at a light that shows red. 0 elsewhere, and once the front bumper is past the line.
+    """
+    n, mid = config.learners, setup.map_id
+    lane = state.lane[:, :n]
+    to_line = lane_field(maps.stop_s, mid, lane) - state.s[:, :n] - 0.5 * setup.length[:, :n]
+    light = governing_light(maps, mid, light_states(maps, mid, state.step, config.dt), lane)
+    asked = (light == int(LightState.RED)) | (lane_field(maps.stop_must, mid, lane) & (state.released[:, :n] != lane))
+    asked = asked & (lane >= 0) & (to_line >= 0.0)
+    allowed = torch.sqrt(2.0 * CALM * torch.where(asked, to_line, 0.0))
+    return torch.where(asked, (state.speed[:, :n] - allowed).clamp(min=0.0), 0.0)
+
+
 def conclude(before: Stats, state: State, setup: Setup, maps: Maps, touched: Tensor, config: DrivingConfig) -> Out:
     """What one decision step tells: `before` are the statistics at its beginning."""
     now = state.stats
@@ -359,6 +374,7 @@ def conclude(before: Stats, state: State, setup: Setup, maps: Maps, touched: Ten
         red_light=now.red_light > before.red_light,
         stop_sign=now.stop_sign > before.stop_sign,
         stopped=now.stops > before.stops,
+        haste=haste(state, setup, maps, config),
         lost=gone,
         progress=now.progress - before.progress,
         terminated=torch.where(lasting & now.arrived & ~(now.collision | now.off_road | now.wrong_way), gone, ended),

@@ -51,6 +51,7 @@ STOPPED_EGO = 0.05  # m/s, nuPlan: below this the ego is at rest when hit
 STOPPED_OTHER = 0.005  # m/s, nuPlan: below this the other is at rest; also the ego for the time to collision
 AHEAD = math.cos(math.radians(20.0))  # nuPlan: an agent is ahead within 20 deg of the heading, seen from the rear axle
 BEHIND = math.cos(math.radians(150.0))  # and behind beyond 150 deg
+SMOOTH = 0.5  # s, time constant of the low-pass that accelerations go through before comfort is judged
 OVERSPEED = 2.23  # m/s, nuPlan: a mean excess of this much over the limit scores 0
 PROGRESS_MIN = 0.2  # nuPlan: least share of the expert's progress
 PENALTY = {"pedestrian": 0.5, "vehicle": 0.6, "static": 0.65, "red_light": 0.7, "stop_sign": 0.8}  # CARLA leaderboard
@@ -64,8 +65,8 @@ def update_stats(stats: Stats, state: State, setup: Setup, maps: Maps, contact: 
     has arrived, collided, left the road or driven the wrong way before this tick, or that is not on the road, no longer counts:
     its numbers stay as they were at the end of its episode.
 
-    Comfort uses what the vehicle does, unsmoothed: longitudinal acceleration, speed times yaw rate, and their differences from tick to
-    tick over dt. (nuPlan smooths its recorded accelerations with a Savitzky-Golay filter first, so this is the stricter reading.)
+    Comfort judges longitudinal acceleration, speed times yaw rate and the yaw rate, each smoothed, and their rates of change. nuPlan
+    smooths with Savitzky-Golay filters over 0.8 to 1.5 s, which look ahead; here it is a first-order low-pass (`SMOOTH`), which does not.
     """
     n = contact.shape[1]
     live = state.valid[:, :n] & ~(stats.arrived | stats.collision | stats.off_road | stats.wrong_way)  # (B, N)
@@ -81,7 +82,9 @@ def update_stats(stats: Stats, state: State, setup: Setup, maps: Maps, contact: 
     hit, guilty = rank < 2 * slots, rank < slots
 
     ttc = torch.where(guilty, 0.0, nearest_ttc(state, setup, maps, contact, alone))
-    felt = torch.stack([accel, speed * turning, turning, torch.ones_like(speed)], dim=-1)  # (B, N, 4)
+    raw = torch.stack([accel, speed * turning, turning, torch.ones_like(speed)], dim=-1)  # (B, N, 4)
+    share = torch.where(stats.prev[..., 3:] > 0.0, dt / (SMOOTH + dt), 1.0)  # the first tick is taken as it is
+    felt = stats.prev + share * (raw - stats.prev)
     change = (felt - stats.prev)[..., :3] / dt * stats.prev[..., 3:]  # (B, N, 3); none at the first tick
     jerk = torch.sqrt(change[..., 0] ** 2 + change[..., 1] ** 2)
     measured = torch.stack([felt[..., 0], felt[..., 1], jerk, change[..., 0], felt[..., 2], change[..., 2]], dim=-1)  # (B, N, 6)

@@ -9,6 +9,7 @@ Shapes: B worlds, N learners.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -23,7 +24,7 @@ __all__ = ["RewardWeights", "reward_terms", "total"]
 
 @dataclass(frozen=True, kw_only=True)
 class RewardWeights:
-    """Weight of each term of `reward_terms`."""
+    """Weight of each term of `reward_terms`. Raises ValueError for one that is not finite."""
 
     progress: float = 1.0  # for the whole route
     arrived: float = 1.0
@@ -34,13 +35,21 @@ class RewardWeights:
     red_light: float = -0.5  # does not end the episode
     stop_sign: float = -0.5
     stopped: float = 0.25  # for obeying a stop sign: coming to rest at the line is rare by chance, and hard to find otherwise
+    haste: float = 0.0  # per m/s too fast towards a red light or a stop sign; leads to stopping where it is hard to find by chance
     comfort: float = 0.0  # per m/s^2 beyond the bounds in a step, use a small negative weight; off by default
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value):
+                raise ValueError(f"weight of {field.name}: {value} is not finite")
 
 
 def reward_terms(out: Out, state: State, setup: Setup) -> dict[str, Tensor]:
     """Unweighted terms of one decision step, each (B, N) float32, named as in `RewardWeights`.
 
     progress: share of the route gained in this step; adds up to 1 over the route.
+    haste: m/s too fast at the end of the step to come calmly to rest where a red light or a stop sign asks for it (`Out.haste`).
     comfort: by how much the accelerations at the end of the step exceed nuPlan's bounds, m/s^2 (0 inside them).
     The others: 1 in the step in which it happened, else 0.
     """
@@ -58,6 +67,7 @@ def reward_terms(out: Out, state: State, setup: Setup) -> dict[str, Tensor]:
         "red_light": out.red_light.to(torch.float32),
         "stop_sign": out.stop_sign.to(torch.float32),
         "stopped": out.stopped.to(torch.float32),
+        "haste": out.haste,
         "comfort": torch.abs(accel - accel.clamp(brake, drive)) + torch.abs(sideways - sideways.clamp(right, left)),
     }
 

@@ -27,6 +27,8 @@ SPACING = 5.0  # m between the preview points of a path
 POINTS = 32  # of them: agents look 155 m ahead
 LATERAL_MARGIN = 0.25  # m kept sideways when judging whether somebody is in the way
 CALM = 2.0  # m/s^2, deceleration with which a driver prepares for a lower limit ahead
+SETTLE_TIME = 0.5  # s, time constant with which a speed above the limit of the place is given up
+SETTLE = 3.0  # m/s^2, hardest braking for it
 SUBSETS = 4  # a quarter of the drivers consider a lane change at each tick
 PATH_SIGHT = 40.0  # m ahead and behind, short enough for the road to count as straight
 RUNOUT = 12.0  # m kept before the end of a lane, enough to steer out of it from a standstill
@@ -97,9 +99,9 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     past = ex * c + ey * s  # m beyond the preview point, along its tangent; a tangent says nothing about places far from its point
     along = station * SPACING + past
     left = ey * c - ex * s
-    cos_j, sin_j = direction(state.yaw)
-    cos_rel = cos_j.unsqueeze(1) * c + sin_j.unsqueeze(1) * s
-    sin_rel = sin_j.unsqueeze(1) * c - cos_j.unsqueeze(1) * s
+    cos_yaw, sin_yaw = direction(state.yaw)
+    cos_rel = cos_yaw.unsqueeze(1) * c + sin_yaw.unsqueeze(1) * s
+    sin_rel = sin_yaw.unsqueeze(1) * c - cos_yaw.unsqueeze(1) * s
     half_l, half_w = setup.length.unsqueeze(1) * 0.5, setup.width.unsqueeze(1) * 0.5
     reach_along = cos_rel.abs() * half_l + sin_rel.abs() * half_w
     reach_left = sin_rel.abs() * half_l + cos_rel.abs() * half_w
@@ -112,7 +114,7 @@ def in_path(state: State, setup: Setup, maps: Maps, chain: Chain) -> Pairs:
     lane = stored(state.lane.to(state.x.dtype))  # numbers are compared twice as fast as float
     entered = stored(torch.where(state.origin != state.lane, state.lane, -2).to(state.x.dtype))
     joins = (entered.unsqueeze(1) == lane.unsqueeze(2)) & (left.abs() < 6.0)
-    forward = dx * cos_j.unsqueeze(2) + dy * sin_j.unsqueeze(2)  # 0 for i itself
+    forward = dx * cos_yaw.unsqueeze(2) + dy * sin_yaw.unsqueeze(2)  # 0 for i itself
     ahead = (inside | joins) & (past.abs() < SPACING) & (along > 0.0) & (forward > 0.0) & (station < POINTS - 1)
     gap = along - setup.length.unsqueeze(2) * 0.5 - reach_along
     return Pairs(gap, state.speed.unsqueeze(1) * cos_rel, ahead)
@@ -174,7 +176,8 @@ def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, w
     own = torch.where((setup.script == int(Action.SPEED)) & (state.fired >= 0), setup.script_magnitude, setup.desired_speed)
     own = torch.where(braking, setup.script_until, own)
     walker = lane_field(maps.lane_type, setup.map_id, state.lane) == int(LaneType.WALKWAY)
-    wanted = torch.where(walker, own, torch.minimum(own, ahead.speed))
+    allowed = torch.where(walker, torch.inf, ahead.speed)
+    wanted = torch.minimum(own, allowed)
     pairs = in_path(state, setup, maps, chain)
     push = interaction(
         pairs.gap,
@@ -186,6 +189,9 @@ def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, w
     )
     push = torch.where(pairs.ahead, push, 0.0).amax(2)  # the worst of all: order does not matter
     free = free_road(speed, wanted, setup.accel, setup.decel)
+    # the IDM alone would run into a bend far too fast: its excess decays over many seconds
+    settle = ((allowed - speed) / SETTLE_TIME).clamp(min=-SETTLE)
+    free = torch.where(speed > allowed, torch.minimum(free, settle), free)
     road = free - setup.accel * push
     # places to stop: a standing leader, with s0 shortened so that the bumper rests about 0.5 m before the line
     place = torch.minimum(ahead.stop, wait)
@@ -211,7 +217,8 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     """MOBIL for a quarter of the agents, one side at a time (left and right in turn, so that no two change towards each other).
 
     Go if the new follower need not brake harder than `safe_decel`, and the own gain plus politeness times the new follower's
-    gain exceeds the threshold. Changes that the route needs count as gains that grow towards the end of the lane.
+    gain exceeds the threshold. The old follower, who can only gain, is left out: it would
+    cost another pass over all pairs. Changes that the route needs count as gains that grow towards the end of the lane.
     """
     worlds, agents = state.x.shape
     phase = (state.step % (2 * SUBSETS)).unsqueeze(1)

@@ -183,6 +183,7 @@ class Out(NamedTuple):
     red_light: Tensor  # (B, N) bool
     stop_sign: Tensor  # (B, N) bool, one was run
     stopped: Tensor  # (B, N) bool, one was obeyed
+    haste: Tensor  # (B, N) m/s, by how much too fast to come to rest calmly where a red light or a stop sign asks for it
     lost: Tensor  # (B, N) bool, left the map or can no longer reach the destination
     progress: Tensor  # (B, N) m gained along the route in this decision step
     terminated: Tensor  # (B, N) bool

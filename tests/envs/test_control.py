@@ -45,7 +45,7 @@ TWO, FIELD = road(), field()
 
 @pytest.mark.parametrize(
     ("kind", "room"),
-    [("roundabout", 0.75), ("junction", 0.82), ("loop", 0.35), ("straight", 0.2), ("highway", 0.1), ("exit", 0.3), ("crossing", 0.1)],
+    [("roundabout", 0.3), ("junction", 0.25), ("loop", 0.2), ("straight", 0.1), ("highway", 0.05), ("exit", 0.15), ("crossing", 0.05)],
 )
 def test_the_traffic_model_keeps_to_its_lane(kind: str, room: float, agent: Any, stage: Any) -> None:
     """One car on each lane, at the lane's limit: shapely's distance from the lanes' centrelines. No box ever leaves its lane."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from numpy.testing import assert_allclose
 
 import scenarios
 from envs.driving import DrivingConfig, DrivingSim, build_bank, sample_episodes
@@ -153,6 +154,21 @@ def test_stop_signs(agent: Any, stage: Any) -> None:
     assert 0 < rested[3] < 3 < rested[1]
     for b, guilty in enumerate((True, False, True, True)):
         assert [tick for tick in range(150) if counted[tick][b]] == ([crossed[b]] if guilty else []), b
+
+
+def test_haste_towards_a_stop_sign(agent: Any, stage: Any) -> None:
+    """The excess over sqrt(2 b d), the speed from which braking at b = 2 m/s^2 ends at the line; 0 past it, once obeyed, and elsewhere."""
+    network = street(stop=StopLine(s=200.0, must_stop=True))
+    places = [("a.0", 150.0, 12.0), ("a.0", 190.0, 12.0), ("a.0", 190.0, 5.0), ("a.0", 199.0, 12.0), ("a.1", 190.0, 12.0)]
+    sim = stage(network, [[agent(lane, s, v, role=Role.LEARNER)] for lane, s, v in places], autopilot=False)
+    got = step(sim).haste[:, 0]
+    to_line = 200.0 - sim.state.s[:, 0] - CAR / 2
+    excess = (sim.state.speed[:, 0] - torch.sqrt(4.0 * to_line.clamp(min=0.0))).clamp(min=0.0)
+    assert_allclose(got[:3], excess[:3], atol=1e-5)
+    assert got[0] == got[2] == got[3] == got[4] == 0.0
+    assert got[1] > 5.0
+    sim.set(sim.setup, sim.state._replace(released=sim.state.lane), sim.rows)
+    assert (step(sim).haste == 0.0).all()
 
 
 def test_a_region_with_heading_and_speed(agent: Any, stage: Any) -> None:

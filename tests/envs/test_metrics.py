@@ -143,16 +143,19 @@ RIDES = {
     "drives beyond": (10.0, [(2.41, 0.0)] * 5, {"lon_accel": 5}),
     "brakes at the bound": (10.0, [(-4.05, 0.0)] * 5, {}),
     "brakes beyond": (10.0, [(-4.06, 0.0)] * 5, {"lon_accel": 5}),
-    "jerk within": (10.0, [(0.0, 0.0), (0.41, 0.0)], {}),
-    "longitudinal jerk": (10.0, [(0.0, 0.0), (0.42, 0.0), (0.42, 0.0)], {"lon_jerk": 1}),
-    "jerk": (10.0, [(0.0, 0.0), (0.85, 0.0)], {"lon_jerk": 1, "jerk": 1}),
+    # a step of the raw value by x changes the smoothed one by x / 6 in a tick of 0.1 s (time constant 0.5 s), the next by 5/6 of that
+    "jerk within": (10.0, [(0.0, 0.0), (2.39, 0.0)], {}),
+    "longitudinal jerk": (10.0, [(0.0, 0.0), (-2.52, 0.0), (-2.52, 0.0)], {"lon_jerk": 1}),
+    "longitudinal jerk for two ticks": (10.0, [(0.0, 0.0), (-3.0, 0.0), (-3.0, 0.0), (-3.0, 0.0)], {"lon_jerk": 2}),
+    "jerk": (20.0, [(0.0, 0.0), (-5.1, 0.0)], {"lon_jerk": 1, "jerk": 1}),
+    "a bump of one tick": (10.0, [(0.0, 0.0), (-2.4, 0.0), (0.0, 0.0)], {}),
     "corner at 4.88 m/s^2": (10.0, [(0.0, math.atan(2.8 * 0.0488))] * 3, {}),
     "corner at 4.90 m/s^2": (10.0, [(0.0, math.atan(2.8 * 0.0490))] * 3, {"lat_accel": 3}),
     "turns at 0.94 rad/s": (2.0, [(0.0, math.atan(2.8 * 0.47))] * 3, {}),
     "turns at 0.96 rad/s": (2.0, [(0.0, math.atan(2.8 * 0.48))] * 3, {"yaw_rate": 3}),
-    "yaw acceleration 1.92": (2.0, [(0.0, 0.0), (0.0, math.atan(2.8 * 0.096))], {}),
-    "yaw acceleration 1.94": (2.0, [(0.0, 0.0), (0.0, math.atan(2.8 * 0.097))], {"yaw_accel": 1}),
-    "lateral jerk alone": (4.0, [(0.0, 0.0), (0.0, math.atan(2.8 * 0.0526))], {"jerk": 1, "yaw_accel": 1}),
+    "yaw acceleration 1.92": (1.0, [(0.0, 0.0), (0.0, math.atan(2.8 * 6 * 0.192))], {}),
+    "yaw acceleration 1.94": (1.0, [(0.0, 0.0), (0.0, math.atan(2.8 * 6 * 0.194))], {"yaw_accel": 1}),
+    "lateral jerk alone": (8.0, [(0.0, 0.0), (0.0, math.atan(2.8 * 6 * 0.84 / 64))], {"jerk": 1}),
 }
 
 

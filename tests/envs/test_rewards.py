@@ -19,7 +19,7 @@ CAR = Kind.CAR
 def out(learners: int = 1, **values: Any) -> Out:
     """An uneventful step of one world, with some fields set."""
     no = torch.zeros(1, learners, dtype=torch.bool)
-    fixed = {"progress": torch.zeros(1, learners), "truncated": no[:, 0], "touched": torch.zeros(1, 8, dtype=torch.bool)}
+    fixed = {"progress": torch.zeros(1, learners), "haste": torch.zeros(1, learners), "truncated": no[:, 0], "touched": torch.zeros(1, 8, dtype=torch.bool)}
     blank = {name: fixed.get(name, no) for name in Out._fields}
     return Out(**{**blank, **{name: torch.full_like(blank[name], value) for name, value in values.items()}})
 
@@ -57,6 +57,12 @@ def test_comfort_measures_the_excess(scene: Any) -> None:
     state = state._replace(accel=state.accel - 6.05, steer=torch.atan(setup.wheelbase * 0.0589))
     assert_allclose(float(reward_terms(out(), state, setup)["comfort"]), 3.0, rtol=1e-4)
     assert float(total(reward_terms(out(), state, setup), RewardWeights())) == 0.0  # off by default
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_must_be_finite(value: float) -> None:
+    with pytest.raises(ValueError, match="collision"):
+        RewardWeights(collision=value)
 
 
 def test_a_missing_term_is_an_error(scene: Any) -> None:

@@ -139,6 +139,22 @@ def test_a_platoon_settles_at_the_equilibrium_gap(agent: Any, stage: Any) -> Non
         np.testing.assert_allclose(seen["speed"][-1, b, :6], v, atol=5e-3)
 
 
+def test_a_bend_is_entered_at_its_speed(agent: Any, stage: Any) -> None:
+    """From 20 m/s towards a section for 6 m/s: never much above the speed from which 2 m/s^2 leads to it, and settled shortly inside."""
+    lanes = (
+        Lane(id="a", centre=np.array([[0.0, 0.0], [200.0, 0.0]]), speed_limit=20.0, successors=("b",)),
+        Lane(id="b", centre=np.array([[200.0, 0.0], [400.0, 0.0]]), speed_limit=6.0, end=LaneEnd.EXIT),
+    )
+    sim = stage(RoadNetwork(lanes=lanes), [[agent("a", 10.0, 20.0, driver={"desired_speed": 20.0, "speed_factor": 1.0})]])
+    for _ in range(250):
+        sim.step(torch.zeros(1, 1, 2))
+        x, v = float(sim.state.x[0, 0]), float(sim.state.speed[0, 0])
+        assert v < (6.0**2 + 4.0 * max(0.0, 200.0 - x)) ** 0.5 + 1.2, (x, v)
+        if x > 210.0:
+            assert v < 6.2
+    assert x > 230.0
+
+
 def test_drivers_stop_behind_an_obstacle_and_stay(agent: Any, stage: Any) -> None:
     """From 5 to 25 m/s, towards a parked car 200 m ahead: at rest with the gap s0, no collision, no reversing."""
     speeds = (5.0, 15.0, 25.0)
