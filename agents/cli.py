@@ -1,6 +1,7 @@
 """The command `closedloop`. A command's module is imported when it runs, so `--help` imports neither torch nor gymnasium.
 
-Exit codes: 0 pass, 1 regression, 2 bad input, 3 inconclusive, 4 something was lost or crashed, 130 interrupted.
+Exit codes: 0 done, 1 a trace does not reproduce, 2 bad input, 4 something was lost or crashed, 130 interrupted. 1 and 3 are reserved for
+the verdicts of a gate to come: regression, inconclusive.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import click
 
 from agents import __version__
-from agents.layout import intruders
+from agents.commands.group import HelpfulGroup
+from agents.layout import PACKAGES, intruders
 
 __all__ = ["BAD_INPUT", "COMMANDS", "CRASHED", "INTERRUPTED", "cli", "main"]
 
@@ -36,10 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 # modules that come with an extra: what to install when one is missing
-EXTRAS = {"commonroad": "commonroad", "av": "video", "highway_env": "bench", "ale_py": "atari", "ray": "cluster", "optuna": "tune"}
+EXTRAS = {"commonroad": "commonroad", "av": "video", "highway_env": "bench"}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(HelpfulGroup):
     """Knows its commands by name and imports one only to run it or to show its own help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,14 +54,6 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from scenarios.errors import did_you_mean
-
-            hint = did_you_mean(args[0], COMMANDS)
-            ctx.fail(f"no command '{args[0]}'; {hint or 'known: ' + ', '.join(COMMANDS)}")
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
@@ -68,8 +62,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 pass, 1 regression, 2 bad input, 3 inconclusive, 4 lost or crashed, 130 interrupted. "
-    "--debug, anywhere, shows the traceback of an error.",
+    epilog="Exit codes: 0 done, 1 a trace does not reproduce (play), 2 bad input, 4 something was lost or crashed, 130 interrupted. "
+    "1 and 3 are reserved for a gate to come: regression, inconclusive. --debug, anywhere, shows the traceback of an error.",
 )
 @click.version_option(__version__, prog_name="closedloop")
 def cli() -> None:
@@ -115,14 +109,16 @@ def run(argv: list[str]) -> int:
 
 
 def _code(error: Exception) -> int:
-    """Bad input is what the user can put right: values, files, a missing extra. Anything else is a crash."""
+    """Bad input is what the user can put right: files, a missing extra, and what our own error types tell (ScenarioError, PolicyError and
+    the like, each a ValueError). Anything else, a bare ValueError too, is a crash."""
     if isinstance(error, ModuleNotFoundError):
         return BAD_INPUT if (error.name or "").partition(".")[0] in EXTRAS else CRASHED
-    return BAD_INPUT if isinstance(error, ValueError | OSError) else CRASHED
+    ours = isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in PACKAGES
+    return BAD_INPUT if ours or isinstance(error, OSError) else CRASHED
 
 
 def _explain(error: Exception) -> int:
-    """Tell an error without its traceback if it is about the input, with it otherwise."""
+    """Tell an error in a line or two: what to put right, or that it is a bug."""
     extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
     if extra:
         return _fail(f"this needs the extra '{extra}': pip install 'closedloop[{extra}]'", BAD_INPUT)
@@ -130,10 +126,9 @@ def _explain(error: Exception) -> int:
         return _fail(f"{error.filename}: {error.strerror or error}", BAD_INPUT)
     if _code(error) == BAD_INPUT:
         return _fail(str(error) or type(error).__name__, BAD_INPUT)
-    traceback.print_exc()
-    return _fail(
-        f"this is a fault of closedloop, not of your input ({type(error).__name__}); please report it with the lines above", CRASHED
-    )
+    last = "".join(traceback.format_exception_only(error)).strip()
+    advice = "This is a bug in closedloop, not a mistake in your input. --debug shows the traceback; please report it with that."
+    return _fail(f"{last}\n{advice}", CRASHED)
 
 
 def _fail(message: str, code: int) -> int:

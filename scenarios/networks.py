@@ -12,10 +12,13 @@ import numpy as np
 from pydantic_core import to_json
 
 from scenarios.episode import AgentSpec
+from scenarios.errors import ScenarioError
 from scenarios.graph import LaneGraph
 from scenarios.loader import Scenario, inside
 from scenarios.network import RoadNetwork
+from scenarios.roads.base import RoadError
 from scenarios.schema import FileRoad
+from scenarios.translate import problem_at
 
 __all__ = ["Place", "generator", "map_count", "place", "recording"]
 
@@ -71,6 +74,13 @@ def place(scenario: Scenario, index: int) -> Place:
         if known is None:
             try:
                 network = resolved.build()
+            except RoadError as error:
+                raise ScenarioError(
+                    [
+                        problem_at(scenario.root, scenario.file, ("road", *fault.at), f"expected {fault.expected}", hint=fault.hint)
+                        for fault in error.faults
+                    ]
+                ) from None
             except ValueError as error:
                 values = ", ".join(
                     f"{path.removeprefix('road.')} = {value:.4g}" for path, value in drawn.items() if isinstance(value, float)

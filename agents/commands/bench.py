@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from agents.commands.group import HelpfulGroup
 
 if TYPE_CHECKING:
     from agents.evaluation.speed import Rate
@@ -20,7 +23,11 @@ WHAT = {
 }
 
 
-@click.group("bench")
+class _Benchmarks(HelpfulGroup):
+    noun = "benchmark"
+
+
+@click.group("bench", cls=_Benchmarks)
 def command() -> None:
     """Measure simulation speed.
 
@@ -55,6 +62,8 @@ def driving(batches: tuple[int, ...], seconds: float, backend: str, peer: bool, 
     closedloop bench driving
     closedloop bench driving --backend eager --batch 64 --no-peer
     """
+    if peer and find_spec("highway_env") is None:
+        raise click.UsageError("highway-env is not installed: pip install 'closedloop[bench]', or measure without it: --no-peer")
     import torch
 
     from agents.commands.output import as_json, print_json

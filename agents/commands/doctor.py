@@ -45,6 +45,8 @@ EXTRAS = {  # extra: (module, what it is for)
     "commonroad": ("commonroad", "closedloop import"),
     "video": ("av", "closedloop play --video"),
     "bench": ("highway_env", "the peer in closedloop bench driving"),
+}
+RESERVED = {  # extras of features to come, which nothing uses yet
     "atari": ("ale_py", "Atari games"),
     "cluster": ("ray", "sweeps over several machines"),
     "tune": ("optuna", "hyper-parameter search"),
@@ -133,7 +135,8 @@ def _extras() -> list[Check]:
         there = find_spec(module) is not None
         detail = f"for {purpose}" if there else f"not installed; for {purpose}: pip install 'closedloop[{extra}]'"
         found.append(Check(name=f"extra {extra}", status=OK if there else NOTE, detail=detail))
-    return found
+    later = [f"{extra} ({purpose})" for extra, (_, purpose) in RESERVED.items()]
+    return [*found, Check(name="extras reserved", status=OK, detail=f"for features to come, nothing uses them yet: {', '.join(later)}")]
 
 
 def _programs() -> list[Check]:

@@ -26,7 +26,10 @@ __all__ = ["command"]
 )
 @click.option("--episodes", type=click.IntRange(1), help="Episodes of each scenario. [default: 100, or as the suite says]")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the first episode; the others follow. [default: 0, or as the suite says]")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results. [default: runs/eval/<time>]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results, new or empty. [default: runs/eval/<time>]"
+)
+@click.option("--force", is_flag=True, help="Replace the results and traces of an earlier run in --out.")
 @click.option(
     "--traces",
     default="failures",
@@ -43,6 +46,7 @@ def command(
     episodes: int | None,
     seed: int | None,
     out: Path | None,
+    force: bool,
     traces: str,
     workers: int | None,
     json_: bool,
@@ -50,6 +54,7 @@ def command(
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), or the path of a run or bundle.
 
     Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
+    Ctrl-C keeps what has been driven, names what is missing, and ends with exit code 130. Seeds from 1000000 on belong to training.
 
     \b
     closedloop eval highway idm random --scenario highway --episodes 500
@@ -57,8 +62,8 @@ def command(
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     """
     from agents.commands.output import as_json, print_json
-    from agents.evaluation.report import markdown, report
-    from agents.evaluation.suite import default_workers, judge, resolve, trace_rule
+    from agents.evaluation.report import markdown, report, trained_on
+    from agents.evaluation.suite import Interrupted, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
     plan = _plan(suite, scenario_names, episodes, seed)
@@ -66,10 +71,17 @@ def command(
     title = f"{', '.join(policies)} on {suite or (scenario_names[0] if len(scenario_names) == 1 else f'{len(scenario_names)} scenarios')}"
     rule = trace_rule(folder / "traces", traces, plan)
     resolve(policies, plan)  # what cannot be driven is refused before anything is written,
-    folder.mkdir(parents=True, exist_ok=True)  # and a folder that cannot be written before anything is driven
+    _prepare(folder, force)  # and a folder that cannot be written before anything is driven
+    if warning := trained_on(seed for _, seeds in plan.entries for seed in seeds):
+        click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
-    with _progress(len(policies) * plan.episodes) as tick:
-        results = judge(policies, plan, workers=workers, traces=rule, progress=tick)
+    try:
+        with _progress(len(policies) * plan.episodes) as tick:
+            results = judge(policies, plan, workers=workers, traces=rule, progress=tick)
+    except Interrupted as stop:
+        results = stop.results
+        if all(r.error for r in results):
+            raise  # there is nothing to keep
 
     line = shlex.join(["closedloop", "eval", *sys.argv[2:]]) if sys.argv[1:2] == ["eval"] else ""
     summary = report(results, title=title, command=line)
@@ -97,6 +109,17 @@ def _plan(suite: str | None, names: tuple[str, ...], episodes: int | None, seed:
     else:
         picked = [(name, seeds_from(seed or 0, episodes or 100)) for name in names]
     return Plan(entries=tuple(picked))
+
+
+def _prepare(folder: Path, force: bool) -> None:
+    """Make the folder. Raises FileExistsError if it is not empty, unless forced: then what an earlier run left there is removed."""
+    if folder.exists() and any(folder.iterdir()):
+        if not force:
+            raise FileExistsError(17, "not empty; choose another --out, or replace the results there with --force", str(folder))
+        traces = list((folder / "traces").rglob("*.trace"))
+        for old in (folder / "results.json", folder / "report.md", *traces, *(trace.with_suffix(".html") for trace in traces)):
+            old.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 class _progress:
@@ -128,26 +151,34 @@ class _progress:
 
 def _show(title: str, results: list[EpisodeResult]) -> None:
     from agents.commands.output import print_table
-    from agents.evaluation.report import COLUMNS, cell, driven, repeats, rows
+    from agents.evaluation.report import COLUMNS, cell, driven, endings, repeats, rows
 
     shown = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score")
-    body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], COLUMNS[h][1]) for h in shown)] for row in rows(results)]
+    table = rows(results)
+    body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], COLUMNS[h][1]) for h in shown)] for row in table]
     print_table(title, ("scenario", "policy", "episodes", *shown), body)
-    click.echo("Rates in %, scores 0 to 1, with 95 % intervals.")
+    click.echo("Rates in %, scores 0 to 1, with 95 % intervals.\n")
+    print_table("how episodes ended", *endings(table))
     if warning := repeats(results):
         click.echo(warning)
 
 
 def _closing(results: list[EpisodeResult], folder: Path) -> int:
     """Say where things are and what was lost; the exit code."""
+    from agents.cli import CRASHED, INTERRUPTED
+    from agents.evaluation.report import missing
+
     click.echo(f"Results: {folder / 'results.json'}, {folder / 'report.md'}", err=True)
     traced = [r for r in results if r.trace]
     if traced:
         example = next((r for r in traced if r.failed), traced[0])
         click.echo(f"{len(traced)} traces below {folder / 'traces'}; to watch one: closedloop play {shlex.quote(example.trace)}", err=True)
-    lost = [r for r in results if r.error]
+    lost = [r for r in results if r.end == "error"]
     for r in lost[:10]:
         click.echo(f"lost: {r.policy}, {r.scenario}, seed {r.seed}: {r.error}", err=True)
     if lost:
         click.echo(f"{len(lost)} of {len(results)} episodes were lost to errors: no figure counts them", err=True)
-    return 4 if lost else 0
+    if any(r.end == "interrupted" for r in results):
+        click.echo("\n".join(["interrupted; not driven, and in no figure:", *missing(results)]), err=True)
+        return INTERRUPTED
+    return CRASHED if lost else 0

@@ -29,22 +29,48 @@ def command(traces: tuple[Path, ...], out: Path | None, video: Path | None, show
     """Verify a trace by re-simulating it, and write one web page that plays it: no server, no network, opens from disk.
 
     A folder stands for all traces in it. With --video or --show alone no page is written. Exit code 1 if a trace does not come out of
-    the simulator again.
+    the simulator again, 4 if some of several cannot be played; the others are.
 
     \b
     closedloop play runs/eval/traces/idm/merge-7.trace
     closedloop play failed.trace -o failed.html --video failed.mp4
     closedloop play runs/eval/traces --json
     """
+    from agents.cli import CRASHED
     from agents.commands.output import print_json
 
     files = _files(traces)
     if len(files) > 1 and (out or video or show):
         raise click.UsageError(f"{len(files)} traces: -o, --video and --show take one")
-    results = [_play(file, out, video, show, no_verify, quiet=json_) for file in files]
+    if video is not None:
+        from agents.playback.video import CODECS
+
+        if video.suffix.lower() not in CODECS:
+            raise click.BadParameter(f"{video}: videos are written as {' or '.join(CODECS)}", param_hint="--video")
+    results, failed = _all(files, out, video, show, no_verify, quiet=json_)
     if json_:
-        print_json({"traces": results})
+        print_json({"traces": results, "failed": failed})
+    if failed:
+        click.echo("\n".join([f"{len(failed)} of {len(files)} traces could not be played:", *(each["error"] for each in failed)]), err=True)
+        return CRASHED
     return 0 if all(result["verified"] is None or result["verified"]["ok"] for result in results) else DIFFERS
+
+
+def _all(
+    files: list[Path], out: Path | None, video: Path | None, show: bool, no_verify: bool, *, quiet: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Play each; summaries, and what is wrong with those that are damaged or unreadable. Raises TraceError, OSError for one alone."""
+    from agents.playback.trace import TraceError
+
+    results, failed = [], []
+    for file in files:
+        try:
+            results.append(_play(file, out, video, show, no_verify, quiet=quiet))
+        except (TraceError, OSError) as error:
+            if len(files) == 1 or isinstance(error, BrokenPipeError):  # the reader of our output has gone
+                raise
+            failed.append({"trace": str(file), "error": str(error)})
+    return results, failed
 
 
 def _files(traces: tuple[Path, ...]) -> list[Path]:
@@ -59,11 +85,14 @@ def _files(traces: tuple[Path, ...]) -> list[Path]:
 
 
 def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verify: bool, *, quiet: bool) -> dict[str, Any]:
-    """Do what was asked with one trace; returns the summary for --json."""
-    from agents.playback.trace import Trace
+    """Do what was asked with one trace; returns the summary for --json. Raises TraceError if it is damaged."""
+    from agents.playback.trace import Trace, TraceError
 
     trace = Trace.load(file)
-    verification = None if no_verify else _verify(trace)
+    try:
+        verification = None if no_verify else _verify(trace)
+    except TraceError as error:
+        raise TraceError(f"{file}: {error}") from error
     _say(f"{file}: {trace.episode.scenario}, seed {trace.episode.seed}, {trace.policy or 'unknown policy'}, {trace.times[-1]:.1f} s", quiet)
     if verification is not None:
         _say(f"  {'verified' if verification.ok else 'NOT VERIFIED'}: {verification.reason}", quiet)
@@ -81,7 +110,7 @@ def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verif
     if out is not None or not (video or show):
         from agents.playback.page import write_page
 
-        play = shlex.join(["closedloop", "play", file.name])
+        play = shlex.join(["closedloop", "play", str(file)])
         again = f"{trace.command}\n{play}" if trace.command else play
         result["page"] = str(write_page(trace, out or file.with_suffix(".html"), verification=verification, command=again))
         _say(f"  page: {result['page']}", quiet)

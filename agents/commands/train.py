@@ -113,13 +113,19 @@ def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> i
 
 
 def _check(config: TrainConfig) -> None:
-    """What can be checked before training: the scenarios (one episode of each) and the device. Raises ScenarioError or UsageError."""
+    """What can be checked before training: seeds, scenarios (one episode of each), device. Raises ScenarioError or UsageError."""
     import torch
 
     from scenarios import load, sample
 
-    for name in config.scenario:
-        sample(load(name), config.seeds.training)
+    try:
+        seeds = config.seeds
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    ticks = {name: sample(load(name), seeds.training).dt for name in config.scenario}
+    if len(set(ticks.values())) > 1:
+        told = ", ".join(f"{name} {tick:g} s" for name, tick in ticks.items())
+        raise click.UsageError(f"scenarios with different ticks cannot be trained on together: {told}")
     if config.device.partition(":")[0] not in ("cpu", "cuda"):
         raise click.UsageError(f"--device {config.device}: must be cpu or cuda")
     if config.device != "cpu" and not torch.cuda.is_available():

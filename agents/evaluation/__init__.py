@@ -1,4 +1,4 @@
-"""Judging policies: roll out (`rollout`), estimate with intervals (`stats`), report (`report`)."""
+"""Judging policies: roll out (`rollout`), spread over processes (`jobs`), estimate with intervals (`stats`), report (`report`)."""
 
 from __future__ import annotations
 

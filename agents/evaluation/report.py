@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
 from agents import __version__
-from agents.evaluation.rollout import EpisodeResult
+from agents.evaluation.rollout import ENDINGS, EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
+from agents.learning.seeds import TRAINING, VALIDATION
 
-__all__ = ["COLUMNS", "Row", "cell", "driven", "markdown", "repeats", "report", "rows", "versions"]
+__all__ = ["COLUMNS", "Row", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows", "trained_on", "versions"]
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -37,7 +39,8 @@ class Row:
     scenario: str
     policy: str
     episodes: int  # driven to their end; the figures are over these
-    errors: int  # lost to an error: in no figure
+    errors: int  # lost to an error or not driven: in no figure
+    ends: dict[str, int]  # of ENDINGS: how many episodes ended so
     figures: dict[str, Estimate]  # by heading
 
 
@@ -58,7 +61,9 @@ def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]]) 
     good = [[r for r in stratum if not r.error] for stratum in strata]
     figures = {heading: _figure(good, metric, how) for heading, (metric, how) in COLUMNS.items()}
     total, driven = sum(map(len, strata)), sum(map(len, good))
-    return Row(scenario=scenario, policy=policy, episodes=driven, errors=total - driven, figures=figures)
+    counts = Counter(r.end for stratum in strata for r in stratum)
+    ends = {end: counts[end] for end in ENDINGS}
+    return Row(scenario=scenario, policy=policy, episodes=driven, errors=total - driven, ends=ends, figures=figures)
 
 
 def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) -> Estimate:
@@ -67,6 +72,40 @@ def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) ->
         flat = [v > 0 for stratum in values for v in stratum]
         return proportion(sum(flat), len(flat))
     return mean_interval(values) if how == "mean" else iqm(values)
+
+
+def endings(table: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of a table of how many episodes ended how; ends that did not occur have no column."""
+    ends = [end for end in ENDINGS if any(row.ends[end] for row in table)]
+    return ["scenario", "policy", *ends], [[row.scenario, row.policy, *(str(row.ends[end]) for end in ends)] for row in table]
+
+
+def missing(results: Sequence[EpisodeResult], most: int = 8) -> list[str]:
+    """Which episodes have no figures, a line a policy and scenario: 'idm on merge: 37 of 100 (seeds 3, 63 to 98)'."""
+    groups: dict[tuple[str, str], list[EpisodeResult]] = {}
+    for result in results:
+        groups.setdefault((result.policy, result.scenario), []).append(result)
+    lines = []
+    for (policy, scenario), group in groups.items():
+        gone = {r.seed for r in group if r.error}
+        seeds = sorted(gone)
+        starts, stops = [s for s in seeds if s - 1 not in gone], [s for s in seeds if s + 1 not in gone]
+        spans = [f"{a}" if a == b else f"{a} to {b}" for a, b in zip(starts, stops, strict=True)]
+        if seeds:
+            more = ", ..." if len(spans) > most else ""
+            lines.append(f"{policy} on {scenario}: {len(seeds)} of {len(group)} (seeds {', '.join(spans[:most])}{more})")
+    return lines
+
+
+def trained_on(seeds: Iterable[int]) -> str:
+    """A warning if some of the seeds are those that training draws its episodes from, or nothing."""
+    late = [seed for seed in seeds if seed >= VALIDATION]
+    if not late:
+        return ""
+    return (
+        f"Seeds {min(late)} to {max(late)} are not for judging: training chooses its best policy on seeds from {VALIDATION} on and learns "
+        f"on seeds from {TRAINING} on, so a trained policy may have met these episodes before."
+    )
 
 
 def repeats(results: Sequence[EpisodeResult]) -> str:
@@ -87,23 +126,28 @@ def repeats(results: Sequence[EpisodeResult]) -> str:
 
 
 def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> dict[str, Any]:
-    """Everything, for JSON: what ran where, the table, and each episode."""
+    """Everything, for JSON: what ran where, the table, and each episode. `interrupted`: some were not driven because of Ctrl-C."""
     return {
         "title": title,
         "command": command,
         "versions": versions(),
         "interval": {"level": LEVEL, "rates": "Wilson score, 3/n for none or all", "means": "percentile bootstrap within scenarios"},
         "errors": sum(bool(r.error) for r in results),
-        "repeats": repeats(results),
+        "interrupted": any(r.end == "interrupted" for r in results),
+        "warnings": _warnings(results),
         "table": [_plain(row) for row in rows(results)],
         "results": [asdict(r) for r in results],
     }
 
 
+def _warnings(results: Sequence[EpisodeResult]) -> list[str]:
+    return [text for text in (trained_on(r.seed for r in results), repeats(results)) if text]
+
+
 def _plain(row: Row) -> dict[str, Any]:
     """A row with its figures by the name of the metric."""
     named = {COLUMNS[heading][0] + ("_iqm" if COLUMNS[heading][1] == "iqm" else ""): e.as_dict() for heading, e in row.figures.items()}
-    return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, **named}
+    return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, "ends": row.ends, **named}
 
 
 def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> str:
@@ -123,11 +167,15 @@ def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "")
         "or everything happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines each.",
         "",
     ]
-    if warning := repeats(results):
+    for warning in _warnings(results):
         lines += [warning, ""]
-    lost = [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.error]
+    heading, body = endings(table)
+    lines += ["## How episodes ended", "", f"| {' | '.join(heading)} |", "|---|---|" + "---:|" * (len(heading) - 2)]
+    lines += [*(f"| {' | '.join(row)} |" for row in body), ""]
+    undriven = missing(results) if any(r.end == "interrupted" for r in results) else []
+    lost = [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.end == "error"]
     failed = [f"{r.policy}, {r.scenario}, seed {r.seed}, {r.end}: `{r.trace}`" for r in results if r.trace and r.failed]
-    lines += [*_list("Lost to errors", lost), *_list("Failures with a trace", failed)]
+    lines += [*_list("Interrupted: not driven", undriven), *_list("Lost to errors", lost), *_list("Failures with a trace", failed)]
     known = versions()
     return "\n".join([*lines, "Made by " + ", ".join(f"{name} {known[name]}" for name in known) + ".", ""])
 

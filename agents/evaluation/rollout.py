@@ -24,16 +24,17 @@ from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Out
 from scenarios.episode import Episode
 
-__all__ = ["BATCH", "EpisodeResult", "TraceRule", "plain_name", "rollout"]
+__all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "plain_name", "rollout"]
 
 BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
 SLOTS = (16, 32, 64)  # agent slots: the smallest that holds the episode, whatever runs beside it
 ENDS = ("arrived", "collision", "off_road", "wrong_way", "lost")  # first that holds names the end; else time ran out
+ENDINGS = (*ENDS, "time", "error", "interrupted")  # error: no figures, because something broke; interrupted: not driven to its end
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeResult:
-    """What became of one episode. `end` is one of arrived, collision, off_road, wrong_way, lost, time, error."""
+    """What became of one episode. `end` is one of `ENDINGS`."""
 
     policy: str
     scenario: str

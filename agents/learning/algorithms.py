@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
-__all__ = ["ALGORITHMS", "Algorithm", "build_model", "check_hyper", "find_algorithm", "hyper_defaults", "minibatch"]
+__all__ = ["ALGORITHMS", "Algorithm", "HyperError", "build_model", "check_hyper", "find_algorithm", "hyper_defaults", "minibatch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,10 @@ _RESERVED = frozenset(
 )
 
 
+class HyperError(ValueError):
+    """An algorithm refuses a value of its parameters."""
+
+
 def find_algorithm(name: str) -> Algorithm:
     """The algorithm called `name`. Raises ValueError naming the nearest one."""
     if name not in ALGORITHMS:
@@ -148,7 +152,10 @@ def build_model(
     seed: int,
     device: str,
 ) -> BaseAlgorithm:
-    """A fresh model. `schedule`: the learning rate stays (`constant`) or falls to zero over the run (`linear`)."""
+    """A fresh model. `schedule`: the learning rate stays (`constant`) or falls to zero over the run (`linear`).
+
+    Raises HyperError, in the library's words, for a value of `hyper` that the algorithm refuses.
+    """
     arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in hyper.items()}
     rate = float(arguments.get("learning_rate", hyper_defaults(name)["learning_rate"]))
     arguments["learning_rate"] = _linear(rate) if schedule == "linear" else rate
@@ -158,7 +165,11 @@ def build_model(
     if arguments.get("action_noise") is not None:
         arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
     kwargs = {"net_arch": list(network), "activation_fn": _activation(activation)}
-    model: BaseAlgorithm = algorithm_class(name)("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)
+    try:
+        make = algorithm_class(name)
+        model: BaseAlgorithm = make("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)
+    except (ValueError, AssertionError) as error:
+        raise HyperError(f"{name} refuses its parameters {dict(hyper)}: {error}") from error
     return model
 
 

@@ -94,7 +94,8 @@ def _write(image: Image, trace: Trace, step: float, theme: str) -> None:
     title = f"{trace.episode.scenario}  seed {trace.episode.seed}" + (f"  {trace.policy}" if trace.policy else "")
     margin = round(18 * scale)
     _label(image, title, (margin, margin), 0.6 * scale, theme)
-    _label(image, f"{time:5.1f} s   {speed * 3.6:3.0f} km/h", (margin, image.shape[0] - margin - round(34 * scale)), 0.7 * scale, theme)
+    clock = f"{time:5.1f} s   {speed:4.1f} m/s ({speed * 3.6:.0f} km/h)"
+    _label(image, clock, (margin, image.shape[0] - margin - round(34 * scale)), 0.7 * scale, theme)
     now = [event for event in events(trace) if event["step"] <= step and time - trace.times[event["step"]] <= EVENT_SHOWN]
     if now:
         colour = "#1a7f4b" if now[-1]["kind"] == "good" else "#c0282d"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from agents.playback.storage import Array
+from agents.playback.storage import Array, TraceError
 from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace, made_with, snapshot
 from envs.driving.bank import build_bank
 from envs.driving.sim import DrivingSim
@@ -34,9 +34,13 @@ class Verification:
 
 
 def verify(trace: Trace) -> Verification:
-    """Re-simulate `trace` in one world and compare every step. Raises ValueError if the episode cannot be simulated at all."""
+    """Re-simulate `trace` in one world and compare every step. Raises TraceError if the episode cannot be simulated at all."""
     device = "cuda" if trace.device == "cuda" and torch.cuda.is_available() else "cpu"
-    sim = DrivingSim(build_bank([trace.episode], trace.config), trace.config, batch=1, device=device, compile=trace.backend == "compiled")
+    try:
+        bank = build_bank([trace.episode], trace.config)
+    except (ValueError, KeyError) as error:
+        raise TraceError(f"its episode cannot be simulated: {error}") from error
+    sim = DrivingSim(bank, trace.config, batch=1, device=device, compile=trace.backend == "compiled")
     here = made_with(sim)
     other = [f"{name} {getattr(trace, name)} then, {value} now" for name, value in here.items() if value != getattr(trace, name)]
     exact = True

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scenarios
-from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, sample_episodes
+from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
 from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
@@ -127,7 +127,8 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
         return self._worlds
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Any]]:
-        """Start episode `seed`, or `options["episode"]`, or one drawn at random."""
+        """Start episode `seed`, or `options["episode"]`, or one drawn at random. Raises as `seed_from` for what is no seed."""
+        seed = None if seed is None else seed_from(seed)
         super().reset(seed=seed)
         episode = (options or {}).get("episode")
         if episode is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ __all__ = [
     "fit",
     "load_scenarios",
     "sample_episodes",
+    "seed_from",
     "unknown",
 ]
 
@@ -50,10 +53,13 @@ def load_scenarios(scenario: ScenarioLike | Sequence[ScenarioLike]) -> tuple[sce
 
 
 def sample_episodes(scenario: ScenarioLike | Sequence[ScenarioLike], count: int, first_seed: int) -> list[Episode]:
-    """`count` episodes with seeds first_seed, first_seed + 1, ...; several scenarios take turns. Raises ValueError for count < 1."""
+    """`count` episodes with seeds first_seed, first_seed + 1, ...; several scenarios take turns.
+
+    Raises ValueError for count < 1, and as `seed_from` does.
+    """
     if count < 1:
         raise ValueError(f"episodes={count}: must be at least 1")
-    chosen = load_scenarios(scenario)
+    chosen, first_seed = load_scenarios(scenario), seed_from(first_seed, "first_seed")
     return [scenarios.sample(chosen[i % len(chosen)], first_seed + i) for i in range(count)]
 
 
@@ -81,13 +87,38 @@ def unknown(what: str, value: object, known: Sequence[str]) -> str:
 def fit(config: DrivingConfig, episodes: Sequence[Episode]) -> DrivingConfig:
     """`config` with as many agent slots as the episodes need and their tick.
 
-    Raises ValueError if the episodes disagree on the tick or have more agents than a world can hold.
+    Only defaults are replaced: `agents` or `dt` of another value was asked for, so it stays (more slots than needed are only slower).
+    Raises ValueError where it cannot: slots too few for the road users, a tick that is not the episodes'. Also if the episodes disagree
+    on the tick, or have more agents than a world can hold.
     """
     ticks = sorted({episode.dt for episode in episodes})
     if len(ticks) != 1:
         raise ValueError(f"episodes with ticks of {ticks} s cannot share a batch")
+    if config.dt != DrivingConfig.dt and not math.isclose(config.dt, ticks[0]):
+        raise ValueError(f"dt={config.dt}: the scenario ticks every {ticks[0]} s, and so must its worlds; leave dt out")
     most = max(max(len(episode.agents) for episode in episodes), config.learners)
-    return replace(config, agents=-(-most // SLOTS) * SLOTS, dt=ticks[0])
+    slots = -(-most // SLOTS) * SLOTS
+    if config.agents != DrivingConfig.agents:
+        if config.agents < most:
+            raise ValueError(f"agents={config.agents}: an episode has {most} road users; leave agents out, or give at least {slots}")
+        slots = config.agents
+    return replace(config, agents=slots, dt=ticks[0])
+
+
+def seed_from(seed: object, name: str = "seed") -> int:
+    """A seed as an int: any whole number from 0 to 2^63 - 1, numpy's and torch's included.
+
+    Raises TypeError for what is no whole number (a bool is none), ValueError for one out of range.
+    """
+    try:
+        if isinstance(seed, bool):
+            raise TypeError
+        value = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}={seed!r}: must be a whole number, not a {type(seed).__name__}") from None
+    if not 0 <= value < 2**63:
+        raise ValueError(f"{name}={value}: must be 0 or more, and less than 2**63")
+    return value
 
 
 def action_space(config: DrivingConfig) -> spaces.Space[Any]:

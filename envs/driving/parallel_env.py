@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
 import scenarios
-from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, unknown
+from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, seed_from, unknown
 from envs.driving.rewards import RewardWeights
 from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
@@ -109,8 +109,9 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         return self._worlds
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Start episode `seed`, or one drawn at random, or `options["episode"]`."""
+        """Start episode `seed`, or one drawn at random, or `options["episode"]`. Raises as `seed_from` for what is no seed."""
         if seed is not None:
+            seed = seed_from(seed)
             self._random = seeding.np_random(seed)[0]
         episode = (options or {}).get("episode")
         if episode is None:

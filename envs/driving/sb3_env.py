@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes
+from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
 from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
@@ -31,7 +31,7 @@ class DrivingVecEnv(VecEnv):
 
     Args:
         scenario: name, path or scenario, or several, which take turns in the bank.
-        config: see `DrivingConfig`; slots and tick are fitted to the episodes.
+        config: see `DrivingConfig`; slots and tick are fitted to the episodes unless given; see `envs.driving.make.fit`.
         num_envs: worlds.
         episodes: size of the bank.
         seed: of the first episode of the bank (the others follow it), and of the order in which they are driven.
@@ -59,7 +59,7 @@ class DrivingVecEnv(VecEnv):
         **options: Any,
     ) -> None:
         self.flat, self.sensors, self.render_mode = flat, check_sensors(sensors, flat=flat), render_mode
-        chosen = driving_config(config, **{"learners": 1, **options})
+        chosen, seed = driving_config(config, **{"learners": 1, **options}), seed_from(seed)
         bank = sample_episodes(scenario, episodes, seed)
         self.worlds = Worlds(bank, chosen, batch=num_envs, seed=seed, weights=reward, compile=compile, device=device)
         self.config, self._key = self.worlds.config, seed

@@ -205,7 +205,6 @@ class DrivingConfig:
     view_range: float = 100.0  # m
     view_fov: float = 6.283185307179586  # rad, field of view of `visible`, centred on the heading
     autopilot: bool = False  # the traffic model drives the learners too (the IDM baseline)
-    all_pairs: bool = True  # report `touched` for every pair of agents, not only the learners'
 
     def __post_init__(self) -> None:
         if not 1 <= self.agents <= 64 or self.agents % 8:

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes
+from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
 from envs.driving.sensors import check_sensors, observation_space
 from envs.driving.types import DrivingConfig
@@ -69,17 +69,21 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._ended = torch.zeros(num_envs, dtype=torch.bool, device=device)
 
-    def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Arrays, dict[str, Any]]:
-        """Start an episode in every world. seed: one for all, or one a world (then equal seeds draw independent episodes all the same)."""
-        super().reset(seed=seed if isinstance(seed, int | None) else int(seed[0]))
-        if seed is None:
-            seed = int(self.np_random.integers(2**31))
-        keys = torch.full((self.num_envs,), seed) if isinstance(seed, int) else torch.tensor(list(seed))
-        if keys.shape != (self.num_envs,):
-            raise ValueError(f"{len(keys)} seeds for {self.num_envs} worlds")
-        self.worlds.reset(keys, shuffle=True)
+    def reset(self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Any]]:
+        """Start an episode in every world. seed: one for all, or one a world (then equal seeds draw independent episodes all the same).
+
+        Raises ValueError or TypeError for another number of seeds, or what is no seed (see `seed_from`).
+        """
+        if isinstance(seed, Sequence | np.ndarray) and np.ndim(seed) > 0:
+            keys = [seed_from(each) for each in seed]
+            if len(keys) != self.num_envs:
+                raise ValueError(f"{len(keys)} seeds for {self.num_envs} worlds")
+            super().reset(seed=keys[0])
+        else:
+            one = None if seed is None else seed_from(seed)
+            super().reset(seed=one)
+            keys = [int(self.np_random.integers(2**31)) if one is None else one] * self.num_envs
+        self.worlds.reset(torch.tensor(keys, dtype=torch.int64), shuffle=True)
         self._ended = torch.zeros_like(self._ended)
         return self._observe(), self._episode_info(np.ones(self.num_envs, dtype=bool))
 

@@ -81,7 +81,7 @@ class Worlds:
 
     Args:
         episodes: the bank. Worlds take further episodes from it at random when they start anew.
-        config: agent slots and tick are fitted to the episodes.
+        config: agent slots and tick are fitted to the episodes, see `fit`.
         batch: B.
         weights: of the reward's terms.
 

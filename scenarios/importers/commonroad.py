@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from scenarios.episode import AgentSpec, Goal
 from scenarios.importers.commonroad_agents import last_step, read_obstacles, top_speed
-from scenarios.importers.commonroad_file import CommonRoadFile, ImportFileError, read
+from scenarios.importers.commonroad_file import CommonRoadFile, read
 from scenarios.importers.commonroad_goal import DESTINATION, Start, chosen_start, read_goal, read_start, window
 from scenarios.importers.commonroad_roads import build_network
 from scenarios.importers.places import lane_at, pose_on
 from scenarios.importers.recorded import collisions_among, with_paths
 from scenarios.importers.report import ImportReport
-from scenarios.importers.types import EgoStart, Imported
+from scenarios.importers.types import EgoStart, Imported, ImportFileError
 from scenarios.kinds import KIND_SPECS, Kind
 from scenarios.network import RoadNetwork
 from scenarios.serialize import MAX_AGENTS, Recording

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.importers.types import ImportFileError
+
 __all__ = [
     "CommonRoadFile",
-    "ImportFileError",
     "angle",
     "box",
     "light_programme",
@@ -32,10 +33,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-
-class ImportFileError(ValueError):
-    """A file that cannot be imported at all; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,11 @@ from scenarios.importers.report import ImportReport
 from scenarios.network import RoadNetwork
 from scenarios.serialize import Recording
 
-__all__ = ["EgoStart", "Imported"]
+__all__ = ["EgoStart", "ImportFileError", "Imported"]
+
+
+class ImportFileError(ValueError):
+    """A file that cannot be imported at all; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

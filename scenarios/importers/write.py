@@ -15,7 +15,7 @@ from scenarios.episode import Goal, Region
 from scenarios.files import write_atomic
 from scenarios.importers import IMPORTERS
 from scenarios.importers.report import ImportReport
-from scenarios.importers.types import EgoStart, Imported
+from scenarios.importers.types import EgoStart, Imported, ImportFileError
 from scenarios.serialize import save_network
 
 __all__ = ["GOALS", "MODES", "Written", "import_file", "read_file", "scenario_name", "scenario_text", "write_imported"]
@@ -37,7 +37,7 @@ class Written:
 
 
 def read_file(path: str | Path) -> Imported:
-    """Read a file of any known format. Raises ValueError for an unknown one or a broken file, OSError."""
+    """Read a file of any known format. Raises ImportFileError for an unknown one or a broken file, OSError."""
     path = Path(path)
     with path.open("rb") as handle:
         head = handle.read(HEAD)
@@ -46,7 +46,7 @@ def read_file(path: str | Path) -> Imported:
             imported = getattr(import_module(module), function)(path)
             assert isinstance(imported, Imported)
             return imported
-    raise ValueError(f"{path}: not a file of a known format; known: {', '.join(IMPORTERS)}")
+    raise ImportFileError(f"{path}: not a file of a known format; known: {', '.join(IMPORTERS)}")
 
 
 def import_file(path: str | Path, folder: str | Path, *, mode: str = "log", goal: str = "file", overwrite: bool = False) -> Written:

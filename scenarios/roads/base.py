@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.network import Lane, LaneEnd, LaneType, Mark, RoadNetwork, StopLine
-from scenarios.quantities import QuantityModel
+from scenarios.quantities import Fault, QuantityModel
 from scenarios.roads.geometry import Line
 
-__all__ = ["RoadModel", "relink", "single", "strip", "taper"]
+__all__ = ["RoadError", "RoadModel", "relink", "single", "strip", "taper"]
+
+
+class RoadError(ValueError):
+    """Fields that fit no road; each fault says at which one (path below the road), what was expected there, and how to put it right."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"expected {fault.expected}" for fault in faults))
+        self.faults = tuple(faults)
 
 
 class RoadModel(QuantityModel):
@@ -21,7 +30,10 @@ class RoadModel(QuantityModel):
     """
 
     def build(self) -> RoadNetwork:
-        """The network. All distributions must have been drawn. Raises ValueError where the fields fit no road."""
+        """The network. All distributions must have been drawn.
+
+        Raises ValueError where the fields fit no road; RoadError, which is one, where it can say which of them do not.
+        """
         raise NotImplementedError(f"{type(self).__name__}.build")
 
 

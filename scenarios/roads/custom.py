@@ -11,14 +11,13 @@ from pydantic import Field, model_validator
 from scipy.interpolate import CubicSpline
 
 from scenarios.network import Bay, Box, Lane, LaneEnd, LaneType, Light, LightState, Mark, RoadNetwork, StopLine
-from scenarios.quantities import Angle, Between, Flag, Length, Number, Offset, OneOf, QuantityModel, Ratio, Seconds, Speed
-from scenarios.roads.base import RoadModel
+from scenarios.quantities import Angle, Between, Fault, Flag, Length, Number, Offset, OneOf, QuantityModel, Ratio, Seconds, Speed
+from scenarios.roads.base import RoadError, RoadModel
 from scenarios.roads.conflicts import find_conflicts
+from scenarios.roads.custom_checks import Place, beside, beyond, joints, neighbours
 
 __all__ = ["CustomRoad"]
 
-GAP_MAX = 0.01  # m between a lane's end and its successor's start
-KINK_MAX = np.deg2rad(2.0)  # turn from one lane's last chord to the next lane's first
 STEP = 1.0  # m, spacing of points on smoothed lines
 STRAIGHT_STEP = 4.0  # m, widest spacing on straight ones
 
@@ -56,11 +55,25 @@ class LaneModel(QuantityModel):
     priority: Number = 0.0
     name: str = ""
 
-    def build(self) -> Lane:
-        """The lane."""
+    def chords(self) -> NDArray[np.float64]:
+        """(P - 1,) m between the points of the file. Raises ValueError where two coincide."""
+        points = np.array(self.points, dtype=np.float64)
+        chords: NDArray[np.float64] = np.hypot(*np.diff(points, axis=0).T)
+        if chords.min() < 1e-3:
+            x, y = points[chords.argmin()]
+            raise ValueError(f"two neighbouring points of lane {self.id!r} coincide, near ({x:g}, {y:g})")
+        return chords
+
+    def pieces(self) -> NDArray[np.int64]:
+        """(P - 1,) into how many pieces each chord is cut."""
+        step = STEP if self.smooth and len(self.points) > 2 else STRAIGHT_STEP
+        return np.ceil(self.chords() / step).astype(np.int64)
+
+    def build(self, pieces: NDArray[np.int64]) -> Lane:
+        """The lane, with as many pieces to each chord."""
         return Lane(
             id=self.id,
-            centre=_curve(np.array(self.points, dtype=np.float64), smooth=self.smooth),
+            centre=self._centre(pieces),
             width=self.width,
             speed_limit=self.speed_limit,
             type=LaneType[self.type.upper()],
@@ -74,6 +87,15 @@ class LaneModel(QuantityModel):
             priority=round(self.priority),
             name=self.name,
         )
+
+    def _centre(self, pieces: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Straight pieces through the points, or a natural cubic spline over chord length."""
+        points, s = np.array(self.points, dtype=np.float64), np.concatenate([[0.0], np.cumsum(self.chords())])
+        at = np.interp(np.arange(pieces.sum() + 1), np.concatenate([[0], np.cumsum(pieces)]), s)
+        if self.smooth and len(points) > 2:
+            curve: NDArray[np.float64] = CubicSpline(s, points, bc_type="natural")(at)
+            return curve
+        return np.stack([np.interp(at, s, points[:, 0]), np.interp(at, s, points[:, 1])], axis=-1)
 
 
 class PhaseModel(QuantityModel):
@@ -134,7 +156,8 @@ class CustomRoad(RoadModel):
     """Lanes, lights and everything else given in the file; conflicts are found from the geometry and the priorities.
 
     A lane without successors ends in an exit unless `end: blocked`. If no destinations are given there is one, `through`:
-    the end of every exit that vehicles can use.
+    the end of every exit that vehicles can use. Neighbours (`left`, `right`) have equally many points, each beside one of the other's,
+    half the two widths apart; lanes begin where those before them end; stop lines and destinations lie on their lane.
     """
 
     kind: Literal["custom"] = "custom"
@@ -163,11 +186,10 @@ class CustomRoad(RoadModel):
         return self
 
     def build(self) -> RoadNetwork:
-        """See RoadModel. Raises ValueError where a lane and its successor do not join."""
-        lanes = [lane.build() for lane in self.lanes]
-        problems = list(_joints(lanes))
-        if problems:
-            raise ValueError("; ".join(problems))
+        """See RoadModel. Raises RoadError where lanes do not fit each other, or places lie beyond their lane."""
+        _refuse(_uneven(self.lanes))
+        lanes = [lane.build(pieces) for lane, pieces in zip(self.lanes, _pieces(self.lanes), strict=True)]
+        _refuse([*joints(lanes), *neighbours(lanes), *beyond(lanes, self._places())])
         destinations = {name: tuple((p.lane, np.inf if p.s is None else p.s) for p in places) for name, places in self.destinations.items()}
         if not destinations:
             ends = tuple(
@@ -185,35 +207,43 @@ class CustomRoad(RoadModel):
             destinations=destinations,
         )
 
+    def _places(self) -> Iterable[Place]:
+        """Stop lines and destinations at an s."""
+        for i, lane in enumerate(self.lanes):
+            if lane.stop is not None:
+                yield ("lanes", i, "stop", "s"), lane.id, lane.stop.s
+        for name, places in self.destinations.items():
+            yield from ((("destinations", name, k, "s"), place.lane, place.s) for k, place in enumerate(places) if place.s is not None)
+
 
 def _twice(names: list[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
-def _curve(points: NDArray[np.float64], *, smooth: bool) -> NDArray[np.float64]:
-    """The points (P, 2), or a natural cubic spline through them over chord length, sampled every STEP. Raises ValueError."""
-    steps = np.hypot(*np.diff(points, axis=0).T)
-    if steps.min() < 1e-3:
-        raise ValueError(f"two neighbouring points of a lane coincide, near ({points[steps.argmin()][0]:g}, {points[steps.argmin()][1]:g})")
-    s = np.concatenate([[0.0], np.cumsum(steps)])
-    if not smooth or len(points) == 2:
-        at = np.unique(np.concatenate([s, np.linspace(0.0, s[-1], int(np.ceil(s[-1] / STRAIGHT_STEP)) + 1)]))
-        at = at[np.concatenate([[True], np.diff(at) > 1e-3])]
-        return np.stack([np.interp(at, s, points[:, 0]), np.interp(at, s, points[:, 1])], axis=-1)
-    curve: NDArray[np.float64] = CubicSpline(s, points, bc_type="natural")(np.linspace(0.0, s[-1], int(np.ceil(s[-1] / STEP)) + 1))
-    return curve
+def _refuse(faults: Iterable[Fault]) -> None:
+    if found := list(faults):
+        raise RoadError(found)
 
 
-def _joints(lanes: list[Lane]) -> Iterable[str]:
-    """What is wrong where lanes meet."""
-    by_id = {lane.id: lane for lane in lanes}
-    for lane in lanes:
-        for after in (by_id[name] for name in lane.successors):
-            gap = float(np.hypot(*(after.centre[0] - lane.centre[-1])))
-            last, first = lane.centre[-1] - lane.centre[-2], after.centre[1] - after.centre[0]
-            turn = abs(float(np.arctan2(last[0] * first[1] - last[1] * first[0], last @ first)))
-            if gap > GAP_MAX:
-                yield f"lane {lane.id!r} ends {gap:.2f} m from the start of its successor {after.id!r}: they must touch"
-            elif turn > KINK_MAX:
-                most = f"at most {np.degrees(KINK_MAX):.0f} are allowed"
-                yield f"lane {lane.id!r} meets its successor {after.id!r} at an angle of {np.degrees(turn):.1f} degrees: {most}"
+def _uneven(lanes: list[LaneModel]) -> Iterable[Fault]:
+    """Neighbours that do not have one point beside each of the lane's."""
+    counts = {lane.id: len(lane.points) for lane in lanes}
+    for i, lane in enumerate(lanes):
+        for field, name, _ in beside(lane.left, lane.right):
+            if counts[name] != counts[lane.id]:
+                rule = f"a lane with {counts[lane.id]} points, as many as lane {lane.id!r} has; {name!r} has {counts[name]}"
+                yield Fault(("lanes", i, field), name, rule, "give neighbours equally many points, each beside one of the other's")
+
+
+def _pieces(lanes: list[LaneModel]) -> list[NDArray[np.int64]]:
+    """Of each lane, into how many pieces its chords are cut: equally many for neighbours, so that point i lies beside point i."""
+    index = {lane.id: i for i, lane in enumerate(lanes)}
+    pieces = [lane.pieces() for lane in lanes]
+    pairs = [(i, index[name]) for i, lane in enumerate(lanes) for _, name, _ in beside(lane.left, lane.right)]
+    for _ in range(len(lanes)):  # across a road of many lanes
+        before = [each.sum() for each in pieces]
+        for i, j in pairs:
+            pieces[i] = pieces[j] = np.maximum(pieces[i], pieces[j])
+        if [each.sum() for each in pieces] == before:
+            break
+    return pieces

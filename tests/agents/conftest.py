@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -223,3 +224,25 @@ def junction_trace() -> Trace:
 def rename() -> Callable[[str], Trace]:
     """The junction under another scenario name."""
     return lambda name: make_trace(_junction(name), _junction_paths(), steps=20)
+
+
+BRIEF = """
+version: 1
+name: brief
+duration: 2 s
+maps: 2
+road: {kind: highway, lanes: 2, length: {uniform: ["300 m", "400 m"]}}
+ego: {lane: main.0, s: {uniform: ["20 m", "60 m"]}, speed: 15 m/s}
+traffic:
+  - fill: {lanes: [main.0, main.1], spacing: 60 m}
+variants:
+  easy: {duration: 1 s}
+  hard: {duration: 3 s}
+"""
+
+
+@pytest.fixture
+def brief(tmp_path: pathlib.Path) -> str:
+    """A scenario file of our own whose episodes are soon over."""
+    (tmp_path / "brief.yaml").write_text(BRIEF)
+    return str(tmp_path / "brief.yaml")

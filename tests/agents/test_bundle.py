@@ -16,7 +16,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from agents.learning.algorithms import ALGORITHMS, build_model
+from agents.learning.algorithms import ALGORITHMS, HyperError, build_model
 from agents.learning.export import bundle_from_model
 from agents.policies.bundle import BundleError, ObservationSpec, PolicyBundle, load_bundle, save_bundle
 from agents.policies.sb3 import BLOCK, Actor
@@ -56,6 +56,14 @@ def make(algo: str, kind: str, activation: str = "tanh") -> tuple[BaseAlgorithm,
         model, name="blank", algorithm=algo, activation=activation, observation=ObservationSpec(size=SIZE), normalise=worlds
     )
     return model, worlds, bundle
+
+
+def test_parameters_that_the_library_refuses_are_named() -> None:
+    worlds = DummyVecEnv([lambda: Blank("discrete")])
+    with pytest.raises(HyperError, match="ppo.*learning rate: -1"):
+        build_model(
+            "ppo", worlds, hyper={"learning_rate": -1.0}, network=(8,), activation="tanh", schedule="constant", seed=0, device="cpu"
+        )
 
 
 @pytest.fixture

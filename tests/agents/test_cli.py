@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,16 @@ import click
 import pytest
 
 from agents import cli
-from agents.commands import doctor
+from agents.commands import doctor, play
+from agents.evaluation.suite import PlanError
 from agents.layout import PACKAGES, intruders, package_folders
+from agents.learning.checkpoint import CheckpointError
+from agents.learning.config import TrainConfigError
+from agents.playback.storage import TraceError
+from agents.policies.base import PolicyError
+from agents.policies.bundle import BundleError
+from scenarios.codec import DataError
+from scenarios.errors import Problem, ScenarioError
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "gymnasium", "stable_baselines3", "matplotlib", "scipy", "cv2")
@@ -81,7 +91,8 @@ def test_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (ValueError("speed=-1: must be positive"), 2, "closedloop: speed=-1: must be positive\n"),
+        (PolicyError("no policy 'imd'"), 2, "closedloop: no policy 'imd'\n"),
+        (ScenarioError([Problem(file="a.yaml", expected="expected a name")]), 2, "closedloop: a.yaml: expected a name\n"),
         (FileNotFoundError(2, "No such file or directory", "a.yaml"), 2, "closedloop: a.yaml: No such file or directory\n"),
         (
             ModuleNotFoundError("No module named 'av'", name="av"),
@@ -99,18 +110,44 @@ def test_errors_of_the_user_have_no_traceback(
     assert capsys.readouterr().err.lstrip("\n") == said
 
 
-def test_faults_of_ours_have_one(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    fake(raising(RuntimeError("oh")))
+@pytest.mark.parametrize("error", [PolicyError, BundleError, TraceError, TrainConfigError, CheckpointError, PlanError, DataError])
+def test_every_error_type_of_ours_is_about_the_input(error: type[Exception], fake: Fake) -> None:
+    fake(raising(error("no")))
+    assert cli.run(["fake"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        (RuntimeError("oh"), "RuntimeError: oh"),
+        (ValueError("setting an array element with a sequence"), "ValueError: setting an array element with a sequence"),
+        (json.JSONDecodeError("Expecting value", "x", 0), "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        (KeyError("lane"), "KeyError: 'lane'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_anything_unexpected_is_a_bug_and_says_so(error: Exception, last: str, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake(raising(error))
     assert cli.run(["fake"]) == 4
     shown = capsys.readouterr().err
-    assert "Traceback" in shown
-    assert "a fault of closedloop" in shown
+    assert shown.splitlines()[0] == f"closedloop: {last}"
+    assert "a bug in closedloop" in shown
+    assert "--debug" in shown
+    assert "Traceback" not in shown
 
 
-def test_debug_anywhere_shows_the_traceback(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    fake(raising(ValueError("no")))
-    assert cli.run(["fake", "--debug"]) == 2
+@pytest.mark.parametrize(("error", "code"), [(PolicyError("no"), 2), (ValueError("no"), 4)])
+def test_debug_anywhere_shows_the_traceback(error: Exception, code: int, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake(raising(error))
+    assert cli.run(["fake", "--debug"]) == code
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_help_lists_the_exit_codes_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    used, _, rest = " ".join(capsys.readouterr().out.partition("Exit codes:")[2].split()).partition(". ")
+    assert sorted(map(int, re.findall(r"\d+", used))) == sorted([0, play.DIFFERS, cli.BAD_INPUT, cli.CRASHED, cli.INTERRUPTED])
+    assert "1 and 3 are reserved" in rest
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3), (4, 4)])
@@ -166,3 +203,22 @@ def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(doctor, "_torch", raising(OSError("libtorch.so is damaged")))
     broken = [c for c in doctor.checks() if c.status == doctor.FAIL]
     assert [c.detail for c in broken] == ["OSError: libtorch.so is damaged"]
+
+
+def test_extras_that_nothing_uses_are_called_reserved(capsys: pytest.CaptureFixture[str]) -> None:
+    """What `pip install closedloop[...]` offers: in use, or said to be for later, in pyproject.toml, the README and the doctor alike."""
+    text = (ROOT / "pyproject.toml").read_text()
+    extras = set(tomllib.loads(text)["project"]["optional-dependencies"]) - {"dev"}
+    modules = {**doctor.EXTRAS, **doctor.RESERVED}
+    assert set(modules) == extras
+    source = "\n".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    unused = {extra for extra, (module, _) in modules.items() if not re.search(rf"^\s*(import|from) {module}\b", source, re.MULTILINE)}
+    assert unused == set(doctor.RESERVED)
+    assert set(re.findall(r"^(\w+) = .*# reserved", text, re.MULTILINE)) == unused
+    told = (ROOT / "README.md").read_text().partition("## Extras\n")[2].partition("\n## ")[0]
+    later = next(part for part in re.split(r"(?<=\.)\n", told) if "reserved" in part)
+    assert set(re.findall(r"`(\w+)`", later)) == unused
+    assert set(cli.EXTRAS.values()) == extras - unused
+    assert cli.run(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"closedloop[{extra}]" not in shown for extra in unused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,36 @@ def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(file.read_text()) == shown
     assert [(r["part"], r["worlds"], r["times_highway_env"]) for r in shown["rates"]] == [(part, 1, None) for part in speed.PARTS]
     assert {"processor", "torch", "highway-env"} <= shown["machine"].keys()
+
+
+def test_bench_without_its_peer_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "highway_env", None)
+    assert cli.run(["bench", "driving"]) == 2
+    shown = capsys.readouterr().err
+    assert "pip install 'closedloop[bench]'" in shown
+    assert "--no-peer" in shown
+
+
+@pytest.mark.parametrize(("name", "hint"), [("drivng", "did you mean 'driving'?"), ("soccer", "known: driving")])
+def test_bench_knows_what_was_meant(name: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["bench", name]) == 2
+    assert f"no benchmark '{name}'; {hint}" in capsys.readouterr().err
+
+
+def test_a_file_of_another_format_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "road.xodr").write_text("<OpenDRIVE/>")
+    assert cli.run(["import", str(tmp_path / "road.xodr"), "--out", str(tmp_path / "out")]) == 2
+    assert "not a file of a known format; known: CommonRoad" in capsys.readouterr().err
+
+
+def test_training_that_cannot_begin_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fine.yaml").write_text(
+        "version: 1\nname: fine\nduration: 2 s\ndt: 0.05\nroad: {kind: highway, lanes: 2, length: 300 m}\n"
+        "ego: {lane: main.0, s: 20 m, speed: 15 m/s}\n"
+    )
+    out = ["--out", str(tmp_path / "run"), "--steps", "10"]
+    assert cli.run(["train", "--scenario", "highway", "--scenario", str(tmp_path / "fine.yaml"), *out]) == 2
+    assert "different ticks cannot be trained on together: highway 0.1 s" in capsys.readouterr().err
+    assert cli.run(["train", "--scenario", "highway", "--set", "episodes=2000000", *out]) == 2
+    assert "episodes=2000000: must be between 1 and 1000000" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from agents.commands.output import as_json
-from agents.evaluation.report import COLUMNS, cell, markdown, repeats, report, rows
+from agents.evaluation.report import COLUMNS, cell, endings, markdown, missing, repeats, report, rows, trained_on
 from agents.evaluation.rollout import EpisodeResult
 from agents.evaluation.stats import Estimate, proportion
+from agents.learning.seeds import TRAINING, VALIDATION
 
 METRICS = {metric: 0.0 for metric, _ in COLUMNS.values()}
 
 
-def result(policy: str, scenario: str, seed: int, *, error: str = "", trace: str = "", **metrics: float) -> EpisodeResult:
-    values: dict[str, Any] = {"end": "error", "error": error} if error else {"end": "arrived", "metrics": {**METRICS, **metrics}}
+def result(
+    policy: str, scenario: str, seed: int, *, end: str = "arrived", error: str = "", trace: str = "", **metrics: float
+) -> EpisodeResult:
+    values: dict[str, Any] = {"end": "error", "error": error} if error else {"end": end, "metrics": {**METRICS, **metrics}}
     return EpisodeResult(policy=policy, scenario=scenario, seed=seed, trace=trace, **values)
 
 
@@ -25,7 +28,10 @@ RESULTS = [
     *[result("a", "merge", seed, success=float(seed < 8), route_progress=0.5, nuplan_score=seed / 10) for seed in range(10)],
     *[result("b", "merge", seed, success=1.0, red_light=2.0) for seed in range(9)],
     result("b", "merge", 9, error="RuntimeError: gone"),
-    *[result("a", "exit", seed, success=0.0, collision=1.0, trace=f"t/{seed}.trace") for seed in range(30)],
+    *[
+        result("a", "exit", seed, end="collision" if seed % 3 else "off_road", success=0.0, collision=1.0, trace=f"t/{seed}.trace")
+        for seed in range(30)
+    ],
 ]
 
 
@@ -60,7 +66,7 @@ def test_lost_episodes_are_in_no_figure_but_told() -> None:
 
 def test_markdown_is_a_table() -> None:
     page = markdown(RESULTS, title="a and b", command="closedloop eval a b")
-    lines = [line for line in page.splitlines() if line.startswith("|")]
+    lines = [line for line in page.partition("## How episodes ended")[0].splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {len(COLUMNS) + 4}
     assert len(lines) == 2 + 6
     assert page.startswith("# a and b\n\n```\nclosedloop eval a b\n```\n")
@@ -97,5 +103,46 @@ def test_episodes_that_were_all_alike_are_told_and_only_those() -> None:
     assert "b on" not in warning
     assert "c on" not in warning
     assert warning in markdown([*same, *other], title="t")
-    assert report([*same, *other], title="t")["repeats"] == warning
+    assert report([*same, *other], title="t")["warnings"] == [warning]
     assert repeats([*other, *single]) == ""
+
+
+def test_how_episodes_ended_is_counted_everywhere() -> None:
+    heading, body = endings(rows(RESULTS))
+    assert heading == ["scenario", "policy", "arrived", "collision", "off_road", "error"]
+    assert body == [
+        ["merge", "a", "10", "0", "0", "0"],
+        ["merge", "b", "9", "0", "0", "1"],
+        ["exit", "a", "0", "20", "10", "0"],
+        ["exit", "b", "0", "0", "0", "0"],
+        ["all scenarios", "a", "10", "20", "10", "0"],
+        ["all scenarios", "b", "9", "0", "0", "1"],
+    ]
+    page = markdown(RESULTS, title="t")
+    assert "| scenario | policy | arrived | collision | off_road | error |" in page
+    assert "| exit | a | 0 | 20 | 10 | 0 |" in page
+    table = report(RESULTS, title="t")["table"]
+    assert table[2]["ends"] == {**dict.fromkeys(table[2]["ends"], 0), "collision": 20, "off_road": 10}
+    assert all(sum(row["ends"].values()) == row["episodes"] + row["errors"] for row in table)
+
+
+def test_what_was_not_driven_is_named() -> None:
+    undriven = [EpisodeResult(policy="b", scenario="merge", seed=s, end="interrupted", error="interrupted") for s in (2, 4, 5, 6)]
+    results = [*(result("b", "merge", seed) for seed in (0, 1, 3)), *undriven]
+    assert missing(results) == ["b on merge: 4 of 7 (seeds 2, 4 to 6)"]
+    page = markdown(results, title="t")
+    assert "## Interrupted: not driven\n\n- b on merge: 4 of 7 (seeds 2, 4 to 6)" in page
+    assert "Lost to errors" not in page
+    assert report(results, title="t")["interrupted"] is True
+    assert report(RESULTS, title="t")["interrupted"] is False
+    scattered = [EpisodeResult(policy="b", scenario="merge", seed=s, end="error", error="x") for s in range(0, 40, 2)]
+    assert missing(scattered) == ["b on merge: 20 of 20 (seeds 0, 2, 4, 6, 8, 10, 12, 14, ...)"]
+
+
+@pytest.mark.parametrize("seed", [VALIDATION, TRAINING, 5 * TRAINING])
+def test_seeds_of_training_are_told(seed: int) -> None:
+    results = [result("a", "merge", s) for s in (VALIDATION - 1, seed, seed + 1)]
+    assert f"Seeds {seed} to {seed + 1} are not for judging" in trained_on(r.seed for r in results)
+    assert trained_on([0, VALIDATION - 1]) == ""
+    assert report(results, title="t")["warnings"] == [trained_on([seed, seed + 1])]
+    assert trained_on([seed, seed + 1]) in markdown(results, title="t")

@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents import cli
+from agents.evaluation import jobs
 from agents.evaluation import suite as module
 from agents.evaluation.rollout import EpisodeResult, TraceRule
-from agents.evaluation.suite import Plan, default_workers, judge, policy_labels, resolve, scenario_spec, seeds_from, trace_rule
+from agents.evaluation.suite import (
+    Interrupted,
+    Plan,
+    PlanError,
+    default_workers,
+    judge,
+    policy_labels,
+    resolve,
+    scenario_spec,
+    seeds_from,
+    trace_rule,
+)
 from agents.playback.trace import Trace
 from agents.policies.base import PolicyError, load_policy, policy_names
 from scenarios import ScenarioError, load, load_suite
 
 PLAN = Plan(entries=(("lane_keep/easy", (0, 1, 2)), ("parking/easy", (5, 6))))
-
-
-BRIEF = """
-version: 1
-name: brief
-duration: 2 s
-maps: 2
-road: {kind: highway, lanes: 2, length: {uniform: ["300 m", "400 m"]}}
-ego: {lane: main.0, s: {uniform: ["20 m", "60 m"]}, speed: 15 m/s}
-traffic:
-  - fill: {lanes: [main.0, main.1], spacing: 60 m}
-variants:
-  easy: {duration: 1 s}
-  hard: {duration: 3 s}
-"""
-
-
-@pytest.fixture
-def brief(tmp_path: Path) -> str:
-    """A scenario file of our own whose episodes are soon over."""
-    (tmp_path / "brief.yaml").write_text(BRIEF)
-    return str(tmp_path / "brief.yaml")
 
 
 def test_everything_is_judged_once_in_order(brief: str) -> None:
@@ -50,59 +39,61 @@ def test_everything_is_judged_once_in_order(brief: str) -> None:
     assert not any(r.error for r in results)
 
 
-def test_processes_change_nothing(brief: str) -> None:
-    plan, told = Plan(entries=((brief, (0, 1, 2)), (f"{brief}/hard", (5, 6)))), list[int]()
-    assert judge(["random"], plan, workers=2, progress=told.append) == judge(["random"], plan)
-    assert sum(told) == plan.episodes
-
-
 def test_results_that_do_not_come_back_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_serial", lambda jobs, progress: iter(()))
+    monkeypatch.setattr(module, "drive", lambda jobs, *, workers, keep: None)
     results = judge(["random"], replace(PLAN, entries=PLAN.entries[:1]))
     assert [r.error for r in results] == ["no result came back"] * 3
 
 
-def test_the_episodes_of_a_dead_process_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Future:
-        def exception(self) -> Exception:
-            return BrokenProcessPool("a child died")
+def test_an_exception_costs_its_job_and_is_named(monkeypatch: pytest.MonkeyPatch, brief: str) -> None:
+    drive = jobs.rollout
 
-    class Pool:
-        def __init__(self, *_: object, **__: object) -> None: ...
-        def __enter__(self) -> Pool:
-            return self
+    def rollout(*args: object, name: str, **rest: object) -> object:
+        if name == "random":
+            raise ValueError("operands could not be broadcast together")
+        return drive(*args, name=name, **rest)  # type: ignore[arg-type]
 
-        def __exit__(self, *_: object) -> None: ...
-        def submit(self, *_: object) -> Future:
-            return Future()
+    monkeypatch.setattr(jobs, "rollout", rollout)
+    results = judge(["random", "constant"], Plan(entries=((brief, (0, 1)),)))
+    assert [r.error for r in results] == ["ValueError: operands could not be broadcast together"] * 2 + ["", ""]
 
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(module, "as_completed", list)
-    results = judge(["random"], PLAN, workers=2)
-    assert [(r.seed, r.end) for r in results] == [(s, "error") for s in (0, 1, 2, 5, 6)]
-    assert {r.error for r in results} == {"BrokenProcessPool: a child died"}
+
+def test_what_was_driven_before_an_interruption_is_kept(brief: str) -> None:
+    plan, told = Plan(entries=((brief, (0, 1, 2)), (f"{brief}/hard", (5, 6)))), list[int]()
+
+    def stop(count: int) -> None:
+        told.append(count)
+        if sum(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        judge(["constant"], plan, progress=stop)
+    keys = [("brief", 0), ("brief", 1), ("brief", 2), ("brief/hard", 5), ("brief/hard", 6)]
+    assert [(r.scenario, r.seed) for r in caught.value.results] == keys
+    assert [r.end == "interrupted" for r in caught.value.results] == [False, False, False, True, True]
+    assert caught.value.results[:3] == judge(["constant"], plan)[:3]
 
 
 def test_an_episode_that_cannot_be_drawn_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = module.sample
+    draw = jobs.sample
 
     def sample(scenario: object, seed: int) -> object:
         if seed == 1:
             raise ValueError("no room for the ego")
         return draw(scenario, seed)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "sample", sample)
+    monkeypatch.setattr(jobs, "sample", sample)
     results = judge(["random"], replace(PLAN, entries=PLAN.entries[:1]))
     assert [r.error for r in results] == ["", "the episode could not be drawn: ValueError: no room for the ego", ""]
 
 
 def test_bad_names_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_serial", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(module, "drive", lambda *_, **__: pytest.fail("it ran"))
     with pytest.raises(ScenarioError, match="did you mean"):
         judge(["idm"], Plan(entries=(("marge", (0,)),)))
     with pytest.raises(PolicyError, match=r"no policy 'imd': .*did you mean 'idm'"):
         judge(["imd"], PLAN)
-    with pytest.raises(ValueError, match="named twice"):
+    with pytest.raises(PolicyError, match="named twice"):
         judge(["idm", "idm"], PLAN)
     with pytest.raises(ValueError, match="workers=0"):
         judge(["idm"], PLAN, workers=0)
@@ -112,8 +103,8 @@ def test_episodes_that_would_be_called_the_same_are_refused(brief: str, tmp_path
     """Two files with one name: the results of one must not stand for the other's."""
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / "brief.yaml"
-    other.write_text(BRIEF.replace("15 m/s", "10 m/s"))
-    with pytest.raises(ValueError, match="are both called 'brief' and drive seed 1"):
+    other.write_text(Path(brief).read_text().replace("15 m/s", "10 m/s"))
+    with pytest.raises(PlanError, match="are both called 'brief' and drive seed 1"):
         judge(["idm"], Plan(entries=((brief, (0, 1)), (str(other), (1, 2)))))
     assert cli.run(["eval", "idm", "--scenario", brief, "--scenario", str(other), "--out", str(tmp_path / "out")]) == 2
     assert "both called 'brief'" in capsys.readouterr().err
@@ -144,8 +135,9 @@ def test_small_helpers(tmp_path: Path) -> None:
     assert trace_rule(tmp_path, "2", PLAN).chosen == frozenset(
         {("lane_keep/easy", 0), ("lane_keep/easy", 1), ("parking/easy", 5), ("parking/easy", 6)}
     )
-    with pytest.raises(ValueError, match="traces='some'"):
-        trace_rule(tmp_path, "some", PLAN)
+    for wrong in ("some", "-1", "²"):
+        with pytest.raises(PlanError, match=f"traces='{wrong}'"):
+            trace_rule(tmp_path, wrong, PLAN)
 
 
 def test_a_scenario_can_be_named_again() -> None:
@@ -181,12 +173,16 @@ def test_eval_prints_a_table(brief: str, tmp_path: Path, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "brief     random  2" in shown
     assert "success" in shown
+    assert "how episodes ended" in shown
+    counts = shown.partition("how episodes ended")[2].splitlines()[2].split()
+    assert counts[:2] == ["brief", "random"]
+    assert sum(map(int, counts[2:])) == 2
 
 
 def test_a_lost_episode_is_exit_code_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lost = [EpisodeResult(policy="idm", scenario="merge", seed=0, end="error", error="RuntimeError: gone")]
     monkeypatch.setattr(module, "judge", lambda *_, **__: lost)
-    assert cli.run(["eval", "idm", "--scenario", "merge", "--episodes", "1", "--out", str(tmp_path)]) == 4
+    assert cli.run(["eval", "idm", "--scenario", "merge", "--episodes", "1", "--out", str(tmp_path / "out")]) == 4
     assert "lost: idm, merge, seed 0: RuntimeError: gone" in capsys.readouterr().err
 
 
@@ -200,6 +196,7 @@ def test_a_lost_episode_is_exit_code_4(monkeypatch: pytest.MonkeyPatch, tmp_path
         (["eval", "imd", "--scenario", "merge"], "did you mean 'idm'"),
         (["eval", "--scenario", "merge"], "POLICY"),
         (["eval", "idm", "--scenario", "merge", "--traces", "some"], "traces='some'"),
+        (["eval", "idm", "idm", "--scenario", "merge"], "a policy is named twice"),
         (["eval", "idm", "--suite", "drivin"], "did you mean"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
@@ -211,3 +208,47 @@ def test_bad_input_is_exit_code_2(argv: list[str], said: str, tmp_path: Path, ca
     assert "Traceback" not in shown.err
     assert shown.out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_do_not_mix_in_one_folder(brief: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+
+    def run(seed: int, *more: str) -> int:
+        argv = ["eval", "random", "--scenario", brief, "--episodes", "1", "--traces", "all", "--workers", "1"]
+        return cli.run([*argv, "--seed", str(seed), "--out", str(out), *more])
+
+    assert run(1) == 0
+    (out / "notes.txt").write_text("mine")
+    (trace,) = out.rglob("*.trace")
+    trace.with_suffix(".html").write_text("a page of it")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run(2) == 2
+    assert f"closedloop: {out}: not empty; choose another --out, or replace the results there with --force" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run(2, "--force") == 0
+    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert found == ["notes.txt", "report.md", "results.json", "traces/random/brief-2.trace"]
+
+
+def test_seeds_of_training_are_warned_of(brief: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["eval", "random", "--scenario", brief, "--traces", "none", "--workers", "1", "--json", "--episodes", "2"]
+    assert cli.run([*argv, "--seed", "999999", "--out", str(tmp_path / "a")]) == 0
+    shown = capsys.readouterr()
+    assert "warning: Seeds 1000000 to 1000000 are not for judging" in shown.err
+    assert any("not for judging" in warning for warning in json.loads(shown.out)["warnings"])
+    assert cli.run([*argv, "--seed", "999998", "--out", str(tmp_path / "b")]) == 0
+    shown = capsys.readouterr()
+    assert "not for judging" not in shown.err + shown.out
+
+
+def test_an_interruption_before_anything_was_driven_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def judge(*_: object, **__: object) -> None:
+        raise Interrupted([EpisodeResult(policy="idm", scenario="merge", seed=0, end="interrupted", error="interrupted")])
+
+    monkeypatch.setattr(module, "judge", judge)
+    assert cli.run(["eval", "idm", "--scenario", "merge", "--episodes", "1", "--out", str(tmp_path / "out")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []

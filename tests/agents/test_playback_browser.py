@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -227,6 +228,18 @@ def test_a_click_on_a_plot_seeks_and_on_a_car_tells_about_it(browser: Browser, f
     assert browser.run("document.getElementById('agent-table').textContent").count("To the ego") == 1
     browser.key("Escape")
     assert browser.run("document.getElementById('agent').hidden")
+
+
+def test_speeds_have_one_unit(browser: Browser, files: dict[str, str]) -> None:
+    """m/s everywhere; km/h only in brackets behind it, and the same speed."""
+    browser.open(files["highway"] + "#t=9")
+    browser.key("a")
+    text = browser.run("document.body.innerText + document.getElementById('view').ariaLabel")
+    speeds = re.findall(r"(\d+\.\d) m/s\s+\((\d+) km/h\)", text)
+    assert len(speeds) == text.count("km/h") == 3  # beside the view, of the chosen one, and for screen readers
+    assert all(float(fast) == pytest.approx(3.6 * float(speed), abs=0.7) for speed, fast in speeds)
+    assert speeds[0] == speeds[2]
+    assert speeds[0][0] == browser.run("document.querySelector('#plots b').textContent")
 
 
 def test_zoom_drag_follow_and_fit(browser: Browser, files: dict[str, str]) -> None:

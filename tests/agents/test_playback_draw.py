@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from agents.playback import draw
 from agents.playback.draw import poses_at, render_frame
 from agents.playback.trace import Trace
 from envs.driving.draw import draw_scene
@@ -159,3 +160,11 @@ def test_a_frame_has_everything(junction_trace: Trace) -> None:
     for role in ("ego", "road", "building", "stripe"):
         assert len(pixels(image, SCENE["light"][role])) > 50, role
     assert len(pixels(render_frame(junction_trace, 64.5, (640, 360), theme="dark"), SCENE["dark"]["ground"])) > 1000
+
+
+def test_speed_is_written_in_metres_a_second(highway_trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(draw, "_label", lambda image, text, *_, **__: written.append(text))
+    render_frame(highway_trace, 10, (320, 180))
+    speed = float(highway_trace.states["speed"][10, 0])
+    assert written[1].split() == ["2.0", "s", f"{speed:.1f}", "m/s", f"({3.6 * speed:.0f}", "km/h)"]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from agents import cli
 from agents.commands.play import command
 from agents.playback.compact import compact, events, packed, spans, time_to_collision
 from agents.playback.page import embedded_json, page
-from agents.playback.trace import Trace
+from agents.playback.trace import Trace, TraceError
+from agents.playback.verify import verify
 from agents.playback.video import show, write_video
 
 
@@ -166,6 +169,66 @@ def test_play_takes_a_folder(stored: Path, highway_trace: Trace) -> None:
     (stored.parent / "empty").mkdir()
     with pytest.raises(Exception, match=r"no \.trace file"):
         run(stored.parent / "empty")
+
+
+def test_a_damaged_trace_among_others_is_named_and_the_others_are_played(
+    stored: Path, highway_trace: Trace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    highway_trace.save(stored.with_name("highway-42.trace"))
+    cut, gone = stored.with_name("a-cut.trace"), stored.with_name("is-a-folder.trace")
+    cut.write_bytes(stored.read_bytes()[:5000])
+    gone.mkdir()
+    assert cli.run(["play", str(stored.parent), "--no-verify", "--json"]) == 4
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert [Path(t["page"]).name for t in found["traces"]] == ["highway-42.html", "signals-7.html"]
+    assert [t["trace"] for t in found["failed"]] == [str(cut), str(gone)]
+    assert all(Path(t["page"]).exists() for t in found["traces"])
+    assert "2 of 4 traces could not be played:" in shown.err
+    assert f"{cut}: not a trace, or cut short or damaged" in shown.err
+    assert cli.run(["play", str(cut)]) == 2  # the only one asked for: bad input
+    assert f"closedloop: {cut}: not a trace" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_damaged_trace(stored: Path, highway_trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    highway_trace.save(stored.with_name("highway-42.trace"))
+
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("agents.commands.play._say", gone)
+    with pytest.raises(SystemExit):  # which click makes of it, and `agents.cli` its own exit code
+        run(stored.parent, "--no-verify")
+
+
+def test_a_trace_that_cannot_be_simulated_is_a_damaged_one(junction_trace: Trace) -> None:
+    config = type(junction_trace.config)(**{**vars(junction_trace.config), "dt": 0.05})
+    with pytest.raises(TraceError, match=r"cannot be simulated: .*dt=0\.05"):
+        verify(Trace(**{**vars(junction_trace), "config": config}))
+
+
+def test_the_command_on_the_page_can_be_pasted(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `play` ran, a shell finds the trace by it: from another folder, and with names that need quotes."""
+    folder = stored.parent / "my runs; $HOME's"
+    folder.mkdir()
+    stored.rename(folder / stored.name)
+    monkeypatch.chdir(stored.parents[1])
+    file = (folder / stored.name).relative_to(stored.parents[1])
+    assert run(file, "--no-verify")[0] == 0
+    text = file.with_suffix(".html").read_text("utf-8")
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert data is not None
+    shown = json.loads(data[1])["command"].splitlines()[-1]
+    words = shlex.split(shown)
+    assert words[:2] == ["closedloop", "play"]
+    assert Path(words[2]) == file
+    assert Trace.load(words[2]).episode.seed == 7
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a"])
+def test_a_video_of_another_kind_is_bad_input(stored: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["play", str(stored), "--no-verify", "--video", name]) == 2
+    assert "videos are written as .mp4 or .webm" in capsys.readouterr().err
 
 
 def test_play_makes_a_video_and_then_no_page(stored: Path) -> None:

@@ -19,7 +19,8 @@ CAR = Kind.CAR
 def out(learners: int = 1, **values: Any) -> Out:
     """An uneventful step of one world, with some fields set."""
     no = torch.zeros(1, learners, dtype=torch.bool)
-    fixed = {"progress": torch.zeros(1, learners), "haste": torch.zeros(1, learners), "truncated": no[:, 0], "touched": torch.zeros(1, 8, dtype=torch.bool)}
+    real = torch.zeros(1, learners)
+    fixed = {"progress": real, "haste": real, "truncated": no[:, 0], "touched": torch.zeros(1, 8, dtype=torch.bool)}
     blank = {name: fixed.get(name, no) for name in Out._fields}
     return Out(**{**blank, **{name: torch.full_like(blank[name], value) for name, value in values.items()}})
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,76 @@ def test_actions_of_the_wrong_shape_or_not_finite_are_refused() -> None:
 
 def test_slots_and_tick_are_fitted_to_the_episodes() -> None:
     episodes = sample_episodes("highway", 3, 0)
-    config = fit(DrivingConfig(agents=64), episodes)
+    config = fit(DrivingConfig(), episodes)
     most = max(len(episode.agents) for episode in episodes)
     assert most <= config.agents < most + 8
     assert config.agents % 8 == 0
     with pytest.raises(ValueError, match="ticks of"):
         fit(DrivingConfig(), [episodes[0], replace(episodes[1], dt=0.04)])
+    assert fit(DrivingConfig(), [replace(episode, dt=0.04) for episode in episodes]).dt == 0.04
+
+
+def test_slots_and_tick_that_were_asked_for_are_kept_or_refused_but_never_changed() -> None:
+    episodes = sample_episodes("highway", 3, 0)
+    most = max(len(episode.agents) for episode in episodes)
+    assert most > 8
+    assert fit(DrivingConfig(agents=64), episodes).agents == 64
+    with pytest.raises(ValueError, match=rf"agents=8: an episode has {most} road users; leave agents out, or give at least \d+"):
+        fit(DrivingConfig(agents=8), episodes)
+    with pytest.raises(ValueError, match=r"dt=0\.05: the scenario ticks every 0\.1 s, .* leave dt out"):
+        DrivingVectorEnv(2, "highway", episodes=2, dt=0.05)
+    with pytest.raises(ValueError, match="agents=8: an episode has"):
+        DrivingEnv("highway", config=DrivingConfig(agents=8)).reset(seed=0)
+    slow = [replace(episode, dt=0.05) for episode in episodes]
+    assert fit(DrivingConfig(dt=0.05), slow).dt == 0.05
+
+
+def first_seeds(env: DrivingVectorEnv, seed: Any) -> list[int]:
+    env.reset(seed=seed)
+    return list(env.worlds.sim.setup.seed.tolist())
+
+
+def test_numpy_seeds_are_seeds() -> None:
+    env = DrivingVectorEnv(3, "lane_keep", episodes=16)
+    one, several = first_seeds(env, 5), first_seeds(env, [5, 6, 7])
+    for same in (np.int64(5), np.uint8(5), np.array(5), torch.tensor(5)):
+        assert first_seeds(env, same) == one
+    for same in ([np.int64(5), np.int32(6), 7], (5, 6, 7), np.array([5, 6, 7])):
+        assert first_seeds(env, same) == several
+    expected, _ = DrivingEnv("lane_keep").reset(seed=12)
+    seen, info = DrivingEnv("lane_keep").reset(seed=np.int64(12))
+    assert info["seed"] == 12
+    assert type(info["seed"]) is int
+    np.testing.assert_array_equal(seen["ego"], expected["ego"])
+
+
+@pytest.mark.parametrize(
+    ("seed", "error", "message"),
+    [
+        (True, TypeError, "seed=True: must be a whole number, not a bool"),
+        (np.True_, TypeError, "must be a whole number"),
+        (1.0, TypeError, "seed=1.0: must be a whole number, not a float"),
+        ("1", TypeError, "seed='1': must be a whole number, not a str"),
+        (-1, ValueError, "seed=-1: must be 0 or more"),
+        (np.int64(-7), ValueError, "seed=-7: must be 0 or more"),
+        (2**63, ValueError, "less than 2"),
+    ],
+)
+def test_what_is_no_seed_is_refused_by_every_shell(seed: Any, error: type[Exception], message: str) -> None:
+    for env in (DrivingVectorEnv(2, "lane_keep", episodes=2), DrivingEnv("lane_keep"), DrivingParallelEnv("lane_keep")):
+        with pytest.raises(error, match=message):
+            env.reset(seed=seed)
+    with pytest.raises(error, match=message):
+        DrivingVectorEnv(2, "lane_keep", episodes=2).reset(seed=[3, seed])
+    with pytest.raises(error, match=message):
+        DrivingVecEnv("lane_keep", num_envs=2, episodes=2, seed=seed)
+
+
+def test_as_many_seeds_as_worlds() -> None:
+    env = DrivingVectorEnv(3, "lane_keep", episodes=2)
+    for seeds in ([], [1, 2], [1, 2, 3, 4]):
+        with pytest.raises(ValueError, match=f"{len(seeds)} seeds for 3 worlds"):
+            env.reset(seed=seeds)
 
 
 def test_options_win_over_the_configuration() -> None:
@@ -381,3 +445,9 @@ def test_a_finished_agent_comes_to_rest_and_stays() -> None:
             break
         env.step({"agent_0": np.zeros(2, dtype=np.float32)})
     assert env.worlds.sim.state.speed[0, 1] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_every_option_of_the_configuration_is_read_somewhere() -> None:
+    folder = Path(__file__).parents[2] / "envs" / "driving"
+    code = "\n".join(path.read_text() for path in folder.glob("*.py") if path.name not in ("types.py", "make.py"))
+    assert [name for name in asdict(DrivingConfig()) if not re.search(rf"\bconfig\.{name}\b", code)] == []

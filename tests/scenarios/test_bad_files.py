@@ -136,6 +136,16 @@ EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
     "custom_point": (9, ("points[1]", "at least 2")),
     "custom_successor": (5, ("next",)),
     "custom_lane_type": (9, ("did you mean 'drive'?",)),
+    "custom_stop_beyond": (10, ("lanes[0].stop.s", "a place on lane 'a', which is 80.0 m long (got '95 m')", "say at most 80.0 m")),
+    "custom_destination_beyond": (9, ("destinations.home[0].s", "lane 'a', which is 80.0 m long (got '120 m')", "at most 80.0 m")),
+    "custom_neighbour_points": (7, ("lanes[0].left", "3 points, as many as lane 'a' has; 'b' has 2", "give neighbours equally many")),
+    "custom_neighbour_apart": (8, ("3.50 m to the right of lane 'b'", "beside (100.0, 9.0), 'a' is at (100.0, 0.0)", "move its")),
+    "custom_neighbour_wide": (7, ("4.75 m to the left of lane 'a', half the two widths", "1.25 m from its place")),
+    "custom_neighbour_side": (7, ("lanes[0].right", "3.50 m to the right of lane 'a'", "7.00 m from its place", "or say no 'right'")),
+    "custom_neighbour_oncoming": (7, ("lanes[0].left", "'b' is at (100.0, 3.5), 100.00 m from its place")),
+    "custom_neighbour_shifted": (7, ("lanes[0].left", "20.00 m from its place")),
+    "custom_gap": (7, ("successors[0]", "starts where lane 'a' ends; 'b' starts 1.00 m from there", "begin its points with [100, 0]")),
+    "custom_kink": (7, ("successors[0]", "within 2 degrees; 'b' starts at an angle of 90.0", "bend one of the two")),
     "many_at_once": (3, ("'m' is a unit of a length",)),
 }
 

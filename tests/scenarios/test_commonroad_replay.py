@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 import torch
+from shapely.affinity import rotate, translate
 
 import scenarios
 from envs.driving.bank import build_bank
+from envs.driving.collision import pairwise_overlap
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig
 from scenarios.episode import Episode
@@ -19,7 +25,7 @@ from scenarios.serialize import load_recording
 
 pytest.importorskip("commonroad", reason="commonroad-io is not installed")
 
-NAMES = (
+RECORDED = (
     "ARG_Carcarana-4_5_T-1",
     "DEU_A9-3_1_T-1",
     "USA_Lanker-1_1_T-1",
@@ -28,6 +34,8 @@ NAMES = (
     "USA_US101-4_1_T-1",
     "ZAM_Tjunction-1_18_T-1",
 )
+EMPTY = "DEU_Starnberg-1_1_T-1"  # a map and an ego, nobody else
+OVERLAPS = {"USA_Lanker-1_1_T-1": {("1247", "1266"): 2}}  # ticks for which a recording itself has two boxes overlap
 
 
 def _start(episode: Episode) -> DrivingSim:
@@ -37,7 +45,24 @@ def _start(episode: Episode) -> DrivingSim:
     return sim
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_every_file_at_hand_is_covered(shared_data: Path) -> None:
+    assert {path.stem for path in (shared_data / "commonroad").glob("*.xml")} == {*RECORDED, EMPTY}
+
+
+def test_a_file_without_road_users_gives_an_episode_without_any(shared_data: Path, tmp_path: Path) -> None:
+    written = import_file(shared_data / "commonroad" / f"{EMPTY}.xml", tmp_path)
+    scenario = scenarios.load(written.scenario)
+    assert scenario.variants == ()
+    episode = scenarios.sample(scenario, 0)
+    assert [agent.id for agent in episode.agents] == ["ego"]
+    sim = _start(episode)
+    for _ in range(20):
+        sim.step(torch.zeros(1, 1, 2))
+    assert sim.state.valid.sum() == 1
+    assert sim.state.stats.progress[0, 0] > 1.0
+
+
+@pytest.mark.parametrize("name", RECORDED)
 def test_replayed_agents_are_where_the_file_has_them_at_every_tick(name: str, shared_data: Path, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -49,8 +74,9 @@ def test_replayed_agents_are_where_the_file_has_them_at_every_tick(name: str, sh
     offset = np.array(load_recording(written.sidecar).offset)
     slots = {agent.id: i for i, agent in enumerate(episode.agents)}
     sim = _start(episode)
-    seen = 0
+    states, overlaps, meant = 0, Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for t in range(round(episode.duration / episode.dt) + 1):
+        boxes = []
         for obstacle in scenario.dynamic_obstacles:
             i, state = slots[str(obstacle.obstacle_id)], obstacle.state_at_time(t)
             assert bool(sim.state.valid[0, i]) == (state is not None)
@@ -58,12 +84,32 @@ def test_replayed_agents_are_where_the_file_has_them_at_every_tick(name: str, sh
                 place = state.position if isinstance(state.position, np.ndarray) else state.position.center
                 ours = np.array([sim.state.x[0, i].item(), sim.state.y[0, i].item()]) + offset
                 assert np.hypot(*(ours - place)) < 0.01
-                seen += 1
+                boxes.append((str(obstacle.obstacle_id), _box(obstacle.obstacle_shape, place, state.orientation)))
+        states += len(boxes)
+        overlaps.update(_overlapping(sim, episode))
+        meant.update((min(i, j), max(i, j)) for (i, one), (j, other) in combinations(boxes, 2) if one.intersects(other))
         sim.step(torch.zeros(1, 1, 2))
-    assert seen > 100
+    assert states > 100
+    assert states == sum(1 + len(o.prediction.trajectory.state_list) if o.prediction else 1 for o in scenario.dynamic_obstacles)
+    assert overlaps == meant == OVERLAPS.get(name, {})
 
 
-@pytest.mark.parametrize("name", NAMES)
+def _box(shape: Any, place: Any, orientation: Any) -> shapely.Polygon:
+    """The vehicle's rectangle in the file's frame; of an uncertain orientation the middle."""
+    yaw = orientation if isinstance(orientation, float) else (orientation.start + orientation.end) / 2.0
+    box = shapely.box(-shape.length / 2.0, -shape.width / 2.0, shape.length / 2.0, shape.width / 2.0)
+    return translate(rotate(box, yaw, origin=(0, 0), use_radians=True), *place)
+
+
+def _overlapping(sim: DrivingSim, episode: Episode) -> list[tuple[str, str]]:
+    """The pairs of road users, without the ego, whose boxes overlap now."""
+    state, setup = sim.state, sim.setup
+    pairs = pairwise_overlap(state.x, state.y, state.yaw, setup.length, setup.width, state.valid)[0].triu().nonzero().tolist()
+    ids = [agent.id for agent in episode.agents]
+    return [(min(ids[i], ids[j]), max(ids[i], ids[j])) for i, j in pairs if i]
+
+
+@pytest.mark.parametrize("name", RECORDED)
 def test_reactive_agents_stay_near_their_recorded_path_and_keep_moving(name: str, shared_data: Path, tmp_path: Path) -> None:
     written = import_file(shared_data / "commonroad" / f"{name}.xml", tmp_path)
     episode = scenarios.sample(scenarios.load(written.scenario, "reactive"), 0)

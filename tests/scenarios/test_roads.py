@@ -262,8 +262,23 @@ def test_custom_road_refuses_unknown_names(change: dict[str, Any], complaint: st
 
 
 @pytest.mark.parametrize(
-    ("points", "complaint"), [([[101, 10], [140, 20]], "1.00 m from the start"), ([[100, 10], [100, 40]], "at an angle of")]
+    ("points", "complaint"), [([[101, 10], [140, 20]], "starts 1.00 m from there"), ([[100, 10], [100, 40]], "at an angle of")]
 )
 def test_custom_road_refuses_lanes_that_do_not_join(points: list[list[float]], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         build("custom", lanes=[SQUARE[0], SQUARE[1] | {"points": points}])
+
+
+def test_neighbours_of_a_custom_road_get_points_beside_each_other_in_bends_too() -> None:
+    angle = np.linspace(0.0, 2.0, 9)
+    arcs = {id: [[r * np.sin(a), r * (1.0 - np.cos(a)) + 60.0 - r] for a in angle] for id, r in (("a", 63.5), ("b", 60.0), ("c", 56.5))}
+    beside = {"a": {"left": "b"}, "b": {"left": "c", "right": "a"}, "c": {"right": "b"}}
+    network = build("custom", lanes=[{"id": id, "points": points, "speed_limit": 10, **beside[id]} for id, points in arcs.items()])
+    assert len({len(lane.centre) for lane in network.lanes}) == 1
+    outer, middle, inner = (lane.centre for lane in network.lanes)
+    for one, other in ((outer, middle), (middle, inner)):
+        np.testing.assert_allclose(np.hypot(*(one - other).T), 3.5, atol=0.02)
+    ring = shapely.Point(0, 60).buffer(60.0, quad_segs=512).exterior
+    quarter = len(middle) // 4  # the spline is natural: straight at its ends
+    assert max(ring.distance(shapely.Point(point)) for point in middle[quarter:-quarter]) < 0.02
+    assert np.hypot(*np.diff(outer, axis=0).T).max() <= 1.01

@@ -316,3 +316,19 @@ def test_the_goal_can_be_reached_in_time_by_an_ordinary_driver(name: str) -> Non
         else:
             pytest.fail("no way found")
         assert seconds <= 0.75 * episode.duration, f"seed {seed}: {seconds:.0f} s of {episode.duration:.0f} s"
+
+
+def test_motorways_are_free_or_congested_and_the_ego_never_starts_above_the_limit() -> None:
+    motorway, limits, paces = scenarios.load("highway"), set(), []
+    for seed in range(80):
+        episode = scenarios.sample(motorway, seed)
+        ego, *others = episode.agents
+        assert ego.lane is not None
+        limit = episode.network.lane(ego.lane).speed_limit
+        assert ego.speed <= limit
+        limits.add(round(limit * 3.6))
+        paces.append(float(np.median([other.speed for other in others if other.enter_time == 0.0])))
+    assert limits == {80, 100, 120}
+    assert 0.25 < np.mean(np.array(paces) < 12.0) < 0.6
+    assert np.mean(np.array(paces) > 13.0) > 0.4
+    assert min(paces) < 8.0

@@ -65,14 +65,15 @@ function showNumbers() {
   $("clock").textContent = `${time.toFixed(1)} / ${duration.toFixed(1)} s`;
   scrub.value = duration ? time / duration * 1000 : 0;
   scrub.setAttribute("aria-valuetext", `${time.toFixed(1)} of ${duration.toFixed(1)} seconds`);
-  $("hud-speed").textContent = ego ? `${show(ego.speed * 3.6, 0)} km/h` : "gone";
+  $("hud-speed").textContent = ego ? `${show(ego.speed, 1)} m/s` : "gone";
+  $("hud-kmh").textContent = ego ? inBrackets(ego.speed) : "";
   $("hud-accel").textContent = ego ? `${show(ego.accel, 1)} m/s²` : "";
   $("follow").setAttribute("aria-pressed", camera.follow);
   $("turn").setAttribute("aria-pressed", camera.turning);
   const metres = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find(m => m * camera.scale >= 50) ?? 5000;
   $("scale-bar").style.width = `${metres * camera.scale}px`;
   $("scale-text").textContent = `${metres} m`;
-  canvas.setAttribute("aria-label", `Top view at ${time.toFixed(1)} s` + (ego ? `; ego at ${(ego.speed * 3.6).toFixed(0)} km/h` : ""));
+  canvas.setAttribute("aria-label", `Top view at ${time.toFixed(1)} s` + (ego ? `; ego at ${speedText(ego.speed)}` : ""));
   showAgent(ego);
 }
 
@@ -85,7 +86,7 @@ function showAgent(ego) {
   row(table, "Driven by", agent.role);
   row(table, "Size", `${agent.length.toFixed(1)} × ${agent.width.toFixed(1)} m`);
   if (!pose) return row(table, "Now", "not on the road");
-  row(table, "Speed", `${show(pose.speed, 1)} m/s, ${show(pose.speed * 3.6, 0)} km/h`);
+  row(table, "Speed", speedText(pose.speed));
   row(table, "Acceleration", `${show(pose.accel, 1)} m/s²`);
   row(table, "Heading", `${(((pose.yaw * 180 / Math.PI) % 360 + 360) % 360).toFixed(0)}°`);
   row(table, "Position", `${show(pose.x + data.origin[0], 1)}, ${show(pose.y + data.origin[1], 1)} m`);

@@ -40,6 +40,10 @@ function outlines(text) {
 // A number for people: a true minus sign, and no minus before zero.
 const show = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 
+// m/s is the unit throughout; km/h only in brackets, where a speed stands alone.
+const inBrackets = speed => `(${show(speed * 3.6, 0)} km/h)`;
+const speedText = speed => `${show(speed, 1)} m/s ${inBrackets(speed)}`;
+
 const times = data.times, last = times.length - 1, duration = times[last];
 
 // Per agent: position as second differences, the rest as first differences.

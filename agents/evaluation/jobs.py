@@ -1,0 +1,169 @@
+"""Parts of an evaluation: one after the other in this process, or spread over others, which may die without taking a result with them.
+
+Every result leaves its process as soon as its episode has ended, so what is done is kept whatever happens to the rest.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from typing import Any
+
+import torch
+
+from agents.evaluation.rollout import EpisodeResult, TraceRule, rollout
+from agents.policies.base import load_policy
+from scenarios import load, sample
+
+__all__ = ["Job", "drive", "lost"]
+
+Keep = Callable[[EpisodeResult], None]
+PATIENCE = 5.0  # s for a process to leave when asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A part of a plan for one policy, small enough to send to another process."""
+
+    policy: str  # as load_policy takes it
+    label: str  # what results call it
+    scenario: str  # as scenarios.load takes it
+    name: str  # what results call it
+    seeds: tuple[int, ...]
+    traces: TraceRule
+    again: bool = False  # the process that had it has died
+
+
+def drive(jobs: Sequence[Job], *, workers: int, keep: Keep) -> None:
+    """Call `keep` once with the result of every episode of the jobs, as they end.
+
+    An exception costs the episodes that its job still had. Those of a process that died are driven once more in a fresh one; if that dies
+    too they are lost. Lost episodes have `end` "error". On KeyboardInterrupt, and on any other way out, no process stays behind.
+    """
+    if workers == 1 or len(jobs) == 1:
+        for job in jobs:
+            _run(job, keep)
+    else:
+        _spread(jobs, workers, keep)
+
+
+def lost(job: Job, seed: int, why: str) -> EpisodeResult:
+    """The result of an episode without one."""
+    return EpisodeResult(policy=job.label, scenario=job.name, seed=seed, end="error", error=why)
+
+
+def _run(job: Job, keep: Keep) -> None:
+    """Draw the episodes of a job and drive them."""
+    left = dict.fromkeys(job.seeds)
+
+    def tell(result: EpisodeResult) -> None:
+        del left[result.seed]
+        keep(result)
+
+    try:
+        policy, scenario, episodes = load_policy(job.policy), load(job.scenario), []
+        for seed in job.seeds:
+            try:
+                episodes.append(sample(scenario, seed))
+            except Exception as error:
+                tell(lost(job, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
+        rollout(policy, episodes, name=job.label, traces=job.traces, progress=tell)
+    except Exception as error:
+        for seed in list(left):
+            tell(lost(job, seed, f"{type(error).__name__}: {error}"))
+
+
+class _Worker:
+    """A process of one thread, the job it has, and the seeds of it that are still to come."""
+
+    def __init__(self, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process alone
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self.give(job)
+
+    def give(self, job: Job) -> None:
+        self.job, self.left = job, set(job.seeds)
+        try:
+            self.pipe.send(job)
+        except OSError:
+            pass  # it has died: reading will say so
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _spread(jobs: Sequence[Job], workers: int, keep: Keep) -> None:
+    waiting = deque(jobs)
+    busy: dict[Any, _Worker] = {}  # by pipe
+
+    def start() -> None:
+        worker = _Worker(waiting.popleft())
+        busy[worker.pipe] = worker
+
+    try:
+        while len(busy) < workers and waiting:
+            start()
+        while busy:
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]
+                try:
+                    result = worker.pipe.recv()
+                except (EOFError, OSError):
+                    del busy[pipe]
+                    _bury(worker, waiting, keep)
+                    if waiting:
+                        start()
+                    continue
+                if result is not None:
+                    worker.left.discard(result.seed)
+                    keep(result)
+                elif waiting:
+                    worker.give(waiting.popleft())
+                else:
+                    busy.pop(pipe).stop()
+    finally:
+        for worker in busy.values():
+            worker.stop()
+
+
+def _bury(worker: _Worker, waiting: deque[Job], keep: Keep) -> None:
+    """What a process that died had still to do waits again, if this was the first time."""
+    worker.process.join(PATIENCE)
+    worker.stop()
+    job, code = worker.job, worker.process.exitcode or 0
+    rest = tuple(seed for seed in job.seeds if seed in worker.left)
+    if rest and not job.again:
+        waiting.append(replace(job, seeds=rest, again=True))
+        return
+    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    for seed in rest:
+        keep(lost(job, seed, f"its process died twice, at last by {cause}"))
+
+
+def _serve(pipe: Any) -> None:
+    """What a process does: jobs come in, their results and, after each job, None go out."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves tidily, without half-written files
+    torch.set_num_threads(1)
+    try:
+        while True:
+            _run(pipe.recv(), pipe.send)
+            pipe.send(None)
+    except (EOFError, OSError):
+        pass  # whoever asked has gone
