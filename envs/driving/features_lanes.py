@@ -118,12 +118,17 @@ def _gaps(frame: Frame, found: Found, lateral: Tensor, width: Tensor, length: Te
     return out
 
 
-def rule_features(state: State, setup: Setup, maps: Maps, config: DrivingConfig, ahead: Ahead, points: Points) -> Tensor:
-    """The next stop line with its light or sign, and the next conflict areas. Returns (B, N, .)."""
+def rule_features(
+    state: State, setup: Setup, maps: Maps, config: DrivingConfig, ahead: Ahead, points: Points, believed: Tensor | None = None
+) -> Tensor:
+    """The next stop line with its light or sign, and the next conflict areas. Returns (B, N, .).
+
+    believed: (B, GL) states of the lights, if other than they are.
+    """
     n = config.learners
     half = setup.length[:, :n] / 2
     released = state.released[:, :n]
-    lights = light_states(maps, setup.map_id, state.step, config.dt)  # (B, GL)
+    lights = light_states(maps, setup.map_id, state.step, config.dt) if believed is None else believed  # (B, GL)
     way, base = torch.stack(ahead.own.lane, dim=-1), torch.stack(ahead.own.base, dim=-1)  # (B, N, C)
     distance = torch.where(way >= 0, base + lane_field(maps.stop_s, setup.map_id, way), torch.inf) - half.unsqueeze(-1)
     # the nearest that is not behind; a line just under the front wheels is still told

@@ -1,6 +1,6 @@
 """The nearest objects as a perception stack could report them, and where they are relative to the ego's route.
 
-Shapes: B worlds, N learners, A agents, K objects, P route points.
+Shapes: B worlds, N learners, O objects to choose from, K objects shown, M modes of a forecast, P route points.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from envs.driving.features import LANE, NEAR, NEVER, POSITION, SPEED, Ahead, Frame, Points, pack, squash, to_ego
-from envs.driving.types import Setup, State
+from envs.driving.objects import FORECAST_AT, Belief, Objects
 from scenarios.kinds import Kind
 
-__all__ = ["OBJECT_FEATURES", "Found", "object_features"]
+__all__ = ["OBJECT_FEATURES", "Found", "belief_names", "object_features"]
 
 TIME = 3.0  # s, half scale of times
 
@@ -46,6 +46,21 @@ OBJECT_FEATURES = (
 )
 
 
+def belief_names(modes: int) -> tuple[str, ...]:
+    """Further features of an object where forecasts are asked for: how sure one is of it, and where it may be at FORECAST_AT.
+
+    sigma_x, sigma_y: squash(m, 1) in the ego frame; score 0..1; of each mode its probability, and x, y in the ego frame / POSITION.
+    """
+    if modes == 0:
+        return ()
+    each = [
+        name
+        for m in range(1, modes + 1)
+        for name in (f"mode{m}", *(f"{axis}{t:.0f}s_mode{m}" for t in FORECAST_AT for axis in ("x", "y")))
+    ]
+    return ("sigma_x", "sigma_y", "score", *each)
+
+
 class Found(NamedTuple):
     """The objects chosen, in route coordinates, for the lane features. All (B, N, K)."""
 
@@ -57,18 +72,18 @@ class Found(NamedTuple):
     width: Tensor  # m
 
 
-def object_features(
-    state: State, setup: Setup, frame: Frame, points: Points, ahead: Ahead, seen: Tensor, nearest: int
-) -> tuple[Tensor, Found]:
-    """The `nearest` objects of those `seen` (B, N, A), closest first. Returns (B, N, K, F) and their route coordinates."""
-    n, agents = frame.x.shape[1], state.x.shape[1]
-    shown = min(nearest, agents)
-    gap2 = (state.x.unsqueeze(1) - frame.x.unsqueeze(2)) ** 2 + (state.y.unsqueeze(1) - frame.y.unsqueeze(2)) ** 2  # (B, N, A)
-    gap2, slot = torch.topk(torch.where(seen, gap2, torch.inf), shown, dim=-1, largest=False, sorted=True)
+def object_features(objects: Objects, frame: Frame, points: Points, ahead: Ahead, nearest: int) -> tuple[Tensor, Found]:
+    """The `nearest` objects of those seen, closest first. Returns (B, N, K, F) and their route coordinates.
+
+    F: OBJECT_FEATURES, and `belief_names` where the objects come with a belief.
+    """
+    n, count = frame.x.shape[1], objects.x.shape[1]
+    shown = min(nearest, count)
+    gap2 = (objects.x.unsqueeze(1) - frame.x.unsqueeze(2)) ** 2 + (objects.y.unsqueeze(1) - frame.y.unsqueeze(2)) ** 2  # (B, N, O)
+    gap2, slot = torch.topk(torch.where(objects.seen, gap2, torch.inf), shown, dim=-1, largest=False, sorted=True)
     present = torch.isfinite(gap2)
-    cos, sin = torch.cos(state.yaw), torch.sin(state.yaw)
-    columns = (state.x, state.y, cos, sin, state.speed, setup.length, setup.width, setup.kind.to(cos.dtype))
-    table = torch.stack(columns, dim=-1)  # (B, A, 8)
+    columns = (*objects[:7], objects.kind.to(gap2.dtype))
+    table = torch.stack(columns, dim=-1)  # (B, O, 8)
     picked = table.gather(1, slot.flatten(1).unsqueeze(-1).expand(-1, -1, len(columns)))
     picked = picked.view(-1, n, shown, len(columns))
     x, y, c, s, speed, length, width, kind = torch.where(present.unsqueeze(-1), picked, 0.0).unbind(-1)
@@ -112,6 +127,19 @@ def object_features(
         "meet": torch.where(gives_way, squash(to_meet, NEAR), 1.0),
         "meet_speed": torch.where(gives_way, (vx * to_meet_x + vy * to_meet_y) / to_meet.clamp(min=0.1) / SPEED, 0.0),
     }
-    features = torch.where(present.unsqueeze(-1), pack(OBJECT_FEATURES, values), 0.0)
+    packed = pack(OBJECT_FEATURES, values)
+    if objects.belief is not None:
+        packed = torch.cat([packed, _belief(objects.belief, frame, slot)], dim=-1)
+    features = torch.where(present.unsqueeze(-1), packed, 0.0)
     features = torch.nn.functional.pad(features, (0, 0, 0, nearest - shown))
     return features, Found(present & points.on_lane.unsqueeze(-1), route_s, route_d, vs, length, width)
+
+
+def _belief(belief: Belief, frame: Frame, slot: Tensor) -> Tensor:
+    """The features of `belief_names` for the objects chosen, (B, N, K, .)."""
+    rows = torch.arange(slot.shape[0], device=slot.device)[:, None, None]
+    probability, x, y = belief.probability[rows, slot], belief.x[rows, slot], belief.y[rows, slot]  # (B, N, K, M), (B, N, K, M, 3) twice
+    x, y = to_ego(frame, x - frame.x[..., None, None, None], y - frame.y[..., None, None, None])
+    places = torch.stack([x, y], dim=-1).flatten(-2) / POSITION  # (B, N, K, M, 6)
+    modes = torch.cat([probability.unsqueeze(-1), places], dim=-1).flatten(-2)
+    return torch.cat([squash(belief.sigma[rows, slot], 1.0), belief.score[rows, slot].unsqueeze(-1), modes], dim=-1)

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from envs.driving.features import LANE, ROUTE_AHEAD, SPEED, Frame, look_ahead, pack, route_points, squash, to_ego
 from envs.driving.features_lanes import LANE_FEATURES, RULE_FEATURES, lane_features, rule_features
-from envs.driving.features_objects import OBJECT_FEATURES, object_features
+from envs.driving.features_objects import OBJECT_FEATURES, belief_names, object_features
 from envs.driving.lanes import lane_field, route_field
+from envs.driving.objects import Objects, true_objects
 from envs.driving.surface import drivable_distance
 from envs.driving.types import DrivingConfig, Maps, Setup, State
 from envs.driving.visibility import visible
@@ -110,7 +111,7 @@ class Observation(NamedTuple):
     """All float32, scaled; the meaning of each feature is listed beside its name in the tuples above and in `features`."""
 
     ego: Tensor  # (B, N, E) EGO_FEATURES
-    objects: Tensor  # (B, N, K, F) OBJECT_FEATURES, nearest first, zero where there is none
+    objects: Tensor  # (B, N, K, F) OBJECT_FEATURES and `belief_names`, nearest first, zero where there is none
     objects_mask: Tensor  # (B, N, K) 1: an object is there
     route: Tensor  # (B, N, R, 4) ROUTE_FEATURES at ROUTE_AHEAD metres
     lanes: Tensor  # (B, N, 3, .) LANE_FEATURES of the left neighbour, the own lane, the right neighbour
@@ -122,7 +123,7 @@ def shapes(config: DrivingConfig) -> dict[str, tuple[int, ...]]:
     """Shape of each field of one learner's observation, without (B, N)."""
     return {
         "ego": (len(EGO_FEATURES),),
-        "objects": (config.nearest, len(OBJECT_FEATURES)),
+        "objects": (config.nearest, len(OBJECT_FEATURES) + len(belief_names(config.forecasts))),
         "objects_mask": (config.nearest,),
         "route": (len(ROUTE_AHEAD), len(ROUTE_FEATURES)),
         "lanes": (3, len(LANE_FEATURES)),
@@ -148,12 +149,14 @@ def flatten(obs: Observation) -> Tensor:
     return torch.cat([part.flatten(2) for part in parts], dim=-1)
 
 
-def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Observation:
+def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig, believed: Objects | None = None) -> Observation:
     """What each learner is told now.
 
     state, setup: (B, A) tensors; maps: compiled maps. Pure; no data-dependent branch, so it runs inside a compiled step.
     Objects are the `config.nearest` nearest ones within `config.view_range` metres, centre to centre; with
-    `observation="visible"` those hidden or outside the field of view are left out first.
+    `observation="visible"` those hidden or outside the field of view are left out first. `believed`: what a perception stack makes
+    of the surroundings instead of the truth; the ego's own state, the map and the goal are always known. Raises ValueError unless it
+    comes with forecasts where `config.forecasts` asks for them.
     """
     n = config.learners
     lane = state.lane[:, :n]
@@ -162,8 +165,10 @@ def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Ob
         x=state.x[:, :n], y=state.y[:, :n], cos=torch.cos(state.yaw)[:, :n], sin=torch.sin(state.yaw)[:, :n], speed=state.speed[:, :n]
     )
     points = route_points(maps, setup.map_id, ahead, frame)
-    seen = _seen(state, setup, maps, config)
-    objects, found = object_features(state, setup, frame, points, ahead, seen, config.nearest)
+    around = true_objects(state, setup, _seen(state, setup, maps, config)) if believed is None else believed
+    if bool(config.forecasts) != (around.belief is not None):
+        raise ValueError(f"forecasts={config.forecasts}, but the objects come {'with' if around.belief else 'without'} any")
+    objects, found = object_features(around, frame, points, ahead, config.nearest)
     lanes = lane_features(maps, setup, ahead, frame, points, found, setup.length[:, :n])
     obs = Observation(
         ego=_ego(state, setup, maps, config, frame, lanes),
@@ -171,7 +176,7 @@ def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Ob
         objects_mask=objects[..., 0],
         route=points.ahead,
         lanes=lanes,
-        rules=rule_features(state, setup, maps, config, ahead, points),
+        rules=rule_features(state, setup, maps, config, ahead, points, around.lights),
         goal=_goal(state, setup, config, frame),
     )
     return Observation(*(field.clamp(-LIMIT, LIMIT) for field in obs))

@@ -204,6 +204,7 @@ class DrivingConfig:
     nearest: int = 12  # K, objects shown
     view_range: float = 100.0  # m
     view_fov: float = 6.283185307179586  # rad, field of view of `visible`, centred on the heading
+    forecasts: int = 0  # M, likeliest futures shown of each object (0: none, and no uncertainties)
     autopilot: bool = False  # the traffic model drives the learners too (the IDM baseline)
 
     def __post_init__(self) -> None:
@@ -219,6 +220,8 @@ class DrivingConfig:
             raise ValueError(f"action={self.action!r}: must be 'continuous', 'discrete' or 'trajectory'")
         if self.observation not in ("truth", "visible"):
             raise ValueError(f"observation={self.observation!r}: must be 'truth' or 'visible'")
+        if not 0 <= self.forecasts <= 6:
+            raise ValueError(f"forecasts={self.forecasts}: must be between 0 and 6")
         if self.nearest < 1:
             raise ValueError(f"nearest={self.nearest}: must be at least 1")
         if not 0.0 < self.view_range < float("inf"):
