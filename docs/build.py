@@ -24,7 +24,8 @@ def cli_page() -> str:
     from agents.cli import cli
 
     def helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+        settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+        context = click.Context(command, info_name=name, parent=parent, **settings)
         yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
         if isinstance(command, click.Group):
             for sub in command.list_commands(context):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,12 @@ def test_ctrl_c_keeps_what_was_driven(brief: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = ["eval", "random", "constant", "--scenario", brief, "--episodes", "400", "--traces", "none", "--workers", "2", "--out", str(out)]
     command = [sys.executable, "-m", "agents.cli", *argv]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+
+    def heed() -> None:  # what a shell starts in the background ignores the signal, and so do its children
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=heed, **piped) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert re.match(r"\d+ of 800 episodes", process.stderr.readline())
