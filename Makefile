@@ -33,7 +33,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .
 	@touch $@
 
-TESTED := $(VENV)/.installed-dev,commonroad,video
+TESTED := $(VENV)/.installed-dev,commonroad,video,onnx,metrics
 
 demo: $(VENV)/.installed
 	rm -rf runs/demo

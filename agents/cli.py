@@ -35,10 +35,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("agents.commands.list_", "List scenarios, policies, suites, environments and roads."),
     "doctor": ("agents.commands.doctor", "Check this machine and this installation."),
     "bench": ("agents.commands.bench", "Measure simulation speed."),
+    "pretrain": ("agents.commands.pretrain", "Train the networks of the perception stack."),
+    "eval-perception": ("agents.commands.eval_perception", "Judge a detector on drawn frames."),
+    "perceive": ("agents.commands.perceive", "Detect and follow things in real images and videos."),
 }
 
 # modules that come with an extra: what to install when one is missing
-EXTRAS = {"commonroad": "commonroad", "av": "video", "highway_env": "bench"}
+EXTRAS = {
+    "commonroad": "commonroad",
+    "av": "video",
+    "highway_env": "bench",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "pycocotools": "metrics",
+    "trackeval": "metrics",
+}
 
 
 class LazyGroup(HelpfulGroup):

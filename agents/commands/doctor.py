@@ -44,13 +44,14 @@ NEEDED = (
 EXTRAS = {  # extra: (module, what it is for)
     "commonroad": ("commonroad", "closedloop import"),
     "video": ("av", "closedloop play --video"),
+    "onnx": ("onnxruntime", "detectors on the CPU, and those of others as onnx:FILE"),
+    "metrics": ("pycocotools", "closedloop eval-perception"),
     "bench": ("highway_env", "the peer in closedloop bench driving"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
     "atari": ("ale_py", "Atari games"),
     "cluster": ("ray", "sweeps over several machines"),
     "tune": ("optuna", "hyper-parameter search"),
-    "onnx": ("onnx", "export of policies"),
 }
 
 

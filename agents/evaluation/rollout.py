@@ -18,6 +18,7 @@ from torch import Tensor
 from agents.playback.trace import Recorder
 from agents.policies.base import Policy, PolicyError
 from envs.driving.bank import build_bank
+from envs.driving.eyes import Eyes, needs_eyes
 from envs.driving.metrics import episode_metrics
 from envs.driving.observation import observe
 from envs.driving.sim import DrivingSim
@@ -175,12 +176,15 @@ class _Run:
         every = list(range(self.batch))
         start(every)
         sim.reset(rows)
+        eyes = Eyes(sim) if needs_eyes(config) else None
         record(every)
         while driving:
-            action = self._act(sim, config)
+            action = self._act(sim, config, eyes)
             bad = ~torch.isfinite(action.float()).flatten(1).all(dim=1)  # (B,)
             action = torch.where(bad.view(-1, *[1] * (action.dim() - 1)), torch.zeros_like(action), action)
             out = sim.step(action)
+            if eyes:
+                eyes.look()
             for recorder in self.recorders.values():
                 recorder.add(sim, action, out)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
@@ -198,10 +202,13 @@ class _Run:
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
             sim.reset_where(mask, rows)
+            if eyes:
+                eyes.reset_where(mask)
             record(ended)
 
-    def _act(self, sim: DrivingSim, config: DrivingConfig) -> Tensor:
-        action = self.policy.act(observe(sim.state, sim.setup, sim.maps, config), seed=sim.setup.seed, step=sim.state.step)
+    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | None) -> Tensor:
+        seen = observe(sim.state, sim.setup, sim.maps, config, eyes.objects if eyes else None)
+        action = self.policy.act(seen, seed=sim.setup.seed, step=sim.state.step)
         shape = (self.batch, 1, *{"continuous": (2,), "discrete": (), "trajectory": (20, 3)}[config.action])
         if tuple(action.shape) != shape:
             raise PolicyError(f"policy {self.name!r} returned actions of shape {tuple(action.shape)}; {config.action} actions are {shape}")

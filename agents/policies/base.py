@@ -41,6 +41,14 @@ class PolicyNeeds:
     nearest: int = DrivingConfig.nearest
     view_range: float = DrivingConfig.view_range  # m
     view_fov: float = DrivingConfig.view_fov  # rad
+    forecasts: int = DrivingConfig.forecasts
+    detector: str = DrivingConfig.detector
+    predictor: str = DrivingConfig.predictor
+    cameras: str = DrivingConfig.cameras
+    weather: str = DrivingConfig.weather
+    perceive_every: int = DrivingConfig.perceive_every
+    latency: int = DrivingConfig.latency
+    drop: float = DrivingConfig.drop
     autopilot: bool = DrivingConfig.autopilot
 
     def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
@@ -89,12 +97,18 @@ def policy_names() -> list[str]:
 def load_policy(spec: str | Path) -> Policy:
     """The policy that `spec` names: a baseline, a shipped checkpoint, or the path of a bundle (run folders count: their `policy` is used).
 
-    Names win over paths: write `./idm` for a folder called idm. Raises PolicyError, with the nearest name, if there is no such policy;
+    Names win over paths: write `./idm` for a folder called idm. `NAME@LEVEL` is the same policy on another level of the observation
+    ladder, see `agents.policies.levels`. Raises PolicyError, with the nearest name, if there is no such policy;
     `agents.policies.bundle.BundleError` if there is a file but it is damaged.
     """
     from agents.policies.baselines import BASELINES
 
     name = str(spec)
+    if "@" in name and not Path(name).exists():
+        from agents.policies.levels import at_level
+
+        name, level = name.split("@", 1)
+        return at_level(load_policy(name), level)
     if name in BASELINES:
         return BASELINES[name]()
 

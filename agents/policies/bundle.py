@@ -25,8 +25,17 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from envs.driving.types import DrivingConfig
 from scenarios.files import write_atomic
 
 __all__ = [
@@ -119,12 +128,26 @@ class DrivingSpec(_Strict):
     """The fields of `DrivingConfig` that the policy was made for."""
 
     action: Literal["continuous", "discrete"]
-    observation: Literal["truth", "visible"]
+    observation: Literal["truth", "visible", "noisy", "perceived"]
     ticks_per_step: Annotated[int, Field(ge=1)]
     dt: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # s
     nearest: Annotated[int, Field(ge=0)]
     view_range: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # m
     view_fov: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # rad
+    forecasts: Annotated[int, Field(ge=0, le=6)] = 0
+    detector: str = DrivingConfig.detector
+    predictor: str = DrivingConfig.predictor
+    cameras: str = DrivingConfig.cameras
+    weather: str = DrivingConfig.weather
+    perceive_every: Annotated[int, Field(ge=1)] = 1
+    latency: Annotated[int, Field(ge=0)] = 0
+    drop: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields with a default came later: they are named where they differ from it, so that older files keep their sha256."""
+        fields = type(self).model_fields
+        return {name: value for name, value in handler(self).items() if fields[name].is_required() or value != fields[name].default}
 
 
 class TrainingSpec(_Strict):

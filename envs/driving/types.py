@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
+__all__ = ["LEVELS", "DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
+
+LEVELS = ("truth", "visible", "noisy", "perceived")  # of the observation ladder
 
 
 class Maps(NamedTuple):
@@ -200,11 +202,18 @@ class DrivingConfig:
     dt: float = 0.1  # s, physics tick
     ticks_per_step: int = 2  # decisions every dt * ticks_per_step seconds
     action: str = "continuous"  # continuous | discrete | trajectory
-    observation: str = "truth"  # truth | visible
+    observation: str = "truth"  # truth | visible | noisy | perceived
     nearest: int = 12  # K, objects shown
     view_range: float = 100.0  # m
     view_fov: float = 6.283185307179586  # rad, field of view of `visible`, centred on the heading
     forecasts: int = 0  # M, likeliest futures shown of each object (0: none, and no uncertainties)
+    detector: str = "detector_driving"  # of `perceived`: a name, a file, "onnx:FILE" or "package.module:attribute"
+    predictor: str = "constant_velocity"  # of `forecasts`: a name, a file or "package.module:attribute"
+    cameras: str = "front"  # of `perceived`: front, left, right, rear, joined by "+"
+    weather: str = "any"  # seen by the cameras: any (drawn per episode), clear, fog, rain or night
+    perceive_every: int = 1  # decision steps from one run of the detector to the next
+    latency: int = 0  # decision steps from a frame to the arrival of what was seen in it
+    drop: float = 0.0  # share of frames lost
     autopilot: bool = False  # the traffic model drives the learners too (the IDM baseline)
 
     def __post_init__(self) -> None:
@@ -218,8 +227,14 @@ class DrivingConfig:
             raise ValueError(f"ticks_per_step={self.ticks_per_step}: must be at least 1")
         if self.action not in ("continuous", "discrete", "trajectory"):
             raise ValueError(f"action={self.action!r}: must be 'continuous', 'discrete' or 'trajectory'")
-        if self.observation not in ("truth", "visible"):
-            raise ValueError(f"observation={self.observation!r}: must be 'truth' or 'visible'")
+        if self.observation not in LEVELS:
+            raise ValueError(f"observation={self.observation!r}: must be one of {', '.join(map(repr, LEVELS))}")
+        if self.perceive_every < 1:
+            raise ValueError(f"perceive_every={self.perceive_every}: must be at least 1")
+        if self.latency < 0:
+            raise ValueError(f"latency={self.latency}: must not be negative")
+        if not 0.0 <= self.drop <= 1.0:
+            raise ValueError(f"drop={self.drop}: must be between 0 and 1")
         if not 0 <= self.forecasts <= 6:
             raise ValueError(f"forecasts={self.forecasts}: must be between 0 and 6")
         if self.nearest < 1:

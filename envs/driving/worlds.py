@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.driving.bank import build_bank
+from envs.driving.eyes import Eyes, EyesState, needs_eyes
 from envs.driving.lights import light_states
 from envs.driving.make import action_space, fit
 from envs.driving.metrics import episode_metrics
+from envs.driving.objects import Objects
 from envs.driving.observation import Observation, flatten, observe
 from envs.driving.rewards import RewardWeights, reward_terms, total
 from envs.driving.rng import integers
@@ -60,12 +62,14 @@ class WorldsState:
     returns: Tensor
     lengths: Tensor
     terms: Tensor
+    eyes: EyesState | None = None
+    objects: Objects | None = None  # as last believed
 
 
 @cache
 def _compiled(config: DrivingConfig) -> Any:
-    def bound(state: State, setup: Setup, maps: Maps) -> Observation:
-        return observe(state, setup, maps, config)
+    def bound(state: State, setup: Setup, maps: Maps, believed: Objects | None) -> Observation:
+        return observe(state, setup, maps, config, believed)
 
     return torch.compile(bound, fullgraph=True, dynamic=False)
 
@@ -103,6 +107,7 @@ class Worlds:
         self.weights = weights or RewardWeights()
         self.sim = DrivingSim(build_bank(episodes, self.config), self.config, batch=batch, device=device, compile=compile)
         self.batch, self.device = batch, device
+        self.eyes = Eyes(self.sim) if needs_eyes(self.config) else None
         self._world = torch.arange(batch, device=device)
         self.reset(torch.full((batch,), seed, dtype=torch.int64))
 
@@ -120,6 +125,8 @@ class Worlds:
         self.key = key.to(self.device)
         self.count = torch.zeros(self.batch, dtype=torch.int64, device=self.device)
         self.sim.reset(self._draw() if shuffle else self._world % len(self.episodes))
+        if self.eyes:
+            self.eyes.reset()
         self.returns = torch.zeros(self.batch, self.config.learners, device=self.device)
         self.lengths = torch.zeros(self.batch, dtype=torch.int64, device=self.device)
         self.terms = torch.zeros(self.batch, self.config.learners, len(TERMS), device=self.device)
@@ -128,6 +135,8 @@ class Worlds:
         """Start another episode in the worlds of `mask` (B,) bool."""
         self.count = self.count + mask
         self.sim.reset_where(mask, self._draw())
+        if self.eyes:
+            self.eyes.reset_where(mask)
         self.returns = torch.where(mask.unsqueeze(1), 0.0, self.returns)
         self.lengths = torch.where(mask, 0, self.lengths)
         self.terms = torch.where(mask.view(-1, 1, 1), 0.0, self.terms)
@@ -138,6 +147,8 @@ class Worlds:
     def step(self, action: Tensor) -> Step:
         """One decision step of all worlds; see `DrivingSim.step`."""
         out = self.sim.step(action.to(self.device))
+        if self.eyes:
+            self.eyes.look()
         terms = reward_terms(out, self.sim.state, self.sim.setup)
         reward = total(terms, self.weights)
         self.returns = self.returns + reward
@@ -148,8 +159,8 @@ class Worlds:
     @torch.no_grad()
     def observe(self) -> Observation:
         """What the learners are told now."""
-        args = (self.sim.state, self.sim.setup, self.sim.maps)
-        result: Observation = _compiled(self.config)(*args) if self.sim.compile else observe(*args, self.config)
+        args, believed = (self.sim.state, self.sim.setup, self.sim.maps), self.eyes.objects if self.eyes else None
+        result: Observation = _compiled(self.config)(*args, believed) if self.sim.compile else observe(*args, self.config, believed)
         return result
 
     def arrays(self, *, flat: bool, sensors: Sequence[str] = ()) -> Arrays:
@@ -188,7 +199,13 @@ class Worlds:
         """A deep copy of all that matters."""
         own = {name: getattr(self, name).clone() for name in OWN}
         return WorldsState(
-            episodes=self.episodes, setup=_copy(self.sim.setup), state=_copy(self.sim.state), rows=self.sim.rows.clone(), **own
+            episodes=self.episodes,
+            setup=_copy(self.sim.setup),
+            state=_copy(self.sim.state),
+            rows=self.sim.rows.clone(),
+            eyes=self.eyes.state if self.eyes else None,  # made anew at every look, never written into
+            objects=self.eyes.objects if self.eyes else None,
+            **own,
         )
 
     def set_state(self, saved: WorldsState) -> None:
@@ -198,6 +215,10 @@ class Worlds:
         self.sim.set(_copy(saved.setup), _copy(saved.state), saved.rows.clone())
         for name in OWN:
             setattr(self, name, getattr(saved, name).clone())
+        if self.eyes:
+            if saved.eyes is None or saved.objects is None:
+                raise ValueError("this state was saved without a perception stack")
+            self.eyes.state, self.eyes.objects = saved.eyes, saved.objects
 
 
 def _key(episode: Episode) -> tuple[str, int, str]:

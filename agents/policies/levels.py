@@ -1,0 +1,67 @@
+"""The same policy on another level of the observation ladder: `highway@noisy`, `highway@perceived,weather=night,latency=2`.
+
+The first four levels share one observation space, so nothing about the policy changes but what it is told of its surroundings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from agents.policies.base import Policy, PolicyError, PolicyNeeds
+from envs.driving.types import LEVELS
+from scenarios.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from envs.driving.observation import Observation
+
+__all__ = ["OPTIONS", "AtLevel", "at_level"]
+
+# what may follow the level, and how it is read
+OPTIONS: dict[str, type] = {
+    "detector": str, "predictor": str, "cameras": str, "weather": str, "perceive_every": int, "latency": int, "drop": float,
+    "view_range": float, "view_fov": float,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AtLevel:
+    """A policy that is told something else. Implements `agents.policies.base.Policy`."""
+
+    policy: Policy
+    needs: PolicyNeeds
+    name: str
+
+    @property
+    def bundle(self) -> Any:
+        """The bundle of a trained policy, None for others."""
+        return getattr(self.policy, "bundle", None)
+
+    def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
+        """As the policy itself."""
+        return self.policy.act(observation, seed=seed, step=step)
+
+
+def at_level(policy: Policy, text: str) -> AtLevel:
+    """`policy` on the level named first in `text`, with options `name=value` after commas. Raises PolicyError."""
+    level, *rest = text.split(",")
+    if level not in LEVELS:
+        raise PolicyError(f"no observation level {level!r}; {did_you_mean(level, LEVELS) or 'known: ' + ', '.join(LEVELS)}")
+    changes: dict[str, Any] = {"observation": level}
+    for part in rest:
+        key, equals, value = part.partition("=")
+        if not equals or key not in OPTIONS:
+            hint = did_you_mean(key, OPTIONS) or "known: " + ", ".join(OPTIONS)
+            raise PolicyError(f"{part!r} after the level {level!r}: options are name=value; {hint}")
+        try:
+            changes[key] = OPTIONS[key](value)
+        except ValueError:
+            raise PolicyError(f"{part!r}: {value!r} is not a number") from None
+    needs = replace(policy.needs, **changes)
+    try:
+        needs.config(agents=8)
+    except ValueError as error:
+        raise PolicyError(f"{text!r}: {error}") from error
+    return AtLevel(policy, needs, f"{policy.name}@{text}")

@@ -1,0 +1,40 @@
+"""The recipe of the shipped behaviour predictor: which simulated traffic it learns from, and on which it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from envs.driving.futures import TEST_SEED, TRAIN_SEED, families, stream
+from perception.prediction.training import Pretraining, Progress, pretrain
+
+__all__ = ["pretrain_driving"]
+
+WORLDS, SCENES, ROUNDS = 12, 960, 1  # episodes of each family run together, scenes drawn from each, how often
+RESTLESS = 0.5  # share of the worlds whose drivers keep changing the speed they want
+TEST_WORLDS, TEST_SCENES = 6, 120
+DATA = "{worlds} episodes of each of {families} scenarios of the library driven by its traffic model, seeds {seed} up; nothing else"
+
+
+def pretrain_driving(
+    target: str | Path,
+    *,
+    config: Pretraining | None = None,
+    worlds: int = WORLDS,
+    scenes: int = SCENES,
+    rounds: int = ROUNDS,
+    names: tuple[str, ...] | None = None,
+    command: str = "",
+    progress: Callable[[Progress], None] | None = None,
+    resume: bool = False,
+) -> Path:
+    """Pretrain the predictor on simulated traffic and judge it on episodes it has not seen; writes `target` and its card.
+
+    names: scenarios, all families by default. The other arguments as in `perception.prediction.training.pretrain`.
+    """
+    chosen = names or families()
+    learn = stream(chosen, seed=TRAIN_SEED, worlds=worlds, scenes=scenes, rounds=rounds, restless=RESTLESS)
+    test = stream(chosen, seed=TEST_SEED, worlds=min(worlds, TEST_WORLDS), scenes=min(scenes, TEST_SCENES), noise=False, restless=0.0)
+    data = DATA.format(worlds=worlds * rounds, families=len(chosen), seed=TRAIN_SEED)
+    batches = 3 * len(chosen) * rounds
+    return pretrain(learn, test, target, config=config, batches=batches, command=command, data=data, progress=progress, resume=resume)

@@ -1,0 +1,103 @@
+"""What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, h, w) float32."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from perception.detectors.network import Network
+
+__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "make_backend"]
+
+BACKENDS = ("auto", "onnx", "torch", "compiled")
+CHUNK_CPU, CHUNK_CUDA = 16, 256  # images at once through torch; onnxruntime is fastest with one
+
+
+class Backend(Protocol):
+    """Computes a network."""
+
+    name: str
+
+    def __call__(self, image: Tensor, where: Tensor) -> Tensor:
+        """image (N, 3, H, W) uint8, where (N, RAYS, h, w) -> (N, outputs, h, w) float32."""
+        ...
+
+
+def make_backend(network: Network, name: str, *, device: torch.device, threads: int = 1, chunk: int | None = None) -> Backend:
+    """The backend called `name` for `network`, folded or not (it is not changed). Raises ValueError, ModuleNotFoundError."""
+    if name not in BACKENDS:
+        raise ValueError(f"no backend '{name}'; known: {', '.join(BACKENDS)}")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk={chunk}: must be at least 1")
+    if name == "auto":
+        onnx = device.type == "cpu" and find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+        name = "onnx" if onnx else "compiled" if device.type == "cuda" else "torch"
+    folded = copy.deepcopy(network).fold()
+    if name == "onnx":
+        if device.type != "cpu":
+            raise ValueError(f"backend 'onnx' runs on the CPU, not on {device}; take 'torch' or 'compiled'")
+        return OnnxBackend(folded, threads=threads, chunk=chunk or 1)
+    return TorchBackend(folded, device, compiled=name == "compiled", chunk=chunk or (CHUNK_CUDA if device.type == "cuda" else CHUNK_CPU))
+
+
+class OnnxBackend:
+    """onnxruntime in single precision. One image at a time is as fast as many and needs no filling up."""
+
+    name = "onnx"
+
+    def __init__(self, network: Network, *, threads: int = 1, chunk: int = 1) -> None:
+        import onnxruntime  # type: ignore[import-untyped,unused-ignore]
+
+        from perception.detectors.graph import onnx_graph
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would steal the simulator's core
+        self.session = onnxruntime.InferenceSession(onnx_graph(network), options, providers=["CPUExecutionProvider"])
+        self.chunk, self.outputs = chunk, network.spec.outputs
+
+    def __call__(self, image: Tensor, where: Tensor) -> Tensor:
+        pieces = [
+            torch.from_numpy(self.session.run(None, {"image": part.numpy(), "where": place.numpy()})[0])
+            for part, place in _chunks(image.cpu(), where.cpu(), self.chunk)
+        ]
+        return torch.cat(pieces)[: len(image)] if pieces else where.new_zeros((0, self.outputs, *where.shape[2:]))
+
+
+class TorchBackend:
+    """torch: half precision on CUDA, single on the CPU. Where compiling fails, it warns once and goes on without."""
+
+    def __init__(self, network: Network, device: torch.device, *, compiled: bool, chunk: int) -> None:
+        self.name = "compiled" if compiled else "torch"
+        self.dtype = torch.float16 if device.type == "cuda" else torch.float32
+        self.network = network.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device, self.chunk, self.outputs = device, chunk, network.spec.outputs
+        self.run = torch.compile(self.network, dynamic=False) if compiled else self.network
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, where: Tensor) -> Tensor:
+        pieces = []
+        for part, place in _chunks(image.to(self.device), where.to(self.device, self.dtype), self.chunk):
+            part = part.contiguous(memory_format=torch.channels_last)
+            try:
+                pieces.append(self.run(part, place).float())
+            except Exception as error:
+                if self.run is self.network:
+                    raise
+                warnings.warn(f"the detector runs uncompiled: {str(error).splitlines()[0]}", RuntimeWarning, stacklevel=2)
+                self.name, self.run = "torch", self.network
+                pieces.append(self.run(part, place).float())
+        return torch.cat(pieces)[: len(image)] if pieces else where.new_zeros((0, self.outputs, *where.shape[2:]))
+
+
+def _chunks(image: Tensor, where: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Pieces of exactly `size` images; the last is filled up with zeros."""
+    if missing := -len(image) % size:
+        image = torch.cat((image, image.new_zeros((missing, *image.shape[1:]))))
+        where = torch.cat((where, where.new_zeros((missing, *where.shape[1:]))))
+    return [(image[i : i + size], where[i : i + size]) for i in range(0, len(image), size)]

@@ -1,0 +1,104 @@
+"""The learned detector: `SensorFrame -> Detections` with one set of weights on any backend.
+
+A network's answers differ in their last bits between batch sizes, so images go through it in chunks of one fixed size, the last one
+filled up: what is seen in one world does not depend on how many others run beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from perception.detectors.backends import Backend, make_backend
+from perception.detectors.decode import DecodeSpec, decode
+from perception.detectors.network import MULTIPLE, Network, NetworkSpec, rays
+from perception.storage import Stored, WeightsError, find, fit, load
+from perception.types import Camera, Detections, SensorFrame
+
+__all__ = ["KIND", "CenterNet", "pack", "unpack"]
+
+KIND = "detector"
+
+
+class CenterNet:
+    """A detector. `classes` names what `Detections.kind` counts.
+
+    backend: "onnx" (onnxruntime, CPU), "torch" (eager), "compiled" (torch.compile), or "auto": onnx on CPU where onnxruntime is
+    installed, compiled in half precision on CUDA. threads: of onnxruntime.
+    Raises WeightsError, ValueError on an unknown backend, ModuleNotFoundError if what the backend needs is not installed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        spec: DecodeSpec,
+        *,
+        backend: str = "auto",
+        device: str | torch.device = "cpu",
+        threads: int = 1,
+        chunk: int | None = None,
+        sha256: str = "",
+    ) -> None:
+        if network.spec.classes != spec.classes:
+            raise ValueError(f"the network tells {network.spec.classes} apart, the decoder {spec.classes}")
+        self.spec, self.device, self.sha256 = spec, torch.device(device), sha256
+        self.backend: Backend = make_backend(network, backend, device=self.device, threads=threads, chunk=chunk)
+
+    @classmethod
+    def load(cls, spec: str | Path = "driving", *, threshold: float | None = None, slots: int | None = None, **options: Any) -> CenterNet:
+        """From a file or the name of shipped weights. threshold, slots: others than were stored; options: as of the constructor."""
+        stored = load(find(spec, kind=KIND), kind=KIND)
+        network, decoding = unpack(stored)
+        decoding = replace(
+            decoding,
+            threshold=decoding.threshold if threshold is None else threshold,
+            slots=decoding.slots if slots is None else slots,
+        )
+        return cls(network, decoding, sha256=stored.sha256, **options)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.spec.classes
+
+    def __call__(self, frame: SensorFrame) -> Detections:
+        """What is seen, best first. Sides of the images must be multiples of 16."""
+        return self.detect(frame.image, frame.camera)
+
+    @torch.no_grad()
+    def detect(self, image: Tensor, camera: Camera) -> Detections:
+        """image (B, C, 3, H, W) uint8 and its cameras -> Detections (B, D) on the device of `image`."""
+        height, width = image.shape[-2:]
+        if height % MULTIPLE or width % MULTIPLE:
+            raise ValueError(f"images of {width} x {height} px: both sides must be multiples of {MULTIPLE}")
+        output = self.maps(image, camera)
+        return decode(output.to(image.device), camera, self.spec, height=height, width=width)
+
+    @torch.no_grad()
+    def maps(self, image: Tensor, camera: Camera) -> Tensor:
+        """The raw output (B C, outputs, h, w) float32."""
+        height, width = image.shape[-2:]
+        return self.backend(image.flatten(0, 1), rays(camera, height, width))
+
+
+def pack(network: Network, spec: DecodeSpec, *, name: str) -> Stored:
+    """A folded network and its decoder, to be stored."""
+    decoding = asdict(spec)
+    decoding.pop("classes")
+    return Stored(kind=KIND, name=name, spec={"network": asdict(network.spec), "decode": decoding}, tensors=network.state_dict())
+
+
+def unpack(stored: Stored) -> tuple[Network, DecodeSpec]:
+    """What `pack` packed. Raises WeightsError if it does not fit."""
+    try:
+        told: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.spec["network"].items()}
+        network_spec = NetworkSpec(**told)
+        spec = DecodeSpec(classes=network_spec.classes, **stored.spec["decode"])
+        network = Network(network_spec, norm=False).eval()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{stored.name}: its description is not that of a detector: {error}") from None
+    fit(network, stored)
+    return network, spec

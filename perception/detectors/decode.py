@@ -1,0 +1,144 @@
+"""From the network's maps to `Detections`: one decoder for every backend.
+
+A detection is a cell whose heat is the highest of its class among the 3 x 3 cells around it ("Objects as Points", section 4.1) and the
+highest of all classes in the cell itself; of two that cover the same box the weaker goes. The best D stay, so the result has a fixed size.
+
+Shapes: B worlds, C cameras, N = B C images, D detections, K classes, h x w cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from perception.detectors.geometry import box_iou, lift, pick, ray_angle, wrap
+from perception.detectors.network import STRIDE, Maps, split
+from perception.types import Camera, Detections
+
+__all__ = ["DecodeSpec", "decode", "read_boxes"]
+
+SAME = 0.7  # IoU above which two detections are one thing seen twice
+SIZE_MAX = 8.0  # log of cells: keeps exp finite whatever the network says
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSpec:
+    """What turns raw outputs into calibrated detections; the last four are fitted to held-out frames after training."""
+
+    classes: tuple[str, ...]
+    slots: int = 32  # D
+    threshold: float = 0.1  # least score; trackers make use of faint detections too
+    score_scale: float = 1.0  # score = sigmoid(scale * logit + bias) (Platt 1999)
+    score_bias: float = 0.0
+    along_scale: float = 1.0  # factor on the network's spread of depth
+    across_scale: float = 1.0  # and of the middle's column
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slots <= 1024 or not 0.0 <= self.threshold < 1.0:
+            raise ValueError(f"slots={self.slots}, threshold={self.threshold}: slots must be 1 to 1024, the threshold in [0, 1)")
+        scales = (self.score_scale, self.along_scale, self.across_scale)
+        if not all(math.isfinite(s) and s > 0 for s in scales) or not math.isfinite(self.score_bias):
+            raise ValueError(f"score_scale, along_scale, across_scale = {scales}: must be positive, score_bias={self.score_bias} finite")
+
+
+def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
+    """output (N, outputs, h, w) float32 of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
+    batch, cameras = camera.focal.shape
+    maps = split(output, len(spec.classes))
+    columns = output.shape[-1]
+    logit, kind, cell = _peaks(maps.heat, spec.slots)  # (N, P) each
+
+    def at(values: Tensor) -> Tensor:  # (N, Q, h, w) -> (B, C P, Q)
+        channels = values.shape[1]
+        found = values.flatten(2).gather(2, cell[:, None].expand(-1, channels, -1))
+        return found.transpose(1, 2).reshape(batch, -1, channels)
+
+    peaks = cell.shape[1]
+    index = torch.arange(cameras, device=output.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
+    middle_u = (cell % columns).to(output.dtype).view(batch, -1) + 0.5
+    middle_v = (cell // columns).to(output.dtype).view(batch, -1) + 0.5
+    box = read_boxes(middle_u, middle_v, at(maps.offset), at(maps.size), height=height, width=width)
+    score = (spec.score_scale * logit.view(batch, -1) + spec.score_bias).sigmoid()
+    found = Detections(
+        box=box,
+        camera=index,
+        kind=kind.view(batch, -1),
+        score=score,
+        **_place(maps, at, middle_u, middle_v, pick(camera, index), spec),
+        light=_light(at(maps.light), kind.view(batch, -1), spec.classes),
+        source=torch.full_like(index, -1),
+        mask=(score >= spec.threshold) & logit.view(batch, -1).isfinite(),
+    )
+    return _best(found, spec.slots)
+
+
+def _peaks(heat: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, K, h, w) logits -> logit, class and cell (N, P) of the P best peaks; -inf where there are fewer."""
+    best = heat.amax(1, keepdim=True)  # (N, 1, h, w)
+    peak = torch.where(heat >= torch.maximum(_around(heat), best), heat, -torch.inf).amax(1).flatten(1)  # (N, h w)
+    logit, cell = peak.topk(min(slots, peak.shape[1]), 1)
+    kind = heat.flatten(2).gather(2, cell[:, None].expand(-1, heat.shape[1], -1)).argmax(1)
+    return logit, kind, cell
+
+
+def _around(heat: Tensor) -> Tensor:
+    """The highest of the 3 x 3 cells around each: max_pool2d, which on CPUs takes twenty times as long."""
+    wide = pad(heat, (1, 1, 1, 1), value=-torch.inf)
+    rows = torch.maximum(torch.maximum(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
+    return torch.maximum(torch.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
+
+
+def read_boxes(middle_u: Tensor, middle_v: Tensor, offset: Tensor, size: Tensor, *, height: int, width: int) -> Tensor:
+    """Cells (..., ) with their maps `offset` and `size` (..., 2) -> boxes (..., 4) px clipped to the image."""
+    centre = torch.stack((middle_u, middle_v), -1) + offset
+    half = 0.5 * size.clamp(max=SIZE_MAX).exp()
+    low, high = (centre - half) * STRIDE, (centre + half) * STRIDE
+    limit = torch.tensor((width, height), dtype=offset.dtype, device=offset.device)
+    return torch.cat((torch.minimum(low.clamp(min=0), limit), torch.minimum(high.clamp(min=0), limit)), -1)
+
+
+def _place(
+    maps: Maps, at: Callable[[Tensor], Tensor], middle_u: Tensor, middle_v: Tensor, camera: Camera, spec: DecodeSpec
+) -> dict[str, Tensor]:
+    """Position, size, heading and their standard deviations in the ego frame."""
+    centre = at(maps.centre)
+    u, v = (middle_u + centre[..., 0]) * STRIDE, (middle_v + centre[..., 1]) * STRIDE
+    depth = camera.focal * at(maps.depth)[..., 0].clamp(-8.0, 4.0).exp()
+    slant = (1.0 + ((u - camera.cu) / camera.focal).square()).sqrt()  # range on the ground per depth
+    along = depth * slant * at(maps.depth_spread)[..., 0].clamp(-8.0, 3.0).exp() * spec.along_scale
+    # across the line of sight, a column subtends cos^2 of the angle at a range of depth / cos: depth cos / focal a pixel
+    across = depth / slant / camera.focal * STRIDE * at(maps.side_spread)[..., 0].clamp(-8.0, 5.0).exp() * spec.across_scale
+    heading = at(maps.heading)
+    return {
+        "centre": lift(u, v, depth, camera),
+        "size": at(maps.dims).clamp(-5.0, 5.0).exp(),
+        "yaw": wrap(torch.atan2(heading[..., 1], heading[..., 0]) + ray_angle(u, camera)),
+        "sigma": torch.stack((along, across), -1),
+    }
+
+
+def _light(logits: Tensor, kind: Tensor, classes: tuple[str, ...]) -> Tensor:
+    """(B, D, 5) -> (B, D) the likeliest state, -1 for what is no light."""
+    if "light" not in classes:
+        return torch.full_like(kind, -1)
+    return torch.where(kind == classes.index("light"), logits.argmax(-1), -1)
+
+
+def _best(found: Detections, slots: int) -> Detections:
+    """Drop what is seen twice by one camera, then keep the best `slots` over all cameras; fill up if there are fewer."""
+    order = torch.where(found.mask, found.score, -1.0)
+    stronger = (order[:, None, :] > order[:, :, None]) & (found.camera[:, None, :] == found.camera[:, :, None])
+    twice = (stronger & found.mask[:, None, :] & (box_iou(found.box, found.box) > SAME)).any(-1)
+    keep = found.mask & ~twice
+    have = order.shape[1]
+    _, rank = torch.where(keep, order, -1.0).topk(min(slots, have), 1)  # (B, D)
+    rows = [value.gather(1, rank if value.ndim == 2 else rank[..., None].expand(-1, -1, value.shape[2])) for value in found]
+    rows[-1] = keep.gather(1, rank)
+    if have < slots:
+        rows = [torch.cat((row, row.new_zeros((row.shape[0], slots - have, *row.shape[2:]))), 1) for row in rows]
+    return Detections(*rows)

@@ -1,0 +1,192 @@
+"""Decoding: what labels are turned into for training comes back as detections; geometry against its inverse; laws of suppression."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from perception.detectors.decode import DecodeSpec, decode
+from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
+from perception.detectors.network import NetworkSpec
+from perception.training.boxes import BoxStream
+from perception.training.targets import cells, flip, heat, learnable, objects
+from perception.types import Camera, Labels
+
+HEIGHT, WIDTH = 96, 160
+CLASSES = BoxStream.classes
+SPEC = DecodeSpec(classes=CLASSES, slots=16, threshold=0.5)
+
+
+def perfect_output(labels: Labels, camera: Camera) -> Tensor:
+    """What a network without error would say: the targets, written into the maps at the middles."""
+    things = objects(labels, camera)
+    h, w = HEIGHT // 4, WIDTH // 4
+    target, _ = heat(things, len(CLASSES), h, w)
+    output = torch.zeros(len(target), NetworkSpec(classes=CLASSES).outputs, h, w)
+    k = len(CLASSES)
+    output[:, :k] = torch.logit(target.clamp(0.001, 0.999))
+    cell, _ = cells(things, h, w)
+    for n, d in torch.nonzero(things.learn).tolist():
+        row, column = divmod(int(cell[n, d, 0]), w)
+        middle = torch.tensor([column + 0.5, row + 0.5])
+        box = things.box[n, d]
+        values = torch.cat(
+            (
+                0.5 * (box[:2] + box[2:]) - middle,
+                (box[2:] - box[:2]).log(),
+                things.depth[n, d, None],
+                torch.full((1,), math.log(0.05)),
+                things.dims[n, d],
+                2.5 * things.heading[n, d],
+                things.centre[n, d] - middle,
+                torch.full((1,), math.log(0.5)),
+                torch.nn.functional.one_hot(things.light[n, d].clamp(min=0), 5).float(),
+            )
+        )
+        output[n, k:, row, column] = values
+    return output
+
+
+def test_labels_survive_the_round_trip() -> None:
+    """Targets written as maps decode to the labels: boxes, places, sizes, headings, lights."""
+    frame, labels, _ = BoxStream().sample(5, 64)
+    found = decode(perfect_output(labels, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    taught = learnable(labels)
+    # two things of one class whose middles share or touch a cell cannot both be told; nearly all others must be
+    recovered = 0
+    for b, d in torch.nonzero(taught).tolist():
+        close = (found.box[b] - labels.box[b, d]).abs().amax(-1) < 1e-2
+        match = torch.nonzero(close & found.mask[b] & (found.kind[b] == labels.kind[b, d]))[:, 0]
+        if not len(match):
+            continue
+        recovered += 1
+        row = int(match[0])
+        torch.testing.assert_close(found.centre[b, row], labels.centre[b, d], atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(found.size[b, row], labels.size[b, d], atol=1e-3, rtol=1e-3)
+        assert abs(float(wrap(found.yaw[b, row] - labels.yaw[b, d]))) < 1e-3
+        assert int(found.light[b, row]) == int(labels.light[b, d])
+        depth = project(labels.centre[b, d], Camera(*(v[b, 0] for v in frame.camera)))[2]
+        slant = torch.hypot(labels.centre[b, d, 0] - 0.5, labels.centre[b, d, 1]) / depth
+        torch.testing.assert_close(found.sigma[b, row, 0], 0.05 * depth * slant, atol=1e-3, rtol=1e-3)
+    assert recovered >= 0.95 * int(taught.sum())
+    assert (found.score[:, :-1] >= found.score[:, 1:]).logical_or(~found.mask[:, 1:]).all()  # best first
+    assert (found.source == -1).all() and found.mask.shape == (64, 16)
+
+
+def test_lift_undoes_project() -> None:
+    generator = torch.Generator().manual_seed(1)
+    rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
+    camera = Camera(*(rand(50) * s + o for s, o in ((100, 80), (20, 70), (20, 40), (2, 0), (2, -1), (1, 1), (6, -3))))
+    depth, left, up = 2 + 50 * rand(50), 20 * rand(50) - 10, 4 * rand(50) - 2
+    cos, sin = camera.yaw.cos(), camera.yaw.sin()
+    point = torch.stack((camera.x + cos * depth - sin * left, camera.y + sin * depth + cos * left, camera.z + up), -1)
+    u, v, seen = project(point, camera)
+    torch.testing.assert_close(seen, depth, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(u, camera.cu - camera.focal * left / depth, atol=1e-3, rtol=1e-4)  # the definition in perception.types
+    torch.testing.assert_close(v, camera.cv - camera.focal * up / depth, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(lift(u, v, seen, camera), point, atol=1e-3, rtol=1e-4)
+    bearing = torch.atan2(point[:, 1] - camera.y, point[:, 0] - camera.x)
+    assert float(wrap(ray_angle(u, camera) - bearing).abs().max()) < 1e-4
+
+
+def test_iou_against_shapely() -> None:
+    from shapely import box as polygon
+
+    generator = torch.Generator().manual_seed(2)
+    low = torch.rand(2, 20, 2, generator=generator) * 10
+    boxes = torch.cat((low, low + 0.5 + 5 * torch.rand(2, 20, 2, generator=generator)), -1)
+    ours = box_iou(boxes[0], boxes[1])
+    for i, a in enumerate(polygon(*boxes[0].T.numpy())):
+        for j, b in enumerate(polygon(*boxes[1].T.numpy())):
+            assert float(ours[i, j]) == pytest.approx(a.intersection(b).area / a.union(b).area, abs=1e-5)
+
+
+def blank(batch: int = 1, cameras: int = 1) -> tuple[Tensor, Camera]:
+    output = torch.zeros(batch * cameras, NetworkSpec(classes=CLASSES).outputs, 24, 40)
+    output[:, : len(CLASSES)] = -10.0
+    one = torch.ones(batch, cameras)
+    return output, Camera(one * 120, one * 80, one * 45, one * 0.5, one * 0, one * 1.5, one * 0)
+
+
+def test_nothing_seen() -> None:
+    output, camera = blank(3)
+    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    assert not found.mask.any()
+    assert all(value.isfinite().all() for value in found if value.is_floating_point())
+
+
+def test_of_neighbouring_cells_the_best_and_of_one_cell_one_class() -> None:
+    output, camera = blank()
+    output[0, 0, 10, 10], output[0, 0, 10, 11], output[0, 1, 10, 10] = 3.0, 2.0, 2.5
+    output[0, 1, 20, 30] = 1.0
+    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    assert found.kind[0, found.mask[0]].tolist() == [0, 1]
+    assert found.score[0, :2].tolist() == pytest.approx([1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(-1.0))])
+
+
+def test_of_two_classes_on_the_same_box_the_better_stays() -> None:
+    output, camera = blank()
+    k = len(CLASSES)
+    output[0, k + 2 : k + 4] = math.log(20.0)  # 80 px boxes: one cell apart they cover the same
+    output[0, 0, 10, 20], output[0, 1, 10, 21] = 3.0, 2.0
+    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    assert found.kind[0, found.mask[0]].tolist() == [0]
+
+
+def test_several_cameras_share_the_slots_and_name_themselves() -> None:
+    output, camera = blank(2, 3)
+    output[1, 0, 5, 5], output[2, 1, 6, 6], output[5, 2, 7, 7] = 4.0, 5.0, 3.0
+    camera = camera._replace(yaw=torch.tensor([[0.0, math.pi / 2, math.pi]]).expand(2, -1))
+    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    assert found.camera[0, found.mask[0]].tolist() == [2, 1] and found.camera[1, found.mask[1]].tolist() == [2]
+    assert float(found.centre[0, 1, 1]) > 0 and float(found.centre[0, 0, 0]) < 0  # camera 1 looks left, camera 2 back
+
+
+def test_not_a_number_is_not_a_thing() -> None:
+    output, camera = blank()
+    output[0, 0] = float("nan")
+    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    assert not found.mask.any()
+
+
+@pytest.mark.parametrize("wrong", [{"slots": 0}, {"threshold": 1.0}, {"score_scale": -1.0}, {"along_scale": float("nan")}])
+def test_specs_check_themselves(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError):
+        DecodeSpec(classes=CLASSES, **wrong)  # type: ignore[arg-type]
+
+
+def test_mirroring_twice_is_nothing_and_once_is_the_mirrored_scene() -> None:
+    frame, labels, _ = BoxStream().sample(3, 4)
+    yes = torch.ones(4, dtype=torch.bool)
+    once = flip(frame.image, frame.camera, labels, yes)
+    twice = flip(*once, yes)
+    assert torch.equal(twice[0], frame.image)
+    torch.testing.assert_close(twice[2].box, labels.box)
+    torch.testing.assert_close(twice[2].centre, labels.centre)
+    # mirrored labels project to the mirrored columns
+    _, camera, mirrored = once
+    broadcast = Camera(*(value.expand(-1, labels.mask.shape[1]) for value in frame.camera))
+    other = Camera(*(value.expand(-1, labels.mask.shape[1]) for value in camera))
+    ahead = labels.mask
+    u, v, _ = project(labels.centre, broadcast)
+    u2, v2, _ = project(mirrored.centre, other)
+    torch.testing.assert_close(u2[ahead], WIDTH - u[ahead], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(v2[ahead], v[ahead])
+    nobody = flip(frame.image, frame.camera, labels, ~yes)
+    assert torch.equal(nobody[0], frame.image) and torch.equal(nobody[2].box, labels.box)
+
+
+def test_heat_is_one_at_the_middles_alone_and_hidden_things_do_not_count() -> None:
+    frame, labels, _ = BoxStream().sample(11, 16)
+    labels = labels._replace(occlusion=torch.where(labels.source == 0, 0.95, labels.occlusion))
+    things = objects(labels, frame.camera)
+    target, counts = heat(things, len(CLASSES), 24, 40)
+    cell, weight = cells(things, 24, 40)
+    middles = {(n, int(things.kind[n, d]), int(cell[n, d, 0])) for n, d in torch.nonzero(things.learn).tolist()}
+    ones = {(n, k, row * 40 + column) for n, k, row, column in torch.nonzero(target > 0.999).tolist()}
+    assert ones == middles
+    assert ((counts == 0).flatten(1).any(1) == things.ignore.any(1)).all()
+    assert float(weight.max()) == 1.0 and not weight[~things.learn].any()

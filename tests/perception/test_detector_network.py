@@ -1,0 +1,152 @@
+"""The network: folding and the ONNX graph change nothing, and what one image gives does not depend on the others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from perception.detectors.backends import OnnxBackend, TorchBackend, make_backend
+from perception.detectors.graph import onnx_graph
+from perception.detectors.network import RAYS, STRIDE, Network, NetworkSpec, rays, split
+from perception.types import Camera
+
+CLASSES = ("car", "pedestrian", "light")
+CPU = torch.device("cpu")
+
+
+def camera(batch: int, *, focal: float = 120.0, z: float = 1.4) -> Camera:
+    one = torch.ones(batch, 1)
+    return Camera(focal=one * focal, cu=one * 40, cv=one * 20, x=one * 0.8, y=one * 0.1, z=one * z, yaw=one * 0.2)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """With normalisations that do something."""
+    torch.manual_seed(0)
+    net = Network(NetworkSpec(classes=CLASSES))
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    with torch.no_grad():
+        net.out.conv.weight.mul_(20.0)
+    return net.eval()
+
+
+def inputs(count: int, height: int = 48, width: int = 80) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(count)
+    image = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+    return image, rays(camera(count), height, width)
+
+
+def test_small_enough() -> None:
+    driving = ("car", "truck", "bus", "motorcycle", "bicycle", "pedestrian", "light")
+    assert sum(p.numel() for p in Network(NetworkSpec(classes=driving)).parameters()) < 1_000_000
+
+
+def test_folding_changes_nothing(network: Network) -> None:
+    import copy
+
+    image, where = inputs(3)
+    with torch.no_grad():
+        whole, folded = network(image, where), copy.deepcopy(network).fold()(image, where)
+    assert float(whole.abs().max()) > 1.0
+    torch.testing.assert_close(folded, whole, atol=1e-4, rtol=1e-4)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in copy.deepcopy(network).fold().modules())
+
+
+def test_onnx_graph_is_valid_and_agrees_with_torch(network: Network) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import copy
+
+    onnx.checker.check_model(onnx.load_from_string(onnx_graph(copy.deepcopy(network).fold())), full_check=True)
+    image, where = inputs(5)
+    ours = make_backend(network, "torch", device=CPU)(image, where)
+    theirs = make_backend(network, "onnx", device=CPU)(image, where)
+    assert ours.shape == theirs.shape == (5, NetworkSpec(classes=CLASSES).outputs, 12, 20)
+    torch.testing.assert_close(theirs, ours, atol=2e-4, rtol=1e-4)
+
+
+def test_unfolded_networks_are_not_exported(network: Network) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(ValueError, match="fold"):
+        onnx_graph(network)
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_an_image_gives_the_same_bits_in_any_batch(network: Network, name: str) -> None:
+    if name == "onnx":
+        pytest.importorskip("onnxruntime")
+    backend = make_backend(network, name, device=CPU, chunk=4)
+    image, where = inputs(7)
+    whole = backend(image, where)
+    for row in range(7):
+        assert torch.equal(backend(image[row : row + 1], where[row : row + 1])[0], whole[row])
+    assert len(backend(image[:0], where[:0])) == 0
+
+
+def test_any_size_that_is_a_multiple_of_16(network: Network) -> None:
+    pytest.importorskip("onnxruntime")
+    image, where = inputs(2, 64, 112)
+    theirs, ours = OnnxBackendOf(network)(image, where), make_backend(network, "torch", device=CPU)(image, where)
+    torch.testing.assert_close(theirs, ours, atol=2e-4, rtol=1e-4)
+
+
+def OnnxBackendOf(network: Network) -> OnnxBackend:
+    backend = make_backend(network, "onnx", device=CPU)
+    assert isinstance(backend, OnnxBackend)
+    return backend
+
+
+def test_auto_takes_onnx_on_the_cpu(network: Network) -> None:
+    pytest.importorskip("onnxruntime")
+    assert make_backend(network, "auto", device=CPU).name == "onnx"
+
+
+def test_where_compiling_fails_it_goes_on_without(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    image, where = inputs(2)
+    backend = make_backend(network, "compiled", device=CPU)
+    assert isinstance(backend, TorchBackend)
+    with pytest.warns(RuntimeWarning, match="no compiler here"):
+        result = backend(image, where)
+    assert torch.equal(result, make_backend(network, "torch", device=CPU)(image, where))
+
+
+def test_unknown_backends_and_chunks_are_refused(network: Network) -> None:
+    with pytest.raises(ValueError, match="known: auto"):
+        make_backend(network, "tensorflow", device=CPU)
+    with pytest.raises(ValueError, match="chunk=0"):
+        make_backend(network, "torch", device=CPU, chunk=0)
+
+
+@pytest.mark.parametrize("wrong", [{"classes": ()}, {"classes": ("a", "a")}, {"widths": (1, 2, 3)}, {"neck": 0}, {"blocks": (0, 0, 0, 99)}])
+def test_specs_check_themselves(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        NetworkSpec(**{"classes": CLASSES, **wrong})  # type: ignore[arg-type]
+
+
+def test_rays_tell_where_the_ground_is() -> None:
+    """The row in which a point on the ground 10 m ahead appears has inverse distance 1 and log distance 0."""
+    planes = rays(camera(1, focal=100.0, z=1.4), 96, 160)
+    assert planes.shape == (1, RAYS, 24, 40)
+    middle = torch.arange(24) * STRIDE + STRIDE / 2
+    row = int((middle - (20 + 100.0 * 1.4 / 10.0)).abs().argmin())
+    expected = 10.0 * ((middle[row] - 20) / 100.0) / 1.4
+    torch.testing.assert_close(planes[0, 1, row, 0], expected)
+    torch.testing.assert_close(planes[0, 2, row, 7], -expected.log())
+    assert float(planes[0, 2, 0, 0]) == pytest.approx(2.0, abs=0.01)  # above the horizon
+    assert float(planes[0, 3, 0, 0]) == pytest.approx((2.0 - 40) / 100)
+
+
+def test_split_covers_the_output() -> None:
+    spec = NetworkSpec(classes=CLASSES)
+    output = torch.arange(spec.outputs, dtype=torch.float32)[None, :, None, None].expand(1, -1, 2, 2)
+    maps = split(output, len(CLASSES))
+    assert torch.equal(torch.cat(list(maps), 1), output)
+    assert maps.heat.shape[1] == 3 and maps.light.shape[1] == 5
