@@ -50,7 +50,8 @@ def _pursue(state: State, target_x: Tensor, target_y: Tensor, wheelbase: Tensor,
     """Pure pursuit (Coulter 1992): the circle through the agent's centre, tangent to its course, and through the target.
 
     The course differs from the heading by the slip angle, about curvature * wheelbase / 2, which depends on the answer; so, for small
-    slip: curvature = 2 (left - ahead curvature wheelbase / 2) / distance^2. Works in reverse too.
+    slip: curvature = 2 (left - ahead curvature wheelbase / 2) / distance^2. With the target behind (reversing) the slip is left out, which
+    steers too little in bends tighter than about three wheelbases.
     """
     dx, dy = target_x - state.x, target_y - state.y
     cos, sin = torch.cos(state.yaw), torch.sin(state.yaw)

@@ -248,6 +248,11 @@ def _locate(state: State, setup: Setup, maps: Maps, config: DrivingConfig, featu
     return state
 
 
+def _is_red(light: Tensor) -> Tensor:
+    """Whether a light forbids to go on; yellow does not where stopping is no longer possible."""
+    return (light == int(LightState.RED)) | (light == int(LightState.RED_YELLOW))
+
+
 def _lines_crossed(before: State, after: State, setup: Setup, maps: Maps, lights: Tensor, learners: int) -> tuple[Tensor, Tensor]:
     """Red lights and stop signs run by the learners in this tick, (B, N) bool each. The line counts as crossed by the front bumper."""
     n, mid = learners, setup.map_id
@@ -258,8 +263,7 @@ def _lines_crossed(before: State, after: State, setup: Setup, maps: Maps, lights
     onward = torch.where(now == lane, after.s[:, :n], long + after.s[:, :n])
     moved_s = torch.where(beside, after.s[:, :n] * long / lane_field(maps.lane_length, mid, now), onward)
     crossed = (lane >= 0) & (before.s[:, :n] + half <= line) & (moved_s + half > line)
-    state = governing_light(maps, mid, lights, lane)
-    red = (state == int(LightState.RED)) | (state == int(LightState.RED_YELLOW))
+    red = _is_red(governing_light(maps, mid, lights, lane))
     unstopped = lane_field(maps.stop_must, mid, lane) & (before.released[:, :n] != lane)
     return crossed & red, crossed & unstopped
 
@@ -346,13 +350,14 @@ def lost(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:
 def haste(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
     """By how much the learners are too fast to come to rest with CALM before the line of their lane where they have to, (B, N) m/s.
 
-    They have to at a stop sign not yet obeyed, and at a light that shows red. 0 elsewhere, and once the front bumper is past the line.
+    They have to at a stop sign not yet obeyed, and at a light that shows red or red-yellow. 0 elsewhere, and once the front bumper is past
+    the line.
     """
     n, mid = config.learners, setup.map_id
     lane = state.lane[:, :n]
     to_line = lane_field(maps.stop_s, mid, lane) - state.s[:, :n] - 0.5 * setup.length[:, :n]
     light = governing_light(maps, mid, light_states(maps, mid, state.step, config.dt), lane)
-    asked = (light == int(LightState.RED)) | (lane_field(maps.stop_must, mid, lane) & (state.released[:, :n] != lane))
+    asked = _is_red(light) | (lane_field(maps.stop_must, mid, lane) & (state.released[:, :n] != lane))
     asked = asked & (lane >= 0) & (to_line >= 0.0)
     allowed = torch.sqrt(2.0 * CALM * torch.where(asked, to_line, 0.0))
     return torch.where(asked, (state.speed[:, :n] - allowed).clamp(min=0.0), 0.0)

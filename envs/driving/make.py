@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 import scenarios
 from envs.driving.control import TRAJECTORY_POINTS
-from envs.driving.types import DrivingConfig
+from envs.driving.types import ConfigError, DrivingConfig
 from scenarios.episode import Episode
 from scenarios.errors import did_you_mean
 
@@ -48,7 +48,7 @@ def load_scenarios(scenario: ScenarioLike | Sequence[ScenarioLike]) -> tuple[sce
     """
     several = [scenario] if isinstance(scenario, str | Path | scenarios.Scenario) else list(scenario)
     if not several:
-        raise ValueError("no scenario: at least one is needed")
+        raise ConfigError("no scenario: at least one is needed")
     return tuple(each if isinstance(each, scenarios.Scenario) else scenarios.load(each) for each in several)
 
 
@@ -58,7 +58,7 @@ def sample_episodes(scenario: ScenarioLike | Sequence[ScenarioLike], count: int,
     Raises ValueError for count < 1, and as `seed_from` does.
     """
     if count < 1:
-        raise ValueError(f"episodes={count}: must be at least 1")
+        raise ConfigError(f"episodes={count}: must be at least 1")
     chosen, first_seed = load_scenarios(scenario), seed_from(first_seed, "first_seed")
     return [scenarios.sample(chosen[i % len(chosen)], first_seed + i) for i in range(count)]
 
@@ -71,10 +71,10 @@ def driving_config(config: DrivingConfig | None = None, **options: Any) -> Drivi
     known = {field.name for field in fields(DrivingConfig)}
     options = {name: value for name, value in options.items() if value is not None}
     for name in options.keys() - known:
-        raise ValueError(unknown("option", name, sorted(known)))
+        raise ConfigError(unknown("option", name, sorted(known)))
     for name, values in (("action", ACTIONS), ("observation", OBSERVATIONS)):
         if name in options and options[name] not in values:
-            raise ValueError(unknown(name, options[name], values))
+            raise ConfigError(unknown(name, options[name], values))
     return replace(config or DrivingConfig(), **options)
 
 
@@ -93,14 +93,14 @@ def fit(config: DrivingConfig, episodes: Sequence[Episode]) -> DrivingConfig:
     """
     ticks = sorted({episode.dt for episode in episodes})
     if len(ticks) != 1:
-        raise ValueError(f"episodes with ticks of {ticks} s cannot share a batch")
+        raise ConfigError(f"episodes with ticks of {ticks} s cannot share a batch")
     if config.dt != DrivingConfig.dt and not math.isclose(config.dt, ticks[0]):
-        raise ValueError(f"dt={config.dt}: the scenario ticks every {ticks[0]} s, and so must its worlds; leave dt out")
+        raise ConfigError(f"dt={config.dt}: the scenario ticks every {ticks[0]} s, and so must its worlds; leave dt out")
     most = max(max(len(episode.agents) for episode in episodes), config.learners)
     slots = -(-most // SLOTS) * SLOTS
     if config.agents != DrivingConfig.agents:
         if config.agents < most:
-            raise ValueError(f"agents={config.agents}: an episode has {most} road users; leave agents out, or give at least {slots}")
+            raise ConfigError(f"agents={config.agents}: an episode has {most} road users; leave agents out, or give at least {slots}")
         slots = config.agents
     return replace(config, agents=slots, dt=ticks[0])
 
@@ -117,7 +117,7 @@ def seed_from(seed: object, name: str = "seed") -> int:
     except TypeError:
         raise TypeError(f"{name}={seed!r}: must be a whole number, not a {type(seed).__name__}") from None
     if not 0 <= value < 2**63:
-        raise ValueError(f"{name}={value}: must be 0 or more, and less than 2**63")
+        raise ConfigError(f"{name}={value}: must be 0 or more, and less than 2**63")
     return value
 
 

@@ -166,6 +166,13 @@ class Following(NamedTuple):
     accel: Tensor  # (B, A) m/s^2, everything considered
     road: Tensor  # (B, A) m/s^2, leaders and free road only (what a lane change could improve)
     wanted: Tensor  # (B, A) m/s, desired speed here
+    allowed: Tensor  # (B, A) m/s, speed that the place allows, lower limits ahead prepared for; +inf for walkers
+
+
+def _settled(free: Tensor, speed: Tensor, allowed: Tensor) -> Tensor:
+    """Acceleration on a free road that also gives up a speed above the allowed one: the IDM's own excess decays over many seconds."""
+    settle = ((allowed - speed) / SETTLE_TIME).clamp(min=-SETTLE)
+    return torch.where(speed > allowed, torch.minimum(free, settle), free)
 
 
 def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, wait: Tensor) -> Following:
@@ -189,9 +196,7 @@ def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, w
     )
     push = torch.where(pairs.ahead, push, 0.0).amax(2)  # the worst of all: order does not matter
     free = free_road(speed, wanted, setup.accel, setup.decel)
-    # the IDM alone would run into a bend far too fast: its excess decays over many seconds
-    settle = ((allowed - speed) / SETTLE_TIME).clamp(min=-SETTLE)
-    free = torch.where(speed > allowed, torch.minimum(free, settle), free)
+    free = _settled(free, speed, allowed)
     road = free - setup.accel * push
     # places to stop: a standing leader, with s0 shortened so that the bumper rests about 0.5 m before the line
     place = torch.minimum(ahead.stop, wait)
@@ -203,7 +208,7 @@ def follow(state: State, setup: Setup, maps: Maps, chain: Chain, ahead: Ahead, w
     accel = torch.where(braking & (state.speed > setup.script_until), torch.minimum(accel, hard), accel)
     accel = torch.where((setup.script == int(Action.GO)) & (state.fired < 0), -setup.brake_max, accel)
     accel = torch.minimum(torch.maximum(accel, -setup.brake_max), setup.accel_max)
-    return Following(accel, torch.maximum(road, -setup.brake_max), wanted)
+    return Following(accel, torch.maximum(road, -setup.brake_max), wanted, allowed)
 
 
 class Change(NamedTuple):
@@ -272,14 +277,17 @@ def lane_change(state: State, setup: Setup, maps: Maps, following: Following, fe
     push_i = interaction(gap, v_i, v_i - v_j, headway.unsqueeze(2), min_gap.unsqueeze(2), pick(root).unsqueeze(2))
     push_i = torch.where(leads, push_i, 0.0).amax(2)
     push_j = interaction(gap, v_j, v_j - v_i, setup.headway.unsqueeze(1), setup.min_gap.unsqueeze(1), root.unsqueeze(1))
-    free_j = stored(free_road(state.speed.clamp(min=0.0), following.wanted, setup.accel, setup.decel)).unsqueeze(1)
+    speed = state.speed.clamp(min=0.0)
+    free_j = stored(_settled(free_road(speed, following.wanted, setup.accel, setup.decel), speed, following.allowed)).unsqueeze(1)
     accel_j = free_j - setup.accel.unsqueeze(1) * push_j
     worst = torch.where(trails, accel_j, torch.inf).amin(2)
     loss = torch.where(trails, accel_j - following.road.unsqueeze(1), torch.inf).amin(2)
     loss = torch.where(torch.isfinite(loss), loss, 0.0).clamp(max=0.0)
     close = torch.where(there, gap - (1.0 + 0.2 * (v_j - v_i).abs()), torch.inf).amin(2) < 0.0
     limit = lane_field(maps.lane_limit, mid, beside) * pick(setup.speed_factor)
-    new_accel = free_road(v_i.squeeze(2), torch.minimum(pick(setup.desired_speed), limit), accel, decel) - accel * push_i
+    slowest = torch.minimum(limit, pick(following.allowed))  # lower limits ahead hold in the next lane too
+    free_i = free_road(v_i.squeeze(2), torch.minimum(pick(setup.desired_speed), slowest), accel, decel)
+    new_accel = _settled(free_i, v_i.squeeze(2), slowest) - accel * push_i
     needed = torch.where(lane >= 0, route_field(maps.change, mid, goal, lane), 0)
     needed_there = torch.where(beside >= 0, route_field(maps.change, mid, goal, beside), 0)
     left_over = lane_field(maps.lane_length, mid, lane) - s

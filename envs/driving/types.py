@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["LEVELS", "DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
+__all__ = ["LEVELS", "ConfigError", "DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
 
 LEVELS = ("truth", "visible", "noisy", "perceived")  # of the observation ladder
 
@@ -146,7 +146,7 @@ class Stats(NamedTuple):
     uncomfortable: Tensor  # (B, N, 6) int64 ticks outside bounds: lon accel, lat accel, jerk, lon jerk, yaw rate, yaw accel
     speeding: Tensor  # (B, N) m/s * ticks above the limit
     ticks: Tensor  # (B, N) int64 ticks lived
-    prev: Tensor  # (B, N, 4) lon accel, lat accel, yaw rate, valid (1) at the previous tick
+    prev: Tensor  # (B, N, 4) lon accel, lat accel, yaw rate, each low-passed (see metrics.SMOOTH), valid (1) at the previous tick
 
 
 class State(NamedTuple):
@@ -193,9 +193,13 @@ class Out(NamedTuple):
     touched: Tensor  # (B, A) bool, overlaps any other agent now (all pairs)
 
 
+class ConfigError(ValueError):
+    """Settings of the simulator that cannot be used; the message names the value and the rule."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DrivingConfig:
-    """How worlds are simulated and shown. Raises ValueError on nonsense."""
+    """How worlds are simulated and shown. Raises ConfigError on nonsense."""
 
     agents: int = 32  # A, slots per world, at most 64, a multiple of 8
     learners: int = 1  # N, first slots driven by the policy
@@ -218,28 +222,28 @@ class DrivingConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.agents <= 64 or self.agents % 8:
-            raise ValueError(f"agents={self.agents}: must be a multiple of 8 between 8 and 64")
+            raise ConfigError(f"agents={self.agents}: must be a multiple of 8 between 8 and 64")
         if not 1 <= self.learners <= self.agents:
-            raise ValueError(f"learners={self.learners}: must be between 1 and agents={self.agents}")
+            raise ConfigError(f"learners={self.learners}: must be between 1 and agents={self.agents}")
         if not 0.01 <= self.dt <= 0.5:
-            raise ValueError(f"dt={self.dt}: must be between 0.01 and 0.5 s")
+            raise ConfigError(f"dt={self.dt}: must be between 0.01 and 0.5 s")
         if self.ticks_per_step < 1:
-            raise ValueError(f"ticks_per_step={self.ticks_per_step}: must be at least 1")
+            raise ConfigError(f"ticks_per_step={self.ticks_per_step}: must be at least 1")
         if self.action not in ("continuous", "discrete", "trajectory"):
-            raise ValueError(f"action={self.action!r}: must be 'continuous', 'discrete' or 'trajectory'")
+            raise ConfigError(f"action={self.action!r}: must be 'continuous', 'discrete' or 'trajectory'")
         if self.observation not in LEVELS:
-            raise ValueError(f"observation={self.observation!r}: must be one of {', '.join(map(repr, LEVELS))}")
+            raise ConfigError(f"observation={self.observation!r}: must be one of {', '.join(map(repr, LEVELS))}")
         if self.perceive_every < 1:
-            raise ValueError(f"perceive_every={self.perceive_every}: must be at least 1")
+            raise ConfigError(f"perceive_every={self.perceive_every}: must be at least 1")
         if self.latency < 0:
-            raise ValueError(f"latency={self.latency}: must not be negative")
+            raise ConfigError(f"latency={self.latency}: must not be negative")
         if not 0.0 <= self.drop <= 1.0:
-            raise ValueError(f"drop={self.drop}: must be between 0 and 1")
+            raise ConfigError(f"drop={self.drop}: must be between 0 and 1")
         if not 0 <= self.forecasts <= 6:
-            raise ValueError(f"forecasts={self.forecasts}: must be between 0 and 6")
+            raise ConfigError(f"forecasts={self.forecasts}: must be between 0 and 6")
         if self.nearest < 1:
-            raise ValueError(f"nearest={self.nearest}: must be at least 1")
+            raise ConfigError(f"nearest={self.nearest}: must be at least 1")
         if not 0.0 < self.view_range < float("inf"):
-            raise ValueError(f"view_range={self.view_range}: must be positive and finite, in m")
+            raise ConfigError(f"view_range={self.view_range}: must be positive and finite, in m")
         if not 0.0 < self.view_fov <= 6.2831854:
-            raise ValueError(f"view_fov={self.view_fov}: must be between 0 and 2 pi rad")
+            raise ConfigError(f"view_fov={self.view_fov}: must be between 0 and 2 pi rad")

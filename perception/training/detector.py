@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -25,7 +25,7 @@ from perception.metrics.detection import DetectionFigures
 from perception.storage import WeightsError, save, write_file
 from perception.training.calibrate import calibrate
 from perception.training.curves import draw_curves
-from perception.training.feed import background
+from perception.training.feed import Batch, Feed
 from perception.training.learner import Learner, Recipe, finite, restore_checkpoint, save_checkpoint
 from perception.training.losses import Weights
 from perception.training.stream import FAST, STREAMS, TEST_SEED, TUNE_SEED, Sample, draw, open_stream
@@ -103,13 +103,16 @@ def pretrain(
     if resume:
         restore_checkpoint(out / CHECKPOINT, state, config.domain)
     write_file(out / "config.json", (json.dumps(asdict(config), indent=2) + "\n").encode())
-    held_out = draw(stream, TUNE_SEED, config.validation_frames)
-    report.say(f"{sum(p.numel() for p in state.network.parameters()) / 1e3:.0f} k parameters; {config.validation_frames} frames held out")
+    options = {**FAST.get(config.domain, {}), **config.options}
     status = "finished"
-    try:
-        _loop(state, config, tuple(stream.conditions), held_out, out, report)
-    except KeyboardInterrupt:
-        status = "interrupted"
+    with closing(Feed(config.domain, options, seed=config.recipe.seed, first=state.step, size=config.batch)) as feed:
+        try:
+            held_out = draw(stream, TUNE_SEED, config.validation_frames)
+            size = sum(p.numel() for p in state.network.parameters()) / 1e3
+            report.say(f"{size:.0f} k parameters; {config.validation_frames} frames held out, drawn in {time.monotonic() - begun:.0f} s")
+            _loop(state, feed, _Setting(config, tuple(stream.conditions), held_out, out, report))
+        except KeyboardInterrupt:
+            status = "interrupted"
     save_checkpoint(out / CHECKPOINT, state, config.domain)
     if status == "interrupted":
         return DetectorRun(
@@ -162,41 +165,45 @@ def read_run(folder: Path) -> DetectorTraining:
         raise WeightsError(f"{folder}: holds no run that could go on: {error}") from None
 
 
-def _loop(state: Learner, config: DetectorTraining, conditions: tuple[str, ...], held_out: list[Sample], out: Path, report: Report) -> None:
+class _Setting(NamedTuple):
+    config: DetectorTraining
+    conditions: tuple[str, ...]
+    held_out: list[Sample]
+    out: Path
+    report: Report
+
+
+def _loop(state: Learner, feed: Iterable[Batch], setting: _Setting) -> None:
+    """Learn until the frames or the minutes are used up."""
+    config, report = setting.config, setting.report
     total = math.ceil(config.frames / config.batch)
     before, begun, saved = state.seconds, time.monotonic(), time.monotonic()
     smooth: dict[str, float] = {}
-    feed = background(
-        config.domain, {**FAST.get(config.domain, {}), **config.options}, seed=config.recipe.seed, first=state.step, size=config.batch
-    )
-    with closing(feed):
-        for batch in feed:
-            progress = max(state.step / total, state.seconds / (60.0 * config.minutes))
-            if progress >= 1.0:
-                break
-            terms = state.learn(batch, progress)
-            if state.step == 1 or not smooth:
-                begun = time.monotonic() - 1.0  # what the feed took to get going is no training
-            smooth = {key: smooth.get(key, value) + 0.02 * (value - smooth.get(key, value)) for key, value in terms.items()}
-            state.seconds = before + time.monotonic() - begun
-            progress = max(state.step / total, state.seconds / (60.0 * config.minutes))
-            report.advance(min(round(progress * config.frames), config.frames), config.frames, _short(smooth))
-            if int(progress * config.validate) > len(state.rows) or progress >= 1.0:
-                _validate(state, config, conditions, held_out, smooth, out, report)
-            if time.monotonic() - saved > CHECKPOINT_EVERY:
-                save_checkpoint(out / CHECKPOINT, state, config.domain)
-                saved = time.monotonic()
+
+    def progress() -> float:
+        return max(state.step / total, state.seconds / (60.0 * config.minutes))
+
+    validated = int(progress() * config.validate)
+    for batch in feed:
+        if progress() >= 1.0:
+            break
+        terms = state.learn(batch, progress())
+        if not smooth:
+            begun = time.monotonic() - 1.0  # what the feed took to get going is no training
+        smooth = {key: smooth.get(key, value) + 0.02 * (value - smooth.get(key, value)) for key, value in terms.items()}
+        state.seconds = before + time.monotonic() - begun
+        report.advance(min(round(progress() * config.frames), config.frames), config.frames, _short(smooth))
+        if int(progress() * config.validate) > validated:
+            validated = int(progress() * config.validate)
+            _validate(state, smooth, setting)
+        if time.monotonic() - saved > CHECKPOINT_EVERY:
+            save_checkpoint(setting.out / CHECKPOINT, state, config.domain)
+            saved = time.monotonic()
 
 
-def _validate(
-    state: Learner,
-    config: DetectorTraining,
-    conditions: tuple[str, ...],
-    held_out: list[Sample],
-    smooth: dict[str, float],
-    out: Path,
-    report: Report,
-) -> None:
+def _validate(state: Learner, smooth: dict[str, float], setting: _Setting) -> None:
+    """Judge on the held-out frames, tell, and draw the curves."""
+    config, conditions, held_out, out, report = setting
     classes = state.network.spec.classes
     figures = judge(state.folded(), DecodeSpec(classes=classes), conditions, held_out).report()
     keys = ("ap50", "ap50_all", "recall", "centre_error", "heading_error", "light_accuracy", "d_ece")

@@ -9,7 +9,6 @@ import multiprocessing
 import queue
 import time
 import traceback
-from collections.abc import Generator
 from multiprocessing.synchronize import Event
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from perception.training.stream import TRAIN_SEED, LabelledStream, open_stream
 from perception.training.targets import Objects, flip, heat, objects
 from perception.types import Camera, Labels
 
-__all__ = ["Batch", "FeedError", "background", "make_batches"]
+__all__ = ["GROUP", "Batch", "Feed", "FeedError", "make_batches"]
 
 GROUP = 8  # batches drawn at once: what a stream prepares for a seed serves all of them
 AHEAD = 16  # batches that wait to be learned from
@@ -61,37 +60,40 @@ def make_batches(stream: LabelledStream, seed: int, size: int) -> list[Batch]:
     return batches
 
 
-def background(domain: str, options: dict[str, Any], *, seed: int, first: int, size: int) -> Generator[Batch]:
-    """Batches first, first + 1, ... from a process of its own, endlessly; close the iterator to end it. Raises FeedError."""
-    context = multiprocessing.get_context("spawn")
-    batches: Any = context.Queue(AHEAD)
-    stop = context.Event()
-    process = context.Process(target=_produce, args=(domain, options, seed, first, size, batches, stop), daemon=True)
-    process.start()
-    try:
+class Feed:
+    """Batches first, first + 1, ... from a process of its own, endlessly. It starts at once; `close` ends it. next() raises FeedError."""
+
+    def __init__(self, domain: str, options: dict[str, Any], *, seed: int, first: int, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._batches: Any = context.Queue(AHEAD)
+        self._stop = context.Event()
+        self._process = context.Process(target=_produce, args=(domain, options, seed, first, size, self._batches, self._stop), daemon=True)
+        self._process.start()
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> Batch:
+        begun = time.monotonic()
         while True:
-            yield _receive(batches, process)
-    finally:
-        stop.set()
-        batches.cancel_join_thread()
-        process.join(5.0)
-        if process.is_alive():
-            process.terminate()
+            alive = self._process.is_alive()  # asked first: what a process put before it ended is still to be read
+            try:
+                got = self._batches.get(timeout=1.0)
+            except queue.Empty:
+                if not alive or time.monotonic() - begun > PATIENCE:
+                    raise FeedError("the process that makes batches ended or hangs") from None
+                continue
+            if isinstance(got, str):
+                raise FeedError(got)
+            return _unpack(got)
 
-
-def _receive(batches: Any, process: Any) -> Batch:
-    begun = time.monotonic()
-    while True:
-        alive = process.is_alive()  # asked first: what a process put before it ended is still to be read
-        try:
-            got = batches.get(timeout=1.0)
-        except queue.Empty:
-            if not alive or time.monotonic() - begun > PATIENCE:
-                raise FeedError("the process that makes batches ended or hangs") from None
-            continue
-        if isinstance(got, str):
-            raise FeedError(got)
-        return _unpack(got)
+    def close(self) -> None:
+        """End the process. Nothing more can be had."""
+        self._stop.set()
+        self._batches.cancel_join_thread()
+        self._process.join(5.0)
+        if self._process.is_alive():
+            self._process.terminate()
 
 
 def _produce(domain: str, options: dict[str, Any], seed: int, first: int, size: int, batches: Any, stop: Event) -> None:

@@ -109,3 +109,16 @@ def test_training_that_cannot_begin_is_bad_input(tmp_path: Path, capsys: pytest.
     assert cli.run(["train", "--scenario", "highway", "--set", "episodes=2000000", *out]) == 2
     assert "episodes=2000000: must be between 1 and 1000000" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "rule"), [("driving.agents=8", "agents=8"), ("driving.dt=0.05", "dt=0.05"), ("driving.latency=-1", "latency=-1")]
+)
+def test_settings_of_the_simulator_that_cannot_be_are_bad_input(
+    setting: str, rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [part for name in ("episodes", "envs", "validation_episodes") for part in ("--set", f"{name}=2")]
+    assert cli.run(["train", "--scenario", "highway", "--steps", "100", *few, "--set", setting, "--out", str(tmp_path / "run")]) == 2
+    shown = capsys.readouterr().err
+    assert rule in shown
+    assert "bug" not in shown

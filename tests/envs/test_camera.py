@@ -184,13 +184,13 @@ def boxes(world: World, row: int, weather: Weather, state: State, setup: Setup) 
 
 
 def variants_of(world: World, row: int, weather: Weather) -> Tensor:
-    from envs.driving.camera.scene import shape_rows
+    from envs.driving.camera.users import shape_rows
 
     return shape_rows(world.sim.setup, weather)[row]
 
 
 def heights_of(world: World, row: int, weather: Weather) -> tuple[list[int], list[float]]:
-    from envs.driving.camera.scene import agent_heights
+    from envs.driving.camera.users import agent_heights
 
     heights = agent_heights(world.sim.setup, weather, world.tables)[row]
     return list(range(len(heights))), heights.tolist()

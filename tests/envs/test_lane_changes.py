@@ -211,3 +211,30 @@ def test_two_neighbours_never_change_into_one_gap(agent: Any, stage: Any) -> Non
 def test_parked_cars_do_not_change_lanes(agent: Any, stage: Any) -> None:
     parked = agent("main.0", 200.0, role=Role.STATIC, driver={"changes_lanes": True, "keep_right": -5.0})
     assert choices(stage(TWO, [[parked, agent("main.0", 100.0, 10.0)]])) == [set()]
+
+
+@pytest.mark.parametrize("limit", [8.0, 14.0])
+def test_a_lone_driver_does_not_change_lanes_before_a_lower_limit(limit: float, agent: Any, stage: Any) -> None:
+    """Nothing is gained beside: braking for the limit is the same there."""
+    lanes = [
+        Lane(
+            id=f"{name}.{i}",
+            centre=np.array([[start, 3.5 * i], [start + 400.0, 3.5 * i]]),
+            speed_limit=top,
+            end=LaneEnd.CONTINUE if name == "fast" else LaneEnd.EXIT,
+            successors=(f"slow.{i}",) if name == "fast" else (),
+            left=f"{name}.1" if i == 0 else None,
+            right=f"{name}.0" if i == 1 else None,
+        )
+        for name, start, top in (("fast", 0.0, 30.0), ("slow", 400.0, limit))
+        for i in (0, 1)
+    ]
+    starts = [("fast.0", 28.0), ("fast.1", 28.0)]
+    sim = stage(RoadNetwork(lanes=tuple(lanes)), [[agent(lane, 100.0, v, driver={"changes_lanes": True})] for lane, v in starts])
+    rows = set()
+    for _ in range(300):
+        sim.step(torch.zeros(2, 1, 2))
+        rows.add(tuple((sim.state.y[:, 0] > 1.75).tolist()))
+        assert (sim.state.y[:, 0] - torch.tensor([0.0, 3.5])).abs().max() < 0.2
+    assert float(sim.state.x[:, 0].min()) > 450.0
+    assert rows == {(False, True)}

@@ -15,7 +15,7 @@ from perception.detectors.network import split
 from perception.storage import WeightsError, load
 from perception.training.boxes import BoxStream
 from perception.training.detector import DetectorTraining, judge, pretrain, read_run
-from perception.training.feed import GROUP, FeedError, background, make_batches
+from perception.training.feed import GROUP, Feed, FeedError, make_batches
 from perception.training.learner import Learner, Recipe
 from perception.training.losses import Weights, loss
 from perception.training.stream import StreamError, draw, open_stream
@@ -81,7 +81,7 @@ def test_it_learns() -> None:
 
 
 def test_the_background_feed_gives_the_batches_asked_for() -> None:
-    with closing(background("boxes", OPTIONS, seed=2, first=5, size=4)) as feed:
+    with closing(Feed("boxes", OPTIONS, seed=2, first=5, size=4)) as feed:
         sixth, seventh = next(feed), next(feed)
     from perception.training.stream import TRAIN_SEED
 
@@ -93,7 +93,7 @@ def test_the_background_feed_gives_the_batches_asked_for() -> None:
 
 
 def test_a_feed_that_breaks_says_why() -> None:
-    with closing(background("boxes", {"width": 3}, seed=0, first=0, size=4)) as feed, pytest.raises(FeedError, match="at least 16"):
+    with closing(Feed("boxes", {"width": 3}, seed=0, first=0, size=4)) as feed, pytest.raises(FeedError, match="at least 16"):
         next(feed)
 
 

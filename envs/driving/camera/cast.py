@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from envs.driving.camera.config import CameraConfig
-from envs.driving.camera.scene import Lens, Prisms
+from envs.driving.camera.prisms import Lens, Prisms
 from envs.driving.collision import stored
 
 __all__ = ["Columns", "column_slope", "columns", "ground_spans", "nearest", "row_scale"]

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from envs.driving.camera.cast import Columns
 from envs.driving.camera.config import CLASSES, CameraConfig
+from envs.driving.camera.furniture import HEAD_AT, HEAD_BOX, LAMP_SEEN
+from envs.driving.camera.prisms import Lens, Prisms
 from envs.driving.camera.rendering import Rendered
-from envs.driving.camera.scene import HEAD_AT, HEAD_BOX, LAMP_SEEN, Lens, Prisms, agent_heights, lamp_states
+from envs.driving.camera.scene import lamp_states
 from envs.driving.camera.scenery import LIGHT_IDS, SceneryTables
 from envs.driving.camera.shapes import PARTS
+from envs.driving.camera.users import agent_heights
 from envs.driving.camera.weather import Weather
 from envs.driving.dynamics import slip
 from envs.driving.types import Maps, Setup, State

@@ -31,8 +31,6 @@ from perception.types import Camera, SensorFrame
 
 __all__ = ["Rendered", "believed_camera", "compiled_render", "render", "sensor_frame"]
 
-# how much may be computed in one loop before a value is put into memory: see `envs.driving.sim`
-FUSION = {"realize_acc_reads_threshold": 64, "realize_opcount_threshold": 150, "realize_reads_threshold": 8}
 STREAM_NOISE, STREAM_RAIN = 3005, 3006  # of the counter-based generator
 
 
@@ -143,7 +141,7 @@ def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
     def bound(state: State, setup: Setup, maps: Maps, tables: SceneryTables, weather: Weather, viewer: Tensor) -> Rendered:
         return render(state, setup, maps, tables, weather, config, viewer=viewer, dt=dt)
 
-    compiled: Any = torch.compile(bound, fullgraph=True, dynamic=False, options=dict(FUSION))
+    compiled: Any = torch.compile(bound, fullgraph=True, dynamic=False)
     return compiled  # type: ignore[no-any-return]
 
 

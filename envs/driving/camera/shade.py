@@ -14,7 +14,8 @@ from envs.driving.camera.atlas import TEXELS
 from envs.driving.camera.cast import Columns, ground_spans
 from envs.driving.camera.config import SEMANTICS, CameraConfig
 from envs.driving.camera.ground import LEVELS
-from envs.driving.camera.scene import COLOURS, Lens, Scene
+from envs.driving.camera.prisms import COLOURS, Lens
+from envs.driving.camera.scene import Scene
 from envs.driving.camera.scenery import SceneryTables
 from envs.driving.camera.weather import Weather
 from envs.driving.collision import stored
