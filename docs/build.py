@@ -26,6 +26,7 @@ def cli_page() -> str:
     def helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
         settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
         context = click.Context(command, info_name=name, parent=parent, **settings)
+        command._help_option = None  # click keeps the first one it made, named as in whatever context that was
         yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
         if isinstance(command, click.Group):
             for sub in command.list_commands(context):
