@@ -74,8 +74,9 @@ class Run(BaseCallback):
     """A run, as the callback that Stable-Baselines3 calls. Set `stopping` to end it after the present step."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, worlds: Worlds, console: Console, *, checkpoint: Checkpoint | None = None
-    ) -> None:
+        self, config: TrainConfig, folder: Path, worlds: Worlds, console: Console, *, checkpoint: Checkpoint | None = None,
+        spent: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.folder, self.worlds, self.console = config, folder, worlds, console
         self.stopping = False
@@ -98,11 +99,11 @@ class Run(BaseCallback):
         self.best: Best | None = None
         self.last: Validation | None = None
         self.last_at = (-1, -1)  # `moment` of it
-        self.before = 0.0  # s of earlier parts of a resumed run
+        self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:
             restore(self.learner, checkpoint, algorithm=config.algo, normalise=self.normalise)
             self.rows = [row for row in read_progress(folder / "progress.csv") if row["steps"] <= done]
-            self.before = float(checkpoint.notes["seconds"])
+            self.before += float(checkpoint.notes["seconds"])
             if kept := checkpoint.notes["best"]:
                 self.best = Best(score=tuple(kept["score"]), steps=kept["steps"], figures=kept["figures"])
         self.begun = self.drawn = time.monotonic()
@@ -127,7 +128,7 @@ class Run(BaseCallback):
 
     @property
     def seconds(self) -> float:
-        """Time spent, earlier parts included."""
+        """Time spent, from the drawing of the episodes on, earlier parts included."""
         return self.before + time.monotonic() - self.begun
 
     def learn(self) -> None:

@@ -115,7 +115,10 @@ def _produce(domain: str, options: dict[str, Any], seed: int, first: int, size: 
 
 def _put(batches: Any, packed: Any, stop: Event) -> None:
     """Wait for a place, but not when nobody wants more."""
+    parent = multiprocessing.parent_process()
     while not stop.is_set():
+        if parent is not None and not parent.is_alive():  # killed: nobody is left to say stop
+            stop.set()
         try:
             batches.put(packed, timeout=0.5)
             return

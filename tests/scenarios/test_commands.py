@@ -39,7 +39,7 @@ def test_json_is_all_there_is_on_stdout() -> None:
     result = run("--json", "--quick", "merge", str(BAD / "unit_typo.yaml"))
     found = json.loads(result.stdout)
     assert (result.return_value, found["ok"]) == (2, False)
-    assert found["files"][0] == {"name": "merge", "problems": []}
+    assert found["files"][0] == {"name": "merge", "problems": [], "warnings": []}
     (problem,) = found["files"][1]["problems"]
     assert (problem["line"], problem["column"], problem["path"]) == (4, 36, "road.speed_limit")
 
