@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KIND_SPECS", "AgentSpec", "Driver", "Episode", "Goal", "Kind", "KindSpec", "Lane", "Problem", "RoadNetwork", "Role", "Scenario",
-    "ScenarioError", "Suite", "SuiteEntry", "check", "crowded", "is_suite", "load", "load_suite", "load_text", "names", "sample", "suite_names",
+    "ScenarioError", "Suite", "SuiteEntry", "check", "crowded", "is_suite", "load", "load_suite", "load_text", "names", "sample",
+    "suite_names",
 ]  # fmt: skip
 
 _HOMES = {

@@ -38,6 +38,12 @@ __all__ = ["command"]
     help="Traces to write; N: the first N of each scenario.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
+@click.option(
+    "--compile/--no-compile",
+    "compile_",
+    default=False,
+    help="Compile the simulator with torch.compile: a slow start, then several times faster. Pays from some hundred episodes on.",
+)
 @click.option("--json", "json_", is_flag=True, help="Print the results as JSON on stdout.")
 def command(
     policies: tuple[str, ...],
@@ -49,6 +55,7 @@ def command(
     force: bool,
     traces: str,
     workers: int | None,
+    compile_: bool,
     json_: bool,
 ) -> int:
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), or the path of a run or bundle.
@@ -77,7 +84,7 @@ def command(
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
     try:
         with _progress(len(policies) * plan.episodes) as tick:
-            results = judge(policies, plan, workers=workers, traces=rule, progress=tick)
+            results = judge(policies, plan, workers=workers, traces=rule, progress=tick, compile=compile_)
     except Interrupted as stop:
         results = stop.results
         if all(r.error for r in results):

@@ -60,6 +60,7 @@ class TraceRule:
     chosen: frozenset[tuple[str, int]] | None = None  # (scenario, seed); None: any
     policy: str = ""  # as the command line takes them, for the command that drives an episode again
     scenario: str = ""
+    compile: bool = False
 
     def records(self, episode: Episode) -> bool:
         """Whether to record an episode while it runs."""
@@ -74,7 +75,7 @@ class TraceRule:
         if not (self.policy and self.scenario):
             return ""
         one = ["--seed", str(episode.seed), "--episodes", "1", "--traces", "all"]
-        return shlex.join(["closedloop", "eval", self.policy, "--scenario", self.scenario, *one])
+        return shlex.join(["closedloop", "eval", self.policy, "--scenario", self.scenario, *one, *["--compile"] * self.compile])
 
     def path(self, policy: str, episode: Episode) -> Path:
         """Where the trace of an episode goes. Raises ValueError without a folder."""
@@ -91,16 +92,21 @@ def rollout(
     name: str | None = None,
     traces: TraceRule | None = None,
     progress: Callable[[EpisodeResult], None] | None = None,
+    compile: bool = False,
 ) -> list[EpisodeResult]:
     """One result an episode, in the order given.
 
     name: what the results and traces call the policy (default: its own name). progress: called once an episode, as they end.
+    compile: run the simulator under torch.compile, which pays from some hundred episodes on; the last bits differ from eager ones.
     What the policy or the simulator raises, and actions that are not finite, become results with `end` "error" for the episodes
     concerned; the others go on. Raises PolicyError if actions have the wrong shape, ValueError for batch < 1.
     """
     if batch < 1:
         raise ValueError(f"batch={batch}: must be at least 1")
-    run = _Run(policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), progress=progress)
+    run = _Run(
+        policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), progress=progress,
+        compile=compile,
+    )  # fmt: skip
     for indices in _groups(episodes):
         run.group(indices)
     return [run.results[i] for i in range(len(episodes))]
@@ -130,7 +136,9 @@ class _Run:
         batch: int,
         traces: TraceRule,
         progress: Callable[[EpisodeResult], None] | None,
+        compile: bool,
     ) -> None:
+        self.compile = compile
         self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
         self.policy_hash = str(getattr(getattr(policy, "bundle", None), "sha256", ""))  # trained policies know their file's
         self.results: dict[int, EpisodeResult] = {}
@@ -154,7 +162,7 @@ class _Run:
     def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
         first = self.episodes[indices[0]]
         config = self.policy.needs.config(agents=_slots(first), dt=first.dt)
-        sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch)
+        sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch, compile=self.compile)
         row_of = {index: row for row, index in enumerate(indices)}
         rows = torch.zeros(self.batch, dtype=torch.int64)  # idle worlds drive row 0, for nobody
 
