@@ -53,7 +53,7 @@ def command(
 
     \b
     closedloop eval-perception
-    closedloop eval-perception --stage detector --detector runs/quick/driving.safetensors --frames 500
+    closedloop eval-perception --stage detector --detector runs/quick/detector_driving.safetensors --frames 500
     closedloop eval-perception --json > figures.json
     """
     from agents.commands.output import print_json
