@@ -28,7 +28,7 @@ from perception.training.curves import draw_curves
 from perception.training.feed import Batch, Feed
 from perception.training.learner import Learner, Recipe, finite, restore_checkpoint, save_checkpoint
 from perception.training.losses import Weights
-from perception.training.stream import FAST, STREAMS, TEST_SEED, TUNE_SEED, Sample, draw, open_stream
+from perception.training.stream import FAST, LEARN, STREAMS, TEST_SEED, TUNE_SEED, Sample, draw, open_stream
 
 __all__ = ["DetectorRun", "DetectorTraining", "Report", "judge", "pretrain", "read_run"]
 
@@ -105,7 +105,7 @@ def pretrain(
     if resume:
         restore_checkpoint(out / CHECKPOINT, state, config.domain)
     write_file(out / "config.json", (json.dumps(asdict(config), indent=2) + "\n").encode())
-    options = {**FAST.get(config.domain, {}), **config.options}
+    options = {**FAST.get(config.domain, {}), **LEARN.get(config.domain, {}), **config.options}
     status = "finished"
     with closing(Feed(config.domain, options, seed=config.recipe.seed, first=state.step, size=config.batch)) as feed:
         try:

@@ -44,12 +44,13 @@ class Batch(NamedTuple):
 
 
 def make_batches(stream: LabelledStream, seed: int, size: int) -> list[Batch]:
-    """GROUP batches of `size` images from `seed`, every other image mirrored."""
+    """GROUP batches of `size` images from `seed`, every other world mirrored. A world's cameras stay in one batch."""
     frame, labels, _ = stream.sample(seed, GROUP * size)
+    worlds = size // frame.image.shape[1]
     batches = []
-    for start in range(0, GROUP * size, size):
-        part = slice(start, start + size)
-        mirrored = torch.arange(size) % 2 == seed % 2
+    for start in range(0, GROUP * worlds, worlds):
+        part = slice(start, start + worlds)
+        mirrored = torch.arange(worlds) % 2 == seed % 2
         image, camera, truth = flip(
             frame.image[part], Camera(*(v[part] for v in frame.camera)), Labels(*(v[part] for v in labels)), mirrored
         )

@@ -10,6 +10,7 @@ Everything follows from the seed: sample(seed, count) is the same whatever was s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 import scenarios
 from envs.driving.bank import build_bank
-from envs.driving.camera.config import CLASSES, CONDITIONS, SEMANTICS, CameraConfig
+from envs.driving.camera.config import CLASSES, CONDITIONS, MOUNTS, SEMANTICS, CameraConfig
 from envs.driving.camera.labelling import labels
 from envs.driving.camera.rendering import compiled_render, render, sensor_frame
 from envs.driving.camera.scenery import SceneryTables, build_scenery
@@ -40,6 +41,7 @@ BLOCK = 32  # seeds that share a block
 SECONDS = 20  # s simulated
 EVERY = 10  # ticks between snapshots
 EPISODE_SEED = 3_000_000  # of the first episode: neither those for judging nor those policies are trained on
+AROUND = 3  # every so many seeds all four cameras
 EXTRAS = 4  # things put beside the road of each world, at most
 SLOTS = 64
 T = TypeVar("T", Setup, State)
@@ -69,6 +71,7 @@ class DrivingStream:
         config: the camera; default: `CameraConfig()`.
         scenario: names or files to draw episodes from; default: the whole library.
         extras: exchange some cars for other road users and put further ones beside the road.
+        around: every third seed looks out of four cameras, front, left, right and rear; a sample then has a quarter of the worlds.
         compile: render under torch.compile; pays off from some ten thousand frames of one batch size on.
         worlds: simulated at once; seconds: for how long. Samples are the same only among streams that agree on these.
 
@@ -85,6 +88,7 @@ class DrivingStream:
         *,
         scenario: Sequence[str] = (),
         extras: bool = True,
+        around: bool = False,
         compile: bool = False,
         worlds: int = WORLDS,
         seconds: int = SECONDS,
@@ -95,12 +99,19 @@ class DrivingStream:
         names = tuple(scenario) or (*scenarios.names(), *FAMILIES)
         self._scenarios = load_scenarios(names)
         self.extras, self.compile = extras, compile
+        self._around = replace(self.config, cameras=tuple(MOUNTS)) if around else None
         self._held: dict[int, _Block] = {}
 
     def sample(self, seed: int, count: int) -> Sample:
-        """`count` frames, each of another world as far as there are enough."""
-        if count < 1:
-            raise ValueError(f"count={count}: must be at least 1")
+        """`count` images, each of another world as far as there are enough; of four cameras, each four.
+
+        Raises ValueError for a count below 1, or one that four cameras do not divide.
+        """
+        config = self._around if self._around is not None and seed % AROUND == AROUND - 1 else self.config
+        cameras = len(config.cameras)
+        if count < 1 or count % cameras:
+            raise ValueError(f"count={count}: must be at least 1 and a multiple of the {cameras} cameras")
+        count //= cameras
         block = self._block(seed // BLOCK)
         rng = np.random.Generator(np.random.Philox(key=[seed, 17]))
         worlds = np.concatenate([rng.permutation(self.worlds) for _ in range(-(-count // self.worlds))])[:count]
@@ -111,7 +122,7 @@ class DrivingStream:
         if self.extras:
             setup, state = _dressed(rng, setup, state, viewer)
         look = torch.from_numpy(rng.integers(0, 2**62, count))
-        return self._frames(block, setup, state, viewer, look, previous=None)
+        return self._frames(block, config, setup, state, viewer, look, previous=None)
 
     def frames(self, batch: int, seed: int) -> Iterator[tuple[SensorFrame, Labels]]:
         """Samples of `batch` frames without end."""
@@ -144,20 +155,22 @@ class DrivingStream:
         previous: State | None = None
         for _ in range(length):
             state = _widened(sim.state)
-            out.append(self._frames(block, block.setup, state, viewer, look, previous=previous))
+            out.append(self._frames(block, self.config, block.setup, state, viewer, look, previous=previous))
             previous = state
             sim.step(action)
         return out
 
-    def _frames(self, block: _Block, setup: Setup, state: State, viewer: Tensor, look: Tensor, previous: State | None) -> Sample:
-        weather = draw_weather(look, self.config)
+    def _frames(
+        self, block: _Block, config: CameraConfig, setup: Setup, state: State, viewer: Tensor, look: Tensor, previous: State | None
+    ) -> Sample:
+        weather = draw_weather(look, config)
         with torch.no_grad():
             if self.compile:
-                rendered = compiled_render(self.config, block.dt)(state, setup, block.maps, block.tables, weather, viewer)
+                rendered = compiled_render(config, block.dt)(state, setup, block.maps, block.tables, weather, viewer)
             else:
-                rendered = render(state, setup, block.maps, block.tables, weather, self.config, viewer=viewer, dt=block.dt)
-            frame = sensor_frame(rendered, state, setup, self.config, previous=previous, viewer=viewer, dt=block.dt)
-            truth = labels(rendered, state, setup, block.maps, block.tables, weather, self.config, viewer=viewer, dt=block.dt)
+                rendered = render(state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
+            frame = sensor_frame(rendered, state, setup, config, previous=previous, viewer=viewer, dt=block.dt)
+            truth = labels(rendered, state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
         return Sample(frame, truth, weather.condition)
 
     def _block(self, number: int) -> _Block:
