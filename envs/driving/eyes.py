@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from envs.driving.camera.config import CameraConfig
-from envs.driving.camera.rendering import compiled_render, render, sensor_frame
+from envs.driving.camera.rendering import compiled_render, portions, render, sensor_frame
 from envs.driving.camera.scenery import build_scenery, move_scenery
 from envs.driving.camera.weather import draw_weather
 from envs.driving.lights import light_states
@@ -98,11 +98,15 @@ class CameraRig:
 
     def frame(self, state: State, setup: Setup, motion: Tensor) -> SensorFrame:
         weather, maps, dt = draw_weather(setup.seed, self.camera), self.sim.maps, self.sim.config.dt
-        if self._render is not None and len(state.x) == self.sim.batch:  # the few worlds that begin anew are not worth compiling for
-            rendered = self._render(state, setup, maps, self.tables, weather, torch.zeros_like(setup.map_id))
-        else:
-            rendered = render(state, setup, maps, self.tables, weather, self.camera, dt=dt)
-        return sensor_frame(rendered, state, setup, self.camera, dt=dt)._replace(motion=motion)
+        viewer, images = torch.zeros_like(setup.map_id), []
+        # the few worlds that begin anew are not worth compiling for
+        compiled = self._render if len(state.x) == self.sim.batch else None
+        for s, fixed, look, by in portions(state, setup, weather, viewer):
+            if compiled is not None:
+                images.append(compiled(s, fixed, maps, self.tables, look, by).image)
+            else:
+                images.append(render(s, fixed, maps, self.tables, look, self.camera, viewer=by, dt=dt).image)
+        return sensor_frame(torch.cat(images), state, setup, self.camera, dt=dt)._replace(motion=motion)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -446,7 +446,7 @@ def test_believed_cameras_are_the_true_ones_without_jitter(world: World) -> None
     state, setup, maps, tables = world.parts
     weather = draw_weather(setup.seed, CAMERA)
     exact, shaken = (render(state, setup, maps, tables, draw_weather(setup.seed, c), c).scene.lens for c in (EXACT, CAMERA))
-    believed = sensor_frame(render(state, setup, maps, tables, weather, CAMERA), state, setup, CAMERA).camera
+    believed = sensor_frame(render(state, setup, maps, tables, weather, CAMERA).image, state, setup, CAMERA).camera
     assert torch.allclose(exact.cv, believed.cv[:, 0]) and torch.allclose(exact.focal, believed.focal[:, 0])
     assert not torch.equal(shaken.cv, believed.cv[:, 0]) and (shaken.cv - believed.cv[:, 0]).abs().max() < 1.5
     assert torch.equal(believed.yaw, believed_camera(len(world.bank), CAMERA).yaw)

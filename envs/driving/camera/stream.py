@@ -22,9 +22,9 @@ import scenarios
 from envs.driving.bank import build_bank
 from envs.driving.camera.config import CLASSES, CONDITIONS, MOUNTS, SEMANTICS, CameraConfig
 from envs.driving.camera.labelling import labels
-from envs.driving.camera.rendering import compiled_render, render, sensor_frame
+from envs.driving.camera.rendering import Rendered, compiled_render, portions, render, sensor_frame
 from envs.driving.camera.scenery import SceneryTables, build_scenery
-from envs.driving.camera.weather import draw_weather
+from envs.driving.camera.weather import Weather, draw_weather
 from envs.driving.make import fit, load_scenarios
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Setup, State
@@ -164,14 +164,24 @@ class DrivingStream:
         self, block: _Block, config: CameraConfig, setup: Setup, state: State, viewer: Tensor, look: Tensor, previous: State | None
     ) -> Sample:
         weather = draw_weather(look, config)
+        images, truths = [], []
         with torch.no_grad():
-            if self.compile:
-                rendered = compiled_render(config, block.dt)(state, setup, block.maps, block.tables, weather, viewer)
-            else:
-                rendered = render(state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
-            frame = sensor_frame(rendered, state, setup, config, previous=previous, viewer=viewer, dt=block.dt)
-            truth = labels(rendered, state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
+            for part in portions(state, setup, weather, viewer):
+                rendered, truth = self._looked(block, config, *part)
+                images.append(rendered.image)
+                truths.append(truth)
+            truth = Labels(*(torch.cat(parts) for parts in zip(*truths, strict=True))) if len(truths) > 1 else truths[0]
+            frame = sensor_frame(torch.cat(images), state, setup, config, previous=previous, viewer=viewer, dt=block.dt)
         return Sample(frame, truth, weather.condition)
+
+    def _looked(
+        self, block: _Block, config: CameraConfig, state: State, setup: Setup, weather: Weather, viewer: Tensor
+    ) -> tuple[Rendered, Labels]:
+        if self.compile:
+            rendered = compiled_render(config, block.dt)(state, setup, block.maps, block.tables, weather, viewer)
+        else:
+            rendered = render(state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
+        return rendered, labels(rendered, state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
 
     def _block(self, number: int) -> _Block:
         if number not in self._held:
