@@ -28,7 +28,7 @@ TEST_SEED, TUNE_SEED, TRAIN_SEED = 0, 500_000, 1_000_000
 
 
 DRAWN = 256  # frames drawn at once
-STRIDE = 32  # seeds between them: streams may share worlds between neighbouring seeds, and figures want many worlds
+STRIDE = 128  # seeds between them: streams may share worlds between neighbouring seeds, and figures want many worlds
 # options with which a stream gives frames by the hundred thousand; a slow start, then faster
 FAST: dict[str, dict[str, Any]] = {"driving": {"compile": True}}
 LEARN: dict[str, dict[str, Any]] = {"driving": {"around": True}}  # what else is learned from, but not judged on

@@ -32,12 +32,14 @@ from perception.training.stream import Sample
 from perception.types import Labels, SensorFrame
 from scenarios.episode import Role
 from scenarios.kinds import KIND_SPECS, Kind
+from scenarios.traffic import limit_agents
 
 __all__ = ["DrivingStream"]
 
 FAMILIES = ("crossing", "signals", "signals", "junction")  # drawn more often than the rest: people, lights, signs
 WORLDS = 48  # of a block
-BLOCK = 32  # seeds that share a block
+BLOCK = 128  # seeds that share a block: simulating one takes as long as drawing ten thousand frames
+AGENTS = 32  # road users simulated, those most likely to come before the ego's camera: a camera shows half of them at most
 SECONDS = 20  # s simulated
 EVERY = 10  # ticks between snapshots
 EPISODE_SEED = 3_000_000  # of the first episode: neither those for judging nor those policies are trained on
@@ -48,7 +50,7 @@ T = TypeVar("T", Setup, State)
 # fields of State and Setup that are (B, A)
 PER_AGENT = frozenset(State._fields) | frozenset(Setup._fields)
 PER_AGENT -= {"step", "stats", "map_id", "log_id", "seed", "duration", "region", "goal_window"}
-TEXELS = 1 << 22  # tables are padded to multiples of this, so that compiled code fits every block
+TEXELS = 1 << 27  # tables are padded to multiples of this, so that compiled code fits every block
 # what cars become: kind, share of all cars
 EXCHANGE = ((Kind.TRUCK, 0.10), (Kind.BUS, 0.09), (Kind.MOTORCYCLE, 0.08), (Kind.BICYCLE, 0.07))
 BESIDE = ((Kind.PEDESTRIAN, 0.5), (Kind.BICYCLE, 0.2), (Kind.MOTORCYCLE, 0.1), (Kind.BUS, 0.08), (Kind.TRUCK, 0.07), (Kind.CAR, 0.05))
@@ -197,7 +199,8 @@ class DrivingStream:
     def _sim(self, first_seed: int, worlds: int, ticks: int, rng: np.random.Generator) -> DrivingSim:
         """Worlds of scenarios drawn at random, at their start."""
         chosen = rng.permutation(np.arange(max(worlds, len(self._scenarios))) % len(self._scenarios))[:worlds]
-        episodes = [scenarios.sample(self._scenarios[int(i)], first_seed + n) for n, i in enumerate(chosen)]
+        drawn = [scenarios.sample(self._scenarios[int(i)], first_seed + n) for n, i in enumerate(chosen)]
+        episodes = [replace(episode, agents=tuple(limit_agents(list(episode.agents), 1, AGENTS))) for episode in drawn]
         config = fit(DrivingConfig(autopilot=True, ticks_per_step=ticks), episodes)
         return DrivingSim(build_bank(episodes, config), config, batch=worlds)
 
