@@ -128,7 +128,7 @@ class DrivingSpec(_Strict):
     """The fields of `DrivingConfig` that the policy was made for."""
 
     action: Literal["continuous", "discrete"]
-    observation: Literal["truth", "visible", "noisy", "perceived"]
+    observation: Literal["truth", "visible", "noisy", "perceived", "pixels"]
     ticks_per_step: Annotated[int, Field(ge=1)]
     dt: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # s
     nearest: Annotated[int, Field(ge=0)]
@@ -137,6 +137,9 @@ class DrivingSpec(_Strict):
     forecasts: Annotated[int, Field(ge=0, le=6)] = 0
     detector: str = DrivingConfig.detector
     predictor: str = DrivingConfig.predictor
+    noise: str = DrivingConfig.noise
+    recall: Annotated[float, Field(ge=0, le=1)] = 1.0
+    position: Annotated[float, Field(ge=0, le=100)] = 1.0
     cameras: str = DrivingConfig.cameras
     weather: str = DrivingConfig.weather
     perceive_every: Annotated[int, Field(ge=1)] = 1
