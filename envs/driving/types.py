@@ -255,7 +255,7 @@ class DrivingConfig:
         if not 0 <= self.forecasts <= 6:
             raise ConfigError(f"forecasts={self.forecasts}: must be between 0 and 6")
         if self.observation == "pixels" and self.forecasts:
-            raise ConfigError(f"forecasts={self.forecasts}: observation='pixels' shows camera images, no objects whose future could be told")
+            raise ConfigError(f"forecasts={self.forecasts}: observation='pixels' shows images, no objects whose future could be told")
         if self.nearest < 1:
             raise ConfigError(f"nearest={self.nearest}: must be at least 1")
         if not 0.0 < self.view_range < float("inf"):
