@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agents.learning.config import TrainConfig
     from agents.learning.trainer import RunResult
 
-__all__ = ["command"]
+__all__ = ["check_training", "command"]
 
 
 @click.command("train")
@@ -97,7 +97,7 @@ def command(
     if not scenario:
         raise click.UsageError("say what to train on: --scenario NAME (see `closedloop list scenarios`), or --resume DIR")
     config = config_from({**parse_settings(settings), **given, **({"steps": count} if count is not None else {})})
-    _check(config)
+    check_training(config)
     if dry_run:
         return _show(config, json_)
     from agents.learning.trainer import train
@@ -117,7 +117,7 @@ def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> i
     return _close(resume(folder, steps=steps), read_config(folder), json_)
 
 
-def _check(config: TrainConfig) -> None:
+def check_training(config: TrainConfig) -> None:
     """What can be checked before training: seeds, scenarios (one episode of each), device. Raises ScenarioError or UsageError."""
     import torch
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.policies.base import load_policy
+from agents.policies.base import PolicyNeeds, load_policy
 from agents.policies.baselines import BASELINES
-from envs.driving.types import LEVELS, SAME_SPACE
+from envs.driving.types import LEVELS, SAME_SPACE, DrivingConfig
 from scenarios.errors import did_you_mean
 
-__all__ = ["ANY", "BASE", "RANDOM", "SWEEPS", "Arm", "StudyError", "check_stages", "plan_arms"]
+__all__ = ["ANY", "NEEDS_MODEL", "RANDOM", "SWEEPS", "Arm", "StudyError", "check_needs", "check_stages", "plan_arms"]
 
 RANDOM = "random"  # what the gap is measured against
 ANY = "any"  # level of a policy that looks at nothing a level changes
@@ -22,7 +22,6 @@ SWEEPS: dict[str, tuple[float, ...]] = {
     "latency": (1, 2, 4),  # decisions from a frame to the arrival of what was seen in it
     "drop": (0.25, 0.5, 0.75, 0.9),  # share of frames lost
 }
-BASE = {"recall": 1.0, "position": 1.0, "latency": 0, "drop": 0.0}
 NEEDS_MODEL = ("recall", "position")
 MAKES = {  # level: option, command that makes what it needs
     "noisy": ("noise", "closedloop pretrain noise"),
@@ -43,6 +42,7 @@ class Arm:
     level: str  # of LEVELS, or ANY
     options: str = ""  # after the level, as given
     sweep: str = ""  # key of SWEEPS: it belongs to that curve alone
+    base: str = ""  # .. spec of the arm where nothing is swept
     value: float = 0.0  # of the option that is swept
 
     @property
@@ -53,43 +53,52 @@ class Arm:
 
 
 def plan_arms(
-    policies: Sequence[str], levels: Sequence[str], given: dict[str, str], sweeps: Sequence[str] = (), sweep_level: str = "noisy"
+    policies: Sequence[str],
+    levels: Sequence[str],
+    given: dict[str, str],
+    sweeps: Sequence[str] = (),
+    sweep_level: str = "noisy",
+    names: dict[str, str] | None = None,
 ) -> list[Arm]:
     """Every arm once: `random`, then policy by policy.
 
     policies: `NAME` is driven on all `levels`, `NAME@LEVEL,...` on that one, a baseline (which is told nothing that a level changes) once.
     given: options by name (detector, noise, weather) for the levels that have a use for them and do not name their own. sweeps: keys of
-    SWEEPS, each with other values of that option on `sweep_level`. Raises StudyError for a level or sweep that does not exist, and for
-    two arms that would be the same.
+    SWEEPS, each with other values of that option on `sweep_level`. names: what tables call a policy, by what it is called in `policies`.
+    Raises StudyError for a level or sweep that does not exist, and for two arms that would be the same.
     """
-    for what, names, known in (("level", levels, LEVELS), ("sweep", sweeps, tuple(SWEEPS))):
-        for name in names:
+    for what, asked, known in (("level", levels, LEVELS), ("sweep", sweeps, tuple(SWEEPS))):
+        for name in asked:
             if name not in known:
                 raise StudyError(f"no {what} {name!r}; {did_you_mean(name, known) or 'known: ' + ', '.join(known)}")
     if sweep_level not in MAKES:
         raise StudyError(f"sweeps are on 'noisy' or 'perceived', not on {sweep_level!r}")
-    if sweep_level == "perceived" and (asked := [name for name in sweeps if name in NEEDS_MODEL]):
-        raise StudyError(f"{' and '.join(asked)} can be changed in the error model of 'noisy', not in a real detector")
+    if sweep_level == "perceived" and (wrong := [name for name in sweeps if name in NEEDS_MODEL]):
+        raise StudyError(f"{' and '.join(wrong)} can be changed in the error model of 'noisy', not in a real detector")
     arms = [Arm(spec=RANDOM, policy=RANDOM, level=ANY)]
     for text in policies:
         arms += _of(text, levels, given, sweeps, sweep_level)
     seen: set[str] = set()
     for arm in arms:
         if arm.spec in seen:
-            raise StudyError(f"{arm.spec!r} would be driven twice: name each policy once" + (" (random always is)" * (arm.spec == RANDOM)))
+            raise StudyError(f"{arm.spec!r} would be driven twice: name each policy once")
         seen.add(arm.spec)
-    return arms
+    called = names or {}
+    return [replace(arm, policy=called.get(arm.policy, arm.policy)) for arm in arms]
 
 
 def _of(text: str, levels: Sequence[str], given: dict[str, str], sweeps: Sequence[str], sweep_level: str) -> list[Arm]:
     name, at, rest = (text, "", "") if Path(text).exists() else text.partition("@")
+    if name == RANDOM:
+        return []  # it always is
     if name in BASELINES:
         return [Arm(spec=name, policy=name, level=ANY)]
     level, _, own = rest.partition(",")
     if at and level not in LEVELS:
         raise StudyError(f"no level {level!r}; {did_you_mean(level, LEVELS) or 'known: ' + ', '.join(LEVELS)}")
-    arms = [_arm(name, each, own if at else "", given) for each in ([level] if at else levels)]
-    if (at and level != sweep_level) or (not at and load_policy(name).needs.observation not in SAME_SPACE):
+    images = not at and load_policy(name).needs.observation not in SAME_SPACE  # then it stays where it is
+    arms = [_arm(name, each, own if at else "", given) for each in ([level] if at else ["pixels"] if images else levels)]
+    if images or (at and level != sweep_level):
         return arms
     base = _arm(name, sweep_level, own if at else "", given)
     taken = {part.partition("=")[0] for part in base.options.split(",")}
@@ -99,8 +108,11 @@ def _of(text: str, levels: Sequence[str], given: dict[str, str], sweeps: Sequenc
         arms.append(base)
     for sweep in sweeps:
         for value in SWEEPS[sweep]:
+            if value == getattr(load_policy(base.spec).needs, sweep):
+                continue  # that is `base` itself
             options = ",".join(filter(None, [base.options, f"{sweep}={value:g}"]))
-            arms.append(Arm(spec=f"{name}@{sweep_level},{options}", policy=name, level=sweep_level, options=options, sweep=sweep, value=value))
+            spec = f"{name}@{sweep_level},{options}"
+            arms.append(replace(base, spec=spec, options=options, sweep=sweep, value=value, base=base.spec))
     return arms
 
 
@@ -113,26 +125,26 @@ def _arm(name: str, level: str, own: str, given: dict[str, str]) -> Arm:
 
 
 def check_stages(arms: Sequence[Arm]) -> None:
-    """Load what the arms see with. Raises StudyError that says which is missing and the command that makes it; what `load_policy` raises."""
+    """Load what the arms see with. Raises StudyError that names what is missing and the command that makes it, and as `load_policy`."""
+    for needs in dict.fromkeys(load_policy(arm.spec).needs for arm in arms):
+        check_needs(needs)
+
+
+def check_needs(needs: PolicyNeeds | DrivingConfig) -> None:
+    """Load the detector or the error model that a level sees with. Raises StudyError."""
     from perception.registry import make_detector
 
-    done: set[tuple[str, str]] = set()
-    for arm in arms:
-        needs = load_policy(arm.spec).needs
-        if needs.observation not in MAKES:
-            continue
-        option, command = MAKES[needs.observation]
-        name = str(getattr(needs, option))
-        if (needs.observation, name) in done:
-            continue
-        done.add((needs.observation, name))
-        try:
-            if needs.observation == "noisy":
-                make_detector("noisy", card=name)
-            else:
-                make_detector(name)
-        except ValueError as error:
-            raise StudyError(
-                f"level {needs.observation!r}: {error}\nMake one: {command}   and name its file: --{option} FILE\n"
-                "Or do without: --level truth --level visible --sweep none"
-            ) from None
+    if needs.observation not in MAKES:
+        return
+    option, command = MAKES[needs.observation]
+    name = str(getattr(needs, option))
+    try:
+        if needs.observation == "noisy":
+            make_detector("noisy", card=name)
+        else:
+            make_detector(name)
+    except ValueError as error:
+        raise StudyError(
+            f"level {needs.observation!r}: {error}\nMake one: {command}   and name its file: --{option} FILE\n"
+            "Or do without: --level truth --level visible --sweep none"
+        ) from None
