@@ -34,8 +34,8 @@ name: blink
 duration: 1 s
 maps: 1
 max_agents: 8
-road: {kind: highway, lanes: 2, length: 150 m}
-ego: {lane: main.0, s: 40 m, speed: 25 m/s, goal: {destination: through}}
+road: {kind: highway, lanes: 2, length: 300 m}
+ego: {lane: main.0, s: 40 m, speed: 15 m/s}
 traffic:
   - fill: {lanes: [main.0, main.1], count: 2, begin: 60 m, end: 130 m, speed: 12 m/s}
 """
