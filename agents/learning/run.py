@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
@@ -83,8 +84,9 @@ class Run(BaseCallback):
         self.meter = EpisodeMeter(worlds.training)
         gamma = float(config.hyper.get("gamma", 0.99))
         self.normalise = VecNormalize(
-            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=EPSILON
-        )
+            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=EPSILON,
+            norm_obs_keys=["state"] if isinstance(self.meter.observation_space, spaces.Dict) else None,  # images go as they are
+        )  # fmt: skip
         done = checkpoint.counters["num_timesteps"] if checkpoint else 0
         self.learner: BaseAlgorithm = build_model(
             config.algo, self.normalise, hyper=config.hyper, network=config.network, activation=config.activation, schedule=config.schedule,

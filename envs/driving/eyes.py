@@ -40,7 +40,7 @@ from perception.tracking.config import DRIVING_MODELS
 from perception.types import Camera, Detections, Forecasts, Labels, SensorFrame, Tracks
 from scenarios.kinds import Kind
 
-__all__ = ["CameraRig", "Eyes", "EyesState", "Look", "Rig", "needs_eyes"]
+__all__ = ["CHUNK", "CameraRig", "Eyes", "EyesState", "Look", "Rig", "needs_eyes", "some_worlds"]
 
 T = TypeVar("T", State, Setup)
 CHUNK = 16  # worlds that look again together when their episodes begin
@@ -166,7 +166,7 @@ class Eyes:
         for first in range(0, len(which), size):
             part = which[first : first + size]
             rows = torch.nn.functional.pad(part, (0, size - len(part)), value=int(part[0]))
-            state, setup = _rows(self.sim.state, rows), _rows(self.sim.setup, rows)
+            state, setup = some_worlds(self.sim.state, rows), some_worlds(self.sim.setup, rows)
             fresh = EyesState(self.pipeline.initial(setup.seed, cameras=self.rig.cameras), _pose(state))
             new = self._look(fresh, state, setup)
             keep = slice(0, len(part))
@@ -188,8 +188,8 @@ class Eyes:
         return EyesState(pipeline, pose), objects, Look(frame, detections, tracks, forecasts)
 
 
-def _rows(whole: T, rows: Tensor) -> T:
-    """Some worlds of a state or setup."""
+def some_worlds(whole: T, rows: Tensor) -> T:
+    """The worlds `rows` (K,) int64 of a state or setup."""
     return map_tensors(lambda value: value[rows], whole)
 
 
@@ -203,7 +203,8 @@ def _pipeline(config: DrivingConfig) -> Pipeline:
     if config.observation == "perceived":
         detector = make_detector(config.detector)
     elif config.observation == "noisy":
-        detector = make_detector("noisy", interval=config.dt * config.ticks_per_step)
+        interval = config.dt * config.ticks_per_step
+        detector = make_detector("noisy", card=config.noise, interval=interval, recall=config.recall, position=config.position)
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
     return make_pipeline(detector, "kalman", predictor, settings)

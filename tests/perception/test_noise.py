@@ -147,6 +147,39 @@ def test_errors_lie_along_the_line_of_sight() -> None:
     assert float(turn[turn.abs() < 0.5 * math.pi].std()) == pytest.approx(0.2, rel=0.05)
 
 
+def test_recall_is_the_share_kept_of_what_would_be_detected() -> None:
+    """Also where nothing would be missed; what is kept would have been detected, and the best of it is kept."""
+    for miss, recall in ((0.0, 0.7), (0.3, 0.5)):
+        model = even_noise(miss=miss)
+        every, some = (list(told(model, 20, recall=share)) for share in (1.0, recall))
+        shares = [float(torch.stack([found.mask for _, found in side]).float().mean()) for side in (every, some)]
+        assert shares[0] == pytest.approx(1.0 - miss, abs=0.01)
+        assert shares[1] == pytest.approx(recall * (1.0 - miss), abs=0.01)
+        for (_, a), (_, b) in zip(every, some, strict=True):
+            assert not (b.mask & ~a.mask).any()
+            assert float(a.score[b.mask].mean()) > float(a.score[a.mask & ~b.mask].mean())
+    assert not any(found.mask.any() for _, found in told(even_noise(), 5, recall=0.0))
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="recall="):
+            NoisyOracle(even_noise(), recall=share)
+
+
+def test_position_is_a_factor_on_errors_of_place_and_what_is_said_of_them() -> None:
+    model = even_noise(along=0.05, across=0.01)
+    for (labels, one), (_, three), (_, none) in zip(
+        told(model, 2), told(model, 2, position=3.0), told(model, 2, position=0.0), strict=True
+    ):
+        torch.testing.assert_close(three.centre - labels.centre, 3.0 * (one.centre - labels.centre), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(none.centre, labels.centre)
+        clear = one.sigma > 0.051  # above the least that is ever said
+        torch.testing.assert_close(three.sigma[clear], 3.0 * one.sigma[clear])
+        assert torch.equal(one.mask, three.mask)
+        torch.testing.assert_close(one.size, three.size)
+    for factor in (-1.0, math.inf):
+        with pytest.raises(ValueError, match="position="):
+            NoisyOracle(model, position=factor)
+
+
 def test_false_detections_come_stay_and_go() -> None:
     model = even_noise(false_rate=1.5, false_life=5)
     found = [found for _, found in told(model, 50, batch=60, things=2)]
