@@ -191,6 +191,7 @@ def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
     seen_of, pixels_of, sensor = compiled(_seen), compiled(_pixels), compiled(_sensor)
 
     def rendered(state: State, setup: Setup, maps: Maps, tables: SceneryTables, weather: Weather, viewer: Tensor) -> Rendered:
+        torch._dynamo.mark_dynamic(tables.texels, 0)  # other maps, the same program
         seen = seen_of(state, setup, maps, tables, weather, viewer, config, dt)
         return _drawn(seen, state, setup, tables, config, pixels_of, sensor)
 
