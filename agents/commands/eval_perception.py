@@ -71,10 +71,7 @@ def command(
     torch.set_num_threads(1)
     stream = open_stream(domain)
     chosen = _stages(stages, domain, stream, detector)
-    if recorded is not None:
-        from envs.driving.recorded_futures import found_in
-
-        found_in(recorded)  # a wrong folder is told before the work
+    _check(chosen, detector, predictor, recorded)
     results: dict[str, Any] = {}
     drawn: list[Figure] = []
     with _Console() as tell:
@@ -105,6 +102,21 @@ def command(
         path = stages_report.page(out / "figures.html", "How well the stages of perception work", tables, drawn)
         click.echo(f"Page: {path}   JSON: {out / 'figures.json'}", err=True)
     return 0
+
+
+def _check(chosen: tuple[str, ...], detector: str, predictor: str, recorded: Path | None) -> None:
+    """What cannot be had is told before the work. Raises WeightsError, StageError, FileNotFoundError."""
+    from envs.driving.recorded_futures import found_in
+    from perception.registry import make_predictor
+    from perception.storage import find
+
+    if detector != "oracle" and {"detector", "tracker"} & set(chosen):
+        find(detector, kind="detector")
+    if "predictor" in chosen:
+        make_predictor(predictor)
+        if recorded is not None:
+            find(predictor, kind="predictor")  # only a network can learn from recordings
+            found_in(recorded)
 
 
 def _stages(wanted: tuple[str, ...], domain: str, stream: LabelledStream, detector: str) -> tuple[str, ...]:
