@@ -94,6 +94,7 @@ def check_boxes(sample: Sample, told: Counter[str]) -> None:
                 plain = "plain" if kind[b, d] in (*PLAIN, CLASSES.index("light")) else "rounded"
                 told[plain] += 1
                 told[f"{plain} loose"] += bool(np.abs(pixels - box[b, d]).max() > 1.0)
+                told[f"{plain} looser"] += bool(np.abs(pixels - box[b, d]).max() > 2.0)
 
 
 # depth
@@ -184,7 +185,7 @@ def check_depth(sample: Sample, scene: Scene, rng: np.random.Generator, told: Co
         assert np.isinf(mine[what == SKY]).all()
         # with nothing rounded or unknown before it, the first box or the ground is what is seen
         sure = (first.min(-1, initial=np.inf) >= expected) & ~np.isin(what, FURNITURE) & (np.minimum(expected, mine) < REACH)
-        right = np.where(np.isinf(expected), np.isinf(mine), np.abs(mine - expected) <= 2e-4 * expected + 2e-3) & (whose == who)
+        right = np.isclose(mine, expected, rtol=2e-4, atol=2e-3) & (whose == who)
         told["sure"] += int(sure.sum())
         told["on boxes"] += int((sure & np.isfinite(nearest) & (nearest < ground)).sum())
         told["wrong"] += int((sure & ~right).sum())
@@ -223,7 +224,7 @@ def examined(told: Counter[str], frames: int) -> None:
     assert told["labels"] > 2 * frames and told["plain"] > 0.3 * frames and told["rounded"] > 0.05 * frames, told
     assert told["plain loose"] <= 0.002 * told["plain"], told
     # a rounded head, or what is thinner than a pixel, may fall between two pixels
-    assert told["rounded loose"] <= 0.05 * told["rounded"], told
+    assert told["rounded loose"] <= 0.15 * told["rounded"] and told["rounded looser"] <= 0.03 * told["rounded"], told
     assert told["sure"] > 0.5 * RAYS * frames and told["on boxes"] > 2 * frames, told
     assert told["wrong"] <= 0.002 * told["sure"], told  # pixels on an edge may fall on either side
     assert told["soft"] > frames and told["soft wrong"] <= 0.002 * told["soft"], told
