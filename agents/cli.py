@@ -34,10 +34,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("agents.commands.schema", "Print the JSON Schema of scenario files, for editors."),
     "list": ("agents.commands.list_", "List scenarios, policies, suites, environments and roads."),
     "doctor": ("agents.commands.doctor", "Check this machine and this installation."),
-    "bench": ("agents.commands.bench", "Measure simulation speed."),
+    "bench": ("agents.commands.bench", "Measure the speed of simulator and perception."),
     "study": ("agents.commands.study", "Study what perceiving costs, and write a report."),
     "pretrain": ("agents.commands.pretrain", "Train the networks of the perception stack."),
-    "eval-perception": ("agents.commands.eval_perception", "Judge a detector on drawn frames."),
+    "eval-perception": ("agents.commands.eval_perception", "Judge detector, tracker and predictor on what they never saw."),
+    "show": ("agents.commands.show", "Draw camera frames of every family and weather on one sheet."),
     "perceive": ("agents.commands.perceive", "Detect and follow things in real images and videos."),
 }
 
@@ -46,6 +47,7 @@ EXTRAS = {
     "commonroad": "commonroad",
     "av": "video",
     "highway_env": "bench",
+    "mujoco": "bench",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "pycocotools": "metrics",

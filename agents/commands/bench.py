@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agents.commands.bench_perception import command as perception
 from agents.commands.group import HelpfulGroup
 
 if TYPE_CHECKING:
@@ -29,12 +30,16 @@ class _Benchmarks(HelpfulGroup):
 
 @click.group("bench", cls=_Benchmarks)
 def command() -> None:
-    """Measure simulation speed.
+    """Measure speed.
 
     \b
     closedloop bench driving
+    closedloop bench perception
     closedloop bench driving --batch 256 --batch 1024 --seconds 5
     """
+
+
+command.add_command(perception)
 
 
 @command.command("driving")

@@ -203,13 +203,13 @@ def _timed(steps: Iterator[tuple[int, int] | None], part: str, backend: str, wor
     return Rate(part=part, backend=backend, worlds=worlds, agent_steps=agent_steps, decisions=decisions, seconds=spent)
 
 
-def machine() -> dict[str, str]:
-    """Processor, system and versions, for the record."""
+def machine(*packages: str) -> dict[str, str]:
+    """Processor, system and versions of `packages` (default: those that matter for driving), for the record."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
     found = {"processor": model, "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version()}
-    for name in ("torch", "numpy", "gymnasium", "highway-env"):
+    for name in packages or ("torch", "numpy", "gymnasium", "highway-env"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

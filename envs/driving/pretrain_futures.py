@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from envs.driving.futures import TEST_SEED, TRAIN_SEED, families, stream
+from perception.prediction.examples import Examples
 from perception.prediction.training import Pretraining, Progress, pretrain
 
-__all__ = ["pretrain_driving"]
+__all__ = ["held_out", "pretrain_driving"]
 
 WORLDS, SCENES, ROUNDS = 12, 960, 1  # episodes of each family run together, scenes drawn from each, how often
 RESTLESS = 0.5  # share of the worlds whose drivers keep changing the speed they want
 TEST_WORLDS, TEST_SCENES = 6, 120
 DATA = "{worlds} episodes of each of {families} scenarios of the library driven by its traffic model, seeds {seed} up; nothing else"
+
+
+def held_out(
+    names: Sequence[str] | None = None, *, seed: int = 0, worlds: int = TEST_WORLDS, scenes: int = TEST_SCENES
+) -> Iterator[Examples]:
+    """Simulated traffic to be judged on, in which nothing is disturbed: episodes from TEST_SEED + seed on, never trained on.
+
+    One batch for each scenario (default: every family, easy and hard) and each of three lengths of the past.
+    """
+    return stream(names or families(), seed=TEST_SEED + seed, worlds=worlds, scenes=scenes, noise=False, restless=0.0)
 
 
 def pretrain_driving(
@@ -34,7 +45,7 @@ def pretrain_driving(
     """
     chosen = names or families()
     learn = stream(chosen, seed=TRAIN_SEED, worlds=worlds, scenes=scenes, rounds=rounds, restless=RESTLESS)
-    test = stream(chosen, seed=TEST_SEED, worlds=min(worlds, TEST_WORLDS), scenes=min(scenes, TEST_SCENES), noise=False, restless=0.0)
+    test = held_out(chosen, worlds=min(worlds, TEST_WORLDS), scenes=min(scenes, TEST_SCENES))
     data = DATA.format(worlds=worlds * rounds, families=len(chosen), seed=TRAIN_SEED)
     batches = 3 * len(chosen) * rounds
     return pretrain(learn, test, target, config=config, batches=batches, command=command, data=data, progress=progress, resume=resume)

@@ -1,17 +1,14 @@
 """Futures of recorded traffic: files that `scenarios.importers` read, as examples for predictors, and the study that leaves one out.
 
-    python -m envs.driving.recorded_futures ../shared/data
-
-prints how the learned predictor does on the recorded vehicles (CommonRoad, USA files) and pedestrians (UCY) of a folder when it has been
-trained on the others.
+`closedloop eval-perception --stage predictor --recorded DIR` shows it: how the learned predictor does on each of the recorded vehicles
+(CommonRoad, USA files) and pedestrians (UCY) of a folder when it has only learned from the others.
 
 Shapes: as in `envs.driving.futures`.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +17,14 @@ import torch
 from envs.driving.futures import Run, cut_out
 from envs.driving.maps import compile_maps
 from envs.driving.roads import cut
-from perception.prediction.base import STEP
+from perception.prediction.base import STEP, Predictor
+from perception.prediction.datasets import UCY
 from perception.prediction.examples import Examples
 from perception.prediction.learned import load_network
-from perception.prediction.leave_one_out import Recording, evaluate_leave_one_out, fold_table, people
+from perception.prediction.leave_one_out import Figures, Recording, evaluate_leave_one_out, people
 from scenarios.importers import read_file
 
-__all__ = ["read_recorded", "study", "traffic"]
+__all__ = ["found_in", "read_recorded", "study", "traffic"]
 
 PATTERN = "USA_*.xml"
 STRIDES = (1, 2)  # ticks between the remembered instants learned from; judged at the first
@@ -88,19 +86,40 @@ def traffic(folder: str | Path) -> dict[str, Recording]:
     return out
 
 
-def study(data: str | Path, *, base: str | Path = "predictor_driving", people_updates: int = 800) -> dict[str, object]:
+def found_in(data: str | Path) -> dict[str, Path]:
+    """What a folder has of "traffic" (at least two CommonRoad files USA_*.xml) and "people" (the three UCY scenes), in itself or in
+    `commonroad/` and `trajectories/`. Raises FileNotFoundError if it has neither."""
+    data, out = Path(data), {}
+    for folder in (data / "commonroad", data):
+        if "traffic" not in out and len(list(folder.glob(PATTERN))) > 1:
+            out["traffic"] = folder
+    for folder in (data / "trajectories", data):
+        if "people" not in out and all((folder / file).is_file() for file in UCY.values()):
+            out["people"] = folder
+    if not out:
+        raise FileNotFoundError(
+            2, f"neither two files {PATTERN} nor {', '.join(UCY.values())} in it, commonroad/ or trajectories/", str(data)
+        )
+    return out
+
+
+def study(
+    data: str | Path,
+    *,
+    base: str | Path = "predictor_driving",
+    people_updates: int = 800,
+    rivals: Mapping[str, Predictor] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, dict[str, dict[str, Figures]]]:
     """Leave one recording out, for traffic (the weights `base`, which know simulations only, adapted by the others) and for people (trained
     from scratch on the others).
 
-    data: a folder with `commonroad/` and `trajectories/`. Returns {"traffic": ..., "people": ...} as `evaluate_leave_one_out`.
+    data: see `found_in`; rivals, progress: see `evaluate_leave_one_out`. Returns {"traffic": ..., "people": ...}, what there is of them.
     """
-    cars = evaluate_leave_one_out(traffic(Path(data) / "commonroad"), base=load_network(base), updates=0)
-    walkers = evaluate_leave_one_out(people(Path(data) / "trajectories"), updates=people_updates)
-    for result, horizons in ((cars, (3.0, 5.0)), (walkers, (4.8,))):
-        for horizon in horizons:
-            print(f"\nat {horizon:g} s\n{fold_table(result, horizon=horizon)}", file=sys.stderr)
-    return {"traffic": cars, "people": walkers}
-
-
-if __name__ == "__main__":
-    print(json.dumps(study(*sys.argv[1:3]), indent=2))
+    folders, out = found_in(data), {}
+    if "traffic" in folders:
+        recordings = traffic(folders["traffic"])
+        out["traffic"] = evaluate_leave_one_out(recordings, base=load_network(base), updates=0, rivals=rivals, progress=progress)
+    if "people" in folders:
+        out["people"] = evaluate_leave_one_out(people(folders["people"]), updates=people_updates, rivals=rivals, progress=progress)
+    return out

@@ -20,8 +20,9 @@ from perception.prediction.learned import Learned
 from perception.prediction.network import Network
 from perception.prediction.samples import Samples, joined, pick, samples_of
 
-__all__ = ["Recording", "evaluate_leave_one_out", "fold_table", "judged", "people"]
+__all__ = ["REPORT", "Figures", "Recording", "evaluate_leave_one_out", "fold_table", "judged", "people"]
 
+REPORT = 20  # updates between reports of progress
 HELD_OUT = 20  # every 20th row of the training folds is kept for calibration
 Figures = dict[str, float]
 
@@ -68,7 +69,8 @@ def evaluate_leave_one_out(
     updates: int = 800,
     rate: float = 1e-3,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    rivals: Mapping[str, Predictor] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, dict[str, Figures]]:
     """Learn from all recordings but one, judge on that one; for each in turn.
 
@@ -76,12 +78,18 @@ def evaluate_leave_one_out(
     weights of `base` stay as they are and it is only adapted (`fitting.adapt`) by the others: better where they are few.
 
     base: the network to start from (never trained on any of these recordings), None: from scratch. beside: other samples, simulated
-    ones say, that make up `share` of every minibatch. Returns recording -> predictor ("learned", "constant_velocity") -> figures, and
-    under "all" their means weighted by the tracks that count.
+    ones say, that make up `share` of every minibatch. rivals: what is judged beside "learned", default: constant velocity. progress is told
+    the recording left out, and how much of all is done. Returns recording -> predictor -> figures, and under "all" their means weighted by
+    the tracks that count.
     """
+    rivals = {"constant_velocity": ConstantVelocity()} if rivals is None else rivals
+    each = updates // REPORT + 1  # reports for each recording
+    total = each * len(recordings)
     samples = {name: joined(samples_of(part) for part in recording.learn) for name, recording in recordings.items()}
     out: dict[str, dict[str, Figures]] = {}
-    for name, recording in recordings.items():
+    for fold, (name, recording) in enumerate(recordings.items()):
+        if progress is not None:
+            progress(name, fold * each, total)
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         others = joined([part for other, part in samples.items() if other != name])
@@ -89,16 +97,18 @@ def evaluate_leave_one_out(
         learn, keep = pick(others, (~held).nonzero().squeeze(1)), pick(others, held.nonzero().squeeze(1))
         network = Network() if base is None else copy.deepcopy(base)
         draw = _mix(learn, beside, share, generator)
-        for _ in fit_network(network, draw, generator, updates=updates, rate=rate, anneal=0.3 if base is None else 0.0):
-            pass
+        for update, _ in fit_network(network, draw, generator, updates=updates, rate=rate, anneal=0.3 if base is None else 0.0):
+            if progress is not None and update % REPORT == 0:
+                progress(name, fold * each + update // REPORT, total)
         if updates:
             calibrate(network, keep)
         else:
             adapt(network, others)
-        out[name] = {"learned": judged(Learned(network), recording), "constant_velocity": judged(ConstantVelocity(), recording)}
-        if progress is not None:
-            progress(name)
-    out["all"] = {predictor: _mean([row[predictor] for row in out.values()]) for predictor in ("learned", "constant_velocity")}
+        predictors = {"learned": Learned(network), **rivals}
+        out[name] = {label: judged(predictor, recording) for label, predictor in predictors.items()}
+    out["all"] = {label: _mean([row[label] for row in out.values()]) for label in ("learned", *rivals)}
+    if progress is not None:
+        progress("all", total, total)
     return out
 
 

@@ -48,8 +48,9 @@ def contact_sheet(
     rows = []
     for name in names:
         cells = []
+        stream = DrivingStream(config, scenario=(name,), worlds=max(frames, 2), seconds=8)
         for weather in weathers:
-            stream = DrivingStream(replace(config, weather=weather), scenario=(name,), worlds=max(frames, 2), seconds=8)
+            stream.config = replace(config, weather=weather)  # the worlds are those at hand
             frame, labels, _ = stream.sample(seed, frames)
             images = frame.image[:, 0].permute(0, 2, 3, 1).numpy()
             cells += [_cell(images[i], labels if boxes else None, i, f"{name}, {weather}", scale) for i in range(frames)]
