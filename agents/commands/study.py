@@ -53,12 +53,14 @@ def command() -> None:
 @click.option("--detector", metavar="NAME|FILE", help="What perceived sees with. [default: the one that ships]")
 @click.option("--noise", metavar="NAME|FILE", help="Error model of noisy. [default: the one that ships]")
 @click.option("--weather", metavar="NAME", help="Seen by cameras: any (by the episode's seed), clear, fog, rain or night. [default: any]")
+@click.option("--cameras", metavar="NAMES", help="Of perceived and pixels: front, left, right, rear, joined by +. [default: front]")
 @click.option("--episodes", type=click.IntRange(1), default=200, show_default=True, help="Episodes of each scenario.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first episode; the others follow.")
 @click.option("--sweep", "sweeps", type=click.Choice(SWEEPS), multiple=True, help="What to make worse and worse. [default: all]")
 @click.option("--sweep-level", type=click.Choice(["noisy", "perceived"]), default="noisy", show_default=True, help="On which level.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/study/<time>]")
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
+@click.option("--compile/--no-compile", "compile_", default=False, help="Compile simulator and camera: a slow start, then faster.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be driven, drive nothing.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON on stdout.")
 def perception(
@@ -71,12 +73,14 @@ def perception(
     detector: str | None,
     noise: str | None,
     weather: str | None,
+    cameras: str | None,
     episodes: int,
     seed: int,
     sweeps: tuple[str, ...],
     sweep_level: str,
     out: Path | None,
     workers: int | None,
+    compile_: bool,
     dry_run: bool,
     json_: bool,
 ) -> int:
@@ -105,7 +109,8 @@ def perception(
     if len(asked) > 1 and {"all", "none"} & {*asked}:
         raise click.UsageError("--sweep all and --sweep none stand alone")
     chosen = () if asked == ("none",) else asked if asked != ("all",) else _every(sweep_level)
-    given = {key: value for key, value in (("detector", detector), ("noise", noise), ("weather", weather)) if value is not None}
+    options = (("detector", detector), ("noise", noise), ("weather", weather), ("cameras", cameras))
+    given = {key: value for key, value in options if value is not None}
     folder = out or Path("runs") / "study" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(17, "not empty; choose another --out", str(folder))
@@ -129,7 +134,7 @@ def perception(
     check_stages(arms)
     if dry_run:
         return _show_plan(arms, plan, json_)
-    return _drive(arms, plan, folder, weather=weather or "any", workers=workers, json_=json_)
+    return _drive(arms, plan, folder, weather=weather or "any", workers=workers, compile_=compile_, json_=json_)
 
 
 def _every(sweep_level: str) -> tuple[str, ...]:
@@ -138,7 +143,9 @@ def _every(sweep_level: str) -> tuple[str, ...]:
     return tuple(name for name in SWEEPS[:-2] if sweep_level == "noisy" or name not in NEEDS_MODEL)
 
 
-def _drive(arms: list[Arm], plan: Any, folder: Path, *, weather: str, workers: int | None, json_: bool) -> int:
+def _drive(
+    arms: list[Arm], plan: Any, folder: Path, *, weather: str, workers: int | None, compile_: bool, json_: bool
+) -> int:  # fmt: skip
     """Judge all arms and write the report; the exit code."""
     from dataclasses import asdict
 
@@ -153,7 +160,7 @@ def _drive(arms: list[Arm], plan: Any, folder: Path, *, weather: str, workers: i
     workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1)
     try:
         with EpisodeProgress(len(specs) * plan.episodes) as tick:
-            results = judge(specs, plan, workers=workers, account=True, progress=tick)
+            results = judge(specs, plan, workers=workers, account=True, progress=tick, compile=compile_)
     except Interrupted as stop:
         results = stop.results
         if all(r.error for r in results):

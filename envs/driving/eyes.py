@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from envs.driving.camera.config import CameraConfig
-from envs.driving.camera.rendering import compiled_render, portions, render, sensor_frame
+from envs.driving.camera.rendering import AT_ONCE, compiled_render, portions, render, sensor_frame
 from envs.driving.camera.scenery import build_scenery, move_scenery
 from envs.driving.camera.weather import draw_weather
 from envs.driving.lights import light_states
@@ -97,16 +97,24 @@ class CameraRig:
         self._render = compiled_render(self.camera, config.dt) if sim.compile else None
 
     def frame(self, state: State, setup: Setup, motion: Tensor) -> SensorFrame:
-        weather, maps, dt = draw_weather(setup.seed, self.camera), self.sim.maps, self.sim.config.dt
-        viewer, images = torch.zeros_like(setup.map_id), []
-        # the few worlds that begin anew are not worth compiling for
-        compiled = self._render if len(state.x) == self.sim.batch else None
-        for s, fixed, look, by in portions(state, setup, weather, viewer):
+        image = self._drawn(state, setup)
+        return sensor_frame(image, state, setup, self.camera, dt=self.sim.config.dt)._replace(motion=motion)
+
+    def _drawn(self, state: State, setup: Setup) -> Tensor:
+        """(B, C, 3, H, W) uint8. Compiled for the sizes that all worlds come in; the few that begin anew are filled up to one of them."""
+        worlds, batch = len(state.x), self.sim.batch
+        size = AT_ONCE if batch % AT_ONCE == 0 else batch
+        compiled = self._render if worlds <= size or worlds == batch else None
+        if compiled is not None and worlds < size:
+            rows = torch.nn.functional.pad(torch.arange(worlds, device=state.x.device), (0, size - worlds))
+            return self._drawn(some_worlds(state, rows), some_worlds(setup, rows))[:worlds]
+        maps, dt, images = self.sim.maps, self.sim.config.dt, []
+        for s, fixed, look, by in portions(state, setup, draw_weather(setup.seed, self.camera), torch.zeros_like(setup.map_id)):
             if compiled is not None:
                 images.append(compiled(s, fixed, maps, self.tables, look, by).image)
             else:
                 images.append(render(s, fixed, maps, self.tables, look, self.camera, viewer=by, dt=dt).image)
-        return sensor_frame(torch.cat(images), state, setup, self.camera, dt=dt)._replace(motion=motion)
+        return torch.cat(images)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from envs.driving.rng import scrambled
 from envs.driving.types import Maps, Setup, State
 from perception.types import Camera, SensorFrame
 
-__all__ = ["Rendered", "believed_camera", "compiled_render", "portions", "render", "sensor_frame"]
+__all__ = ["AT_ONCE", "Rendered", "believed_camera", "compiled_render", "portions", "render", "sensor_frame"]
 
 AT_ONCE = 32  # worlds a CPU draws at once: what belongs to their pixels stays in its caches
 

@@ -50,7 +50,6 @@ T = TypeVar("T", Setup, State)
 # fields of State and Setup that are (B, A)
 PER_AGENT = frozenset(State._fields) | frozenset(Setup._fields)
 PER_AGENT -= {"step", "stats", "map_id", "log_id", "seed", "duration", "region", "goal_window"}
-TEXELS = 1 << 27  # tables are padded to multiples of this, so that compiled code fits every block
 # what cars become: kind, share of all cars
 EXCHANGE = ((Kind.TRUCK, 0.10), (Kind.BUS, 0.09), (Kind.MOTORCYCLE, 0.08), (Kind.BICYCLE, 0.07))
 BESIDE = ((Kind.PEDESTRIAN, 0.5), (Kind.BICYCLE, 0.2), (Kind.MOTORCYCLE, 0.1), (Kind.BUS, 0.08), (Kind.TRUCK, 0.07), (Kind.CAR, 0.05))
@@ -215,7 +214,6 @@ class DrivingStream:
             if name.startswith("light_"):
                 slim[name] = _padded(slim[name], (worlds, 8))
         tables = tables._replace(
-            texels=_padded(tables.texels, (-(-len(tables.texels) // TEXELS) * TEXELS,)),
             **{name: _padded(getattr(tables, name), (worlds,)) for name in ("offset", "columns", "rows", "corner", "step")},
             **{name: _padded(getattr(tables, name), (worlds, 16)) for name in ("statics", "signs")},
             heads=_padded(tables.heads, (worlds, 16), -1.0),
