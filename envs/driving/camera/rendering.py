@@ -187,7 +187,7 @@ def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
     def compiled(function: Callable[..., Any]) -> Any:
         return torch.compile(function, fullgraph=True, dynamic=False)
 
-    # three programs are compiled in half the time of one, and run faster: in one, loops grow beyond what the registers hold
+    # three programs: one is longer in compiling than they are together
     seen_of, pixels_of, sensor = compiled(_seen), compiled(_pixels), compiled(_sensor)
 
     def rendered(state: State, setup: Setup, maps: Maps, tables: SceneryTables, weather: Weather, viewer: Tensor) -> Rendered:
