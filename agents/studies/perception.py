@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from agents.evaluation.report import missing, repeats, trained_on, versions
@@ -57,9 +57,8 @@ def study(
     """Make sense of results of all arms on the same episodes, as `agents.evaluation.suite.judge` gives them (with `account=True`)."""
     labels = policy_labels([arm.spec for arm in arms])
     spec_of = {label: spec for spec, label in labels.items()}
-    found: dict[str, list[EpisodeResult]] = {arm.spec: [] for arm in arms}
-    for result in results:
-        found[spec_of[result.policy]].append(result)
+    results = [replace(result, policy=spec_of[result.policy]) for result in results]
+    found = {arm.spec: [result for result in results if result.policy == arm.spec] for arm in arms}
     table = outcomes(arms, found)
     needs = {arm.spec: load_policy(arm.spec).needs for arm in arms}
     bases = {arm.spec: {name: float(getattr(needs[arm.spec], name)) for name in SWEEPS} for arm in arms if not arm.sweep}
