@@ -18,6 +18,7 @@ from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace, made_with, sn
 from envs.driving.bank import build_bank
 from envs.driving.eyes import Eyes
 from envs.driving.sim import DrivingSim
+from envs.driving.types import State
 
 __all__ = ["TOLERANCE", "Verification", "simulator", "verify"]
 
@@ -37,8 +38,11 @@ class Verification:
     beliefs: str = ""  # "" without beliefs, else "the same", "different", or why they were not compared
 
 
-def verify(trace: Trace) -> Verification:
-    """Re-simulate `trace` in one world and compare every step. Raises TraceError if the episode cannot be simulated at all."""
+def verify(trace: Trace, *, keep: list[State] | None = None) -> Verification:
+    """Re-simulate `trace` in one world and compare every step. Raises TraceError if the episode cannot be simulated at all.
+
+    keep: gets the simulator's states, one world each, as far as they were compared; `agents.playback.sight.look_again` can use them.
+    """
     sim = simulator(trace)
     here = made_with(sim)
     other = [f"{name} {getattr(trace, name)} then, {value} now" for name, value in here.items() if value != getattr(trace, name)]
@@ -53,6 +57,8 @@ def verify(trace: Trace) -> Verification:
             how = f"differs from step {k}: {', '.join(_tell(name, found[name], expected[name]) for name in worst[:3])}"
             how += f" ({'; '.join(other)})" if other else ""
             return Verification(ok=False, exact=False, first_bad_step=k, reason=how, beliefs=unseen)
+        if keep is not None:
+            keep.append(sim.state)
         if eyes is not None and (how := _otherwise(trace, eyes, k)):
             return Verification(ok=False, exact=False, first_bad_step=k, reason=how, beliefs="different")
         if k < trace.steps:

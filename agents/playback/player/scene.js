@@ -62,6 +62,7 @@ function draw(time) {
   drawGrid(colours);
   drawRoads(colours, k);
   drawTrail(colours, time, k, ego);
+  if (beliefs) drawPaths(time);
   const order = tracks.map((_, i) => i).sort((a, b) => tracks[b].length - tracks[a].length || a - b).filter(i => i !== 0);
   for (const i of [...order, 0]) {
     const pose = i === 0 ? ego : poseAt(i, time);
@@ -72,6 +73,7 @@ function draw(time) {
   fill(drawn.hedges, colours.hedge);
   stroke(drawn.hedges, colours.hedge_edge, 0.3);
   data.lights.forEach(light => drawLight(light, changed(light.states, k) ?? 0, colours));
+  if (beliefs) drawBeliefs(time);
 }
 
 function fill(shape, colour) { ctx.fillStyle = colour; ctx.fill(shape); }
