@@ -27,7 +27,10 @@ from scenarios.files import write_atomic
 __all__ = ["page", "write_page"]
 
 SCRIPTS = ("data.js", "beliefs.js", "scene.js", "plots.js", "eyes.js", "controls.js")
-SIGHTED = {"beliefs.js": "const beliefs = null;\n", "eyes.js": ""}  # scripts only for traces with beliefs, and what stands for them elsewhere
+SIGHTED = {
+    "beliefs.js": "const beliefs = null;\n",
+    "eyes.js": "",
+}  # scripts only for traces with beliefs, and what stands for them elsewhere
 
 TTC_HORIZON = 3.0  # s, `ttc_min` is never more
 # metric -> (label, unit, what is good: "yes", "no" or nothing). Metrics not listed are shown under their own name
@@ -59,7 +62,11 @@ def page(trace: Trace, *, verification: Verification | None = None, command: str
     """
     sight = sight or look_again(trace)
     style = _part("style.css")
-    script = '"use strict";\n(() => {\n' + "\n".join(_part(name) if sight or name not in SIGHTED else SIGHTED[name] for name in SCRIPTS) + "\n})();\n"
+    script = (
+        '"use strict";\n(() => {\n'
+        + "\n".join(_part(name) if sight or name not in SIGHTED else SIGHTED[name] for name in SCRIPTS)
+        + "\n})();\n"
+    )
     data = compact(trace) | {
         "beliefs": compact_sight(trace, sight) if sight else None,
         "scenario": trace.episode.scenario,
@@ -159,7 +166,7 @@ def _facts(trace: Trace, verification: Verification | None, sight: Sight | None)
         ["Policy file", trace.policy_hash[:16]],
     ]
     if sight is not None:
-        facts += [["Detector", config.detector if config.observation == "perceived" else "told the truth"]]
+        facts.append(["Detector", {"perceived": config.detector, "noisy": "its error model"}.get(config.observation, "told the truth")])
         facts += [["Predictor", config.predictor]] if config.forecasts else []
     if sight is not None and sight.names:
         facts.append(["Pictures", "drawn again, " + ("the same bits" if sight.same else "not the same bits") + "; compressed here"])

@@ -24,12 +24,12 @@ const beliefs = (() => {
 
 const SAID = ["red", "red-yellow", "yellow", "green", "off"], LAMP_OF = ["#ff3b30", "#ff9500", "#ffc400", "#2ecc55", "#8a939d"];
 const LAYERS = [
-  { key: "1", name: "boxes", text: "Believed, against what is there", draws: "believed" },
+  { key: "1", name: "boxes", text: "Believed boxes", draws: "believed" },
   { key: "2", name: "numbers", text: "Track numbers", draws: "number" },
-  { key: "3", name: "ellipses", text: "Where 90 % sure it is", draws: "ellipse" },
-  { key: "4", name: "paths", text: "Predicted paths, likelier stronger", draws: "path" },
+  { key: "3", name: "ellipses", text: "Where it is, with 90 %", draws: "ellipse" },
+  { key: "4", name: "paths", text: "Predicted paths", draws: "path" },
   { key: "5", name: "errors", text: "Missed and invented", draws: "errors" },
-  { key: "6", name: "found", text: "Detections in the picture", draws: "found", camera: true },
+  { key: "6", name: "found", text: "Detections", draws: "found", camera: true },
 ];
 const layers = Object.fromEntries(LAYERS.map(layer => [layer.name, true]));
 
@@ -98,7 +98,9 @@ function smooth(points) {
 function drawBeliefs(time) {
   const k = indexAt(time), colours = beliefs.colours[dark.matches ? "dark" : "light"], px = 1 / camera.scale;
   const cased = (line, colour, width, dash = []) => {
-    stroke(line, colours.case, (width + 2) * px);
+    ctx.globalAlpha = 0.6;
+    stroke(line, colours.case, (width + 1.4) * px);
+    ctx.globalAlpha = 1;
     stroke(line, colour, width * px, dash.map(d => d * px));
   };
   const names = [];
@@ -114,7 +116,7 @@ function drawBeliefs(time) {
     }
     if (layers.boxes || wrong) {
       const grow = isLight(track) ? Math.max(1, 8 * px / track.length) : 1;
-      cased(path([rectangle(x, y, yaw, grow * track.length, grow * track.width)]), colour, 1.8, [5, 3.5]);
+      cased(path([rectangle(x, y, yaw, grow * track.length, grow * track.width)]), colour, 1.6, [5, 3]);
     }
     if (layers.numbers && (layers.boxes || wrong) && !isLight(track)) names.push([x, y, track.width / 2, `#${track.id}`, colour]);
   }
@@ -122,7 +124,7 @@ function drawBeliefs(time) {
     const pose = poseAt(i, time), agent = tracks[i];
     if (!pose) continue;
     const margin = 2 * Math.max(0.3, 4 * px);
-    cased(path([rectangle(pose.x, pose.y, pose.yaw, agent.length + margin, agent.width + margin)]), colours.missed, 2.2);
+    cased(path([rectangle(pose.x, pose.y, pose.yaw, agent.length + margin, agent.width + margin)]), colours.missed, 2);
   }
   if (camera.scale > 3) for (const [x, y, half, text, colour] of names) label(x, y, half, text, colour, colours.case);
   world();

@@ -259,6 +259,10 @@ new ResizeObserver(refresh).observe($("plots"));
 const fromLink = () => { const t = new URLSearchParams(location.hash.slice(1)).get("t"); if (t !== null) seek(Number(t)); };
 addEventListener("hashchange", fromLink);
 camera.scale = Math.min(Math.max(canvas.clientWidth / 110, 4), 14);
+if (beliefs && beliefs.names.length) {
+  camera.turning = true;  // left in the picture is left in the view
+  camera.scale = Math.min(Math.max(canvas.clientHeight / 85, 4), 14);
+}
 if (!tracks[0].there.length) fit();
 fromLink();
 refresh();

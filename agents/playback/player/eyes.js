@@ -10,8 +10,8 @@ function showEyes(time) {
   const things = step.tracks.filter(t => !isLight(t)), wrong = things.filter(invented).length, numbers = document.getElementById("believed");
   numbers.replaceChildren();
   row(numbers, "Believed", things.length);
-  row(numbers, "could be seen, missed", step.missed.length, step.missed.length ? "missed" : "");
-  row(numbers, "nothing there, invented", wrong, wrong ? "invented" : "");
+  row(numbers, "Missed, though in plain view", step.missed.length, step.missed.length ? "missed" : "");
+  row(numbers, "Invented, nothing there", wrong, wrong ? "invented" : "");
 }
 
 function drawEye(k, step) {
@@ -86,7 +86,7 @@ function drawCarriedOn(put, track, colours) {
   if (!box) return;
   const colour = layers.errors && invented(track) ? colours.invented : classColour(track.kind);
   frameOf(put, box, colour, 1.5, [4, 3]);
-  if (layers.numbers) write(put, `#${track.id} unseen`, box[0], box[1], "#000", colour);
+  if (layers.numbers) write(put, `#${track.id}`, box[0], box[1], "#000", colour);
 }
 
 function drawFound(put, found, step, colours) {
@@ -143,6 +143,7 @@ function believedOf(i, k) {
 }
 
 document.querySelector("main").classList.add("with-eyes");
+document.querySelector("main").classList.toggle("no-camera", !beliefs.names.length);
 document.getElementById("eyes").hidden = false;
 eye.hidden = !beliefs.names.length;
 eye.style.aspectRatio = beliefs.names.length ? `${columns * beliefs.size[0]} / ${Math.ceil(beliefs.names.length / columns) * beliefs.size[1]}` : "";

@@ -54,6 +54,10 @@ function draw(time) {
   const ego = poseAt(0, time);
   if (ego && camera.follow) [camera.x, camera.y] = [ego.x, ego.y];
   camera.turn = camera.turning && ego ? ego.yaw - Math.PI / 2 : 0;
+  if (beliefs && ego && camera.follow && camera.turning) {  // what the eyes look at is ahead
+    const ahead = 0.25 * canvas.clientHeight / camera.scale;
+    [camera.x, camera.y] = [ego.x + ahead * Math.cos(ego.yaw), ego.y + ahead * Math.sin(ego.yaw)];
+  }
   const colours = data.colours[dark.matches ? "dark" : "light"], k = indexAt(time);
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.fillStyle = colours.ground;
