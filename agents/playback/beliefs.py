@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from envs.driving.eyes import Eyes
 
-__all__ = ["BELIEF_FIELDS", "MODES", "About", "Beliefs", "about", "fingerprint", "joined", "of_world", "told"]
+__all__ = ["BELIEF_FIELDS", "MODES", "About", "Beliefs", "about", "fingerprint", "hashes", "joined", "of_world", "told"]
 
 MODES = 3  # M, likeliest paths kept of each track
 SIZES = ("T", "D", "M", "C")

@@ -29,8 +29,8 @@ const LAYERS = [
   { key: "3", name: "ellipses", text: "Where it is, with 90 %", draws: "ellipse" },
   { key: "4", name: "paths", text: "Predicted paths", draws: "path" },
   { key: "5", name: "errors", text: "Missed and invented", draws: "errors" },
-  { key: "6", name: "found", text: "Detections", draws: "found", camera: true },
-];
+  { key: "6", name: "found", text: "Detections", draws: "found" },
+].filter(({ name }) => name === "found" ? beliefs.names.length : name === "paths" ? beliefs.steps.some(step => step.tracks.some(t => t.paths.length)) : true);
 const layers = Object.fromEntries(LAYERS.map(layer => [layer.name, true]));
 
 const isLight = track => track.kind === beliefs.light;

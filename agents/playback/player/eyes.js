@@ -150,8 +150,7 @@ eye.style.aspectRatio = beliefs.names.length ? `${columns * beliefs.size[0]} / $
 const late = document.getElementById("late");
 late.hidden = !beliefs.late;
 late.textContent = `Detections arrive ${beliefs.late} s after the picture they were made in.`;
-for (const { key, name, text, draws, camera: seen } of LAYERS) {
-  if (seen && !beliefs.names.length) { layers[name] = false; continue; }
+for (const { key, name, text, draws } of LAYERS) {
   const button = document.createElement("button"), mark = document.createElement("i"), words = document.createElement("span"), hint = document.createElement("kbd");
   button.id = `layer-${name}`;
   button.setAttribute("aria-pressed", "true");
