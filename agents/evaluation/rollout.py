@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from agents.evaluation.struck import CollisionLog, Struck
+from agents.playback.beliefs import told
+from agents.playback.storage import Array
 from agents.playback.trace import Recorder
 from agents.policies.base import Policy, PolicyError
 from envs.driving.bank import build_bank
@@ -183,12 +185,13 @@ class _Run:
                     rows[world] = row_of[driving[world]]
 
         def record(worlds: list[int]) -> None:
+            beliefs: dict[str, Array] | None = None
             for world in worlds:
                 episode = self.episodes[driving[world]] if world in driving else None
                 if episode is not None and self.traces.records(episode):
-                    self.recorders[driving[world]] = Recorder(
-                        sim, world, policy=self.name, policy_hash=self.policy_hash, command=self.traces.again(episode)
-                    )
+                    beliefs = told(eyes) if eyes and beliefs is None else beliefs
+                    about = {"policy": self.name, "policy_hash": self.policy_hash, "command": self.traces.again(episode)}
+                    self.recorders[driving[world]] = Recorder(sim, world, eyes=eyes, beliefs=beliefs, **about)
 
         every = list(range(self.batch))
         start(every)
@@ -207,8 +210,9 @@ class _Run:
             returns = returns + total(reward_terms(out, sim.state, sim.setup), WEIGHTS)[:, 0]
             if eyes:
                 eyes.look()
+            beliefs = told(eyes) if eyes and self.recorders else None
             for recorder in self.recorders.values():
-                recorder.add(sim, action, out)
+                recorder.add(sim, action, out, eyes, beliefs)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
             if not ended:
                 continue

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.playback.draw import render_frame
+from agents.playback.sight import Sight
 from agents.playback.trace import Trace
 from scenarios.files import write_atomic
 
@@ -39,7 +40,8 @@ def write_video(
 ) -> Path:
     """Write H.264 in .mp4 or VP9 in .webm, by suffix, in real time. Returns the path.
 
-    size (width, height): even numbers of pixels. progress: called with (frames done, frames in all). view: arguments of `render_frame`.
+    size (width, height): even numbers of pixels. progress: called with (frames done, frames in all). view: arguments of `render_frame`,
+    `sight` among them.
     Raises ModuleNotFoundError without PyAV, ValueError on another suffix or size, OSError.
     """
     target = Path(path)
@@ -70,7 +72,7 @@ def write_video(
         return write_atomic(target, draft.read_bytes())
 
 
-def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS) -> None:
+def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS, sight: Sight | None = None) -> None:
     """Play in an OpenCV window until it ends, is closed, or Esc or Q is pressed; Space pauses. Raises OSError where no window can open."""
     name = f"closedloop: {trace.episode.scenario}"
     instead = "write a page (-o FILE.html) or a video (--video FILE.mp4) instead"
@@ -83,7 +85,7 @@ def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS) -
     cv2.resizeWindow(name, *size)
     try:
         for step in _steps(trace, fps):
-            if not _shown(name, render_frame(trace, step, size, oversample=1), fps):
+            if not _shown(name, render_frame(trace, step, size, oversample=1, sight=sight), fps):
                 return
         while cv2.waitKey(50) not in (27, ord("q")) and _open(name):
             pass
