@@ -189,14 +189,15 @@ class _Run:
             for world in worlds:
                 episode = self.episodes[driving[world]] if world in driving else None
                 if episode is not None and self.traces.records(episode):
-                    beliefs = told(eyes) if eyes and beliefs is None else beliefs
+                    beliefs = told(believer) if believer and beliefs is None else beliefs
                     about = {"policy": self.name, "policy_hash": self.policy_hash, "command": self.traces.again(episode)}
-                    self.recorders[driving[world]] = Recorder(sim, world, eyes=eyes, beliefs=beliefs, **about)
+                    self.recorders[driving[world]] = Recorder(sim, world, eyes=believer, beliefs=beliefs, **about)
 
         every = list(range(self.batch))
         start(every)
         sim.reset(rows)
         eyes = Sight(sim) if config.observation == "pixels" else Eyes(sim) if needs_eyes(config) else None
+        believer = eyes if isinstance(eyes, Eyes) else None  # pixels are not believed in
         log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
         returns = torch.zeros(self.batch)
         record(every)
@@ -210,9 +211,9 @@ class _Run:
             returns = returns + total(reward_terms(out, sim.state, sim.setup), WEIGHTS)[:, 0]
             if eyes:
                 eyes.look()
-            beliefs = told(eyes) if eyes and self.recorders else None
+            beliefs = told(believer) if believer and self.recorders else None
             for recorder in self.recorders.values():
-                recorder.add(sim, action, out, eyes, beliefs)
+                recorder.add(sim, action, out, believer, beliefs)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
             if not ended:
                 continue
@@ -223,9 +224,9 @@ class _Run:
                     tick = int(sim.state.step[world]) - config.ticks_per_step
                     self._close(i, "error", error=f"the policy's action is not finite at tick {tick}")
                 else:
-                    told = {key: float(value[world]) for key, value in metrics.items()}
-                    struck = log.struck(world) if log and told["collision"] else None
-                    self._close(i, _end(out, world), metrics=told, reward=float(returns[world]), struck=struck)
+                    final = {key: float(value[world]) for key, value in metrics.items()}
+                    struck = log.struck(world) if log and final["collision"] else None
+                    self._close(i, _end(out, world), metrics=final, reward=float(returns[world]), struck=struck)
             start(ended)
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
