@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,7 +37,7 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
     from agents.commands.output import print_json
     from perception.registry import make_detector
     from perception.stages import Detector
-    from perception.training.noise import pretrain_noise
+    from perception.training.noise import SequenceStream, pretrain_noise
     from perception.training.stream import FAST, open_stream
 
     folder = out or Path("runs") / f"noise-{datetime.now():%Y-%m-%d-%H%M%S}"
@@ -46,7 +47,7 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
     if not isinstance(made, Detector):
         raise click.UsageError(f"--detector {detector}: knows the truth; name one that looks at images")
     stream = open_stream(domain, **FAST.get(domain, {}))
-    if not hasattr(stream, "sequences"):
+    if not isinstance(stream, SequenceStream):
         raise click.UsageError(f"--domain {domain}: has no consecutive frames")
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -70,7 +71,7 @@ class _Bar:
     EVERY = 10.0  # s
 
     def __init__(self) -> None:
-        self.bar: object = None
+        self.bar: Any = None
         self.told = time.monotonic()
 
     def __enter__(self) -> _Bar:
@@ -80,12 +81,12 @@ class _Bar:
         if sys.stderr.isatty():
             from tqdm import tqdm  # type: ignore[import-untyped]
 
-            bar = self.bar = self.bar or tqdm(total=total, unit="frame", unit_scale=True, file=sys.stderr, dynamic_ncols=True)
-            bar.update(done - bar.n)  # type: ignore[attr-defined]
+            self.bar = self.bar or tqdm(total=total, unit="frame", unit_scale=True, file=sys.stderr, dynamic_ncols=True)
+            self.bar.update(done - self.bar.n)
         elif time.monotonic() - self.told >= self.EVERY:
             self.told = time.monotonic()
             click.echo(f"{done} of {total} frames", err=True)
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
-            self.bar.close()  # type: ignore[attr-defined]
+            self.bar.close()

@@ -87,9 +87,11 @@ def predictor_figures(spec: str, *, seed: int, tell: Tell = _silent) -> Report:
     """
     from envs.driving.futures import STRIDES, families
     from envs.driving.pretrain_futures import held_out
+    from perception.prediction.examples import Examples
     from perception.prediction.training import judge
 
-    chosen, examples = make_predictor(spec), []
+    chosen = make_predictor(spec)
+    examples: list[Examples] = []
     total = len(families()) * len(STRIDES)
     for part in held_out(seed=seed):
         tell("traffic", len(examples), total)

@@ -122,11 +122,12 @@ def _image(model: BaseAlgorithm, algorithm: Algorithm) -> tuple[ImageSpec | None
         raise ValueError(f"{algorithm.name}: {type(extractor).__name__} does not take an image and a vector called 'state'")
     network = extractor.extractors["image"]
     assert isinstance(network, NatureCNN)
-    layers = [part for part in network.cnn if isinstance(part, nn.Conv2d)]
+    convolutions = [part for part in network.cnn if isinstance(part, nn.Conv2d)]
     last = network.linear[0]
     assert isinstance(last, nn.Linear)
     tensors: dict[str, NDArray[Any]] = {}
-    for name, layer in [*((str(i), layer) for i, layer in enumerate(layers)), ("linear", last)]:
+    named: dict[str, nn.Conv2d | nn.Linear] = {str(i): layer for i, layer in enumerate(convolutions)} | {"linear": last}
+    for name, layer in named.items():
         assert layer.bias is not None
         tensors[f"image.{name}.weight"] = layer.weight.detach().cpu().numpy().copy()
         tensors[f"image.{name}.bias"] = layer.bias.detach().cpu().numpy().copy()
@@ -134,7 +135,7 @@ def _image(model: BaseAlgorithm, algorithm: Algorithm) -> tuple[ImageSpec | None
     assert shape is not None
     spec = ImageSpec(
         shape=(shape[0], shape[1], shape[2]),
-        convolutions=tuple((layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in layers),
+        convolutions=tuple((layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in convolutions),
         features=last.out_features,
     )
     return spec, tensors

@@ -6,7 +6,7 @@ Shapes: S decision steps, A agents of the episode, T tracks, D detections, C cam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from agents.playback.verify import simulator
 from envs.driving.camera import CameraConfig, build_scenery, draw_weather, labels, render
 from envs.driving.camera.rendering import believed_camera
 from envs.driving.camera.scenery import SceneryTables, move_scenery
+from envs.driving.eyes import some_worlds
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Setup, State
 from envs.driving.visibility import visible
@@ -97,7 +98,7 @@ def _states(trace: Trace, sim: DrivingSim, known: Sequence[State]) -> State:
         sim.step(torch.from_numpy(trace.actions[k : k + 1].copy()).to(sim.device))
         states.append(sim.state)
     whole: State = map_tensors(lambda *parts: torch.cat(parts), states[0], *states[1:])
-    kept = {name: torch.from_numpy(trace.states[name].copy()).to(sim.device) for name in STATE_FIELDS if name != "lights"}
+    kept: dict[str, Any] = {name: torch.from_numpy(trace.states[name].copy()).to(sim.device) for name in STATE_FIELDS if name != "lights"}
     return whole._replace(**kept)
 
 
@@ -107,7 +108,8 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
     tables: SceneryTables = move_scenery(build_scenery(sim.bank.networks, camera), sim.device)
     rule, images, seen = VisibilityRule(), [], []
     for first in range(0, len(states.step), CHUNK):
-        state, mine = (map_tensors(lambda value: value[first : first + CHUNK].contiguous(), group) for group in (states, setup))  # noqa: B023
+        rows = torch.arange(first, min(first + CHUNK, len(states.step)), device=states.step.device)
+        state, mine = some_worlds(states, rows), some_worlds(setup, rows)
         weather = draw_weather(mine.seed, camera)
         rendered = render(state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
         truth = labels(rendered, state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)

@@ -53,7 +53,8 @@ class Sight:
     def reset_where(self, mask: Tensor) -> None:
         """Draw the worlds of mask (B,) bool anew."""
         which = mask.nonzero().flatten()
-        for part in which.split(CHUNK):
+        for first in range(0, len(which), CHUNK):
+            part = which[first : first + CHUNK]
             fresh = self._draw(some_worlds(self.sim.state, part), some_worlds(self.sim.setup, part))
             self.image = self.image.index_copy(0, part, fresh)
 

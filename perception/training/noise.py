@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -17,6 +17,7 @@ from perception.training.stream import Sample
 __all__ = ["SequenceStream", "pretrain_noise"]
 
 
+@runtime_checkable
 class SequenceStream(Protocol):
     """Consecutive frames of a domain."""
 
