@@ -117,20 +117,23 @@ def rollout(
         policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), account=account,
         progress=progress, compile=compile,
     )  # fmt: skip
-    for indices in _groups(episodes):
+    for indices in _groups(episodes, compile):
         run.group(indices)
     return [run.results[i] for i in range(len(episodes))]
 
 
-def _groups(episodes: Sequence[Episode]) -> list[list[int]]:
+def _groups(episodes: Sequence[Episode], compile: bool) -> list[list[int]]:
     """Indices of episodes that share a simulator: one scenario, tick and number of slots, so that maps padded together are alike."""
     groups: dict[tuple[str, float, int], list[int]] = {}
     for i, episode in enumerate(episodes):
-        groups.setdefault((episode.scenario, episode.dt, _slots(episode)), []).append(i)
+        groups.setdefault((episode.scenario, episode.dt, _slots(episode, compile)), []).append(i)
     return list(groups.values())
 
 
-def _slots(episode: Episode) -> int:
+def _slots(episode: Episode, compile: bool) -> int:
+    """Compiled, always the most: a second program would take longer than the empty slots."""
+    if compile:
+        return SLOTS[-1]
     return next((slots for slots in SLOTS if len(episode.agents) <= slots), SLOTS[-1])
 
 
@@ -172,7 +175,7 @@ class _Run:
 
     def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
         first = self.episodes[indices[0]]
-        config = self.policy.needs.config(agents=_slots(first), dt=first.dt)
+        config = self.policy.needs.config(agents=_slots(first, self.compile), dt=first.dt)
         sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch, compile=self.compile)
         row_of = {index: row for row, index in enumerate(indices)}
         rows = torch.zeros(self.batch, dtype=torch.int64)  # idle worlds drive row 0, for nobody

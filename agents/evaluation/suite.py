@@ -20,6 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 CHUNK = 4 * BATCH  # episodes in one job: large enough that building the maps does not show, small enough to spread
+COMPILED = 8 * CHUNK  # as many share a program under torch.compile, which takes a minute for each job
 
 
 class PlanError(ValueError):
@@ -123,8 +124,9 @@ def _jobs(like: Job, names: dict[str, str], plan: Plan) -> Iterator[Job]:
     """`like` for every part of the plan."""
     for scenario, seeds in plan.entries:
         rule = replace(like.traces, policy=like.policy, scenario=scenario, compile=like.compile)
-        for start in range(0, len(seeds), CHUNK):
-            part = seeds[start : start + CHUNK]
+        size = COMPILED if like.compile else CHUNK
+        for start in range(0, len(seeds), size):
+            part = seeds[start : start + size]
             yield replace(like, scenario=scenario, name=names[scenario], seeds=part, traces=rule)
 
 
