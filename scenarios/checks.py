@@ -1,4 +1,6 @@
-"""What can only be checked against the road: do lanes and destinations exist, do places lie on them, can the goal be reached in time."""
+"""What can only be checked against the road: do lanes and destinations exist, do places lie on them, can the goal be reached in time,
+and do those who are drawn fit into an episode.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from scenarios.networks import map_count, place, recording
 from scenarios.schema import ActorModel, FileRoad, MixModel
 from scenarios.translate import problem_at
 
-__all__ = ["check", "problems_on"]
+__all__ = ["check", "crowded", "family", "problems_on"]
 
 Path = tuple[str | int, ...]
 Report = Callable[..., None]
