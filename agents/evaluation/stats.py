@@ -77,7 +77,7 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> Estimate
     neither = n - both - one - other
     p, q = proportion(both + one, n), proportion(both + other, n)
     product = (both + one) * (other + neither) * (both + other) * (one + neither)
-    cross = both * neither - one * other
+    cross = float(both * neither - one * other)
     cross = max(cross - n / 2.0, 0.0) if cross > 0 else cross
     phi = cross / math.sqrt(product) if product else 0.0
 

@@ -122,7 +122,8 @@ def _image(model: BaseAlgorithm, algorithm: Algorithm) -> tuple[ImageSpec | None
         raise ValueError(f"{algorithm.name}: {type(extractor).__name__} does not take an image and a vector called 'state'")
     network = extractor.extractors["image"]
     assert isinstance(network, NatureCNN)
-    layers = [part for part in network.cnn if isinstance(part, nn.Conv2d)]
+    assert isinstance(network.linear, nn.Sequential)
+    layers = [part for part in network.cnn.children() if isinstance(part, nn.Conv2d)]
     last = network.linear[0]
     assert isinstance(last, nn.Linear)
     tensors: dict[str, NDArray[Any]] = {}

@@ -53,7 +53,7 @@ class Sight:
     def reset_where(self, mask: Tensor) -> None:
         """Draw the worlds of mask (B,) bool anew."""
         which = mask.nonzero().flatten()
-        for part in which.split(CHUNK):
+        for part in torch.split(which, CHUNK):
             fresh = self._draw(some_worlds(self.sim.state, part), some_worlds(self.sim.setup, part))
             self.image = self.image.index_copy(0, part, fresh)
 
