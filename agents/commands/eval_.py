@@ -68,11 +68,13 @@ def command(
     closedloop eval runs/mine --suite driving --out runs/mine/eval
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     """
+    from agents.commands.compiling import require_compiler
     from agents.commands.output import EpisodeProgress, as_json, print_json
     from agents.evaluation.report import markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
+    require_compiler(compile_)
     plan = _plan(suite, scenario_names, episodes, seed)
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     title = f"{', '.join(policies)} on {suite or (scenario_names[0] if len(scenario_names) == 1 else f'{len(scenario_names)} scenarios')}"

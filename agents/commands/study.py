@@ -97,9 +97,11 @@ def perception(
     closedloop study perception --policy runs/a@perceived --policy runs/b@perceived --detector runs/seer/detector.safetensors
     closedloop study perception --train 1M --cross --set compile=true --out runs/gap
     """
+    from agents.commands.compiling import require_compiler
     from agents.evaluation.suite import Plan, resolve, seeds_from
     from agents.studies.arms import check_stages, plan_arms
 
+    require_compiler(compile_)
     if (settings or cross) and train is None:
         raise click.UsageError("--set and --cross are for policies trained here: give --train STEPS too")
     if train is not None and policies:

@@ -121,8 +121,10 @@ def check_training(config: TrainConfig) -> None:
     """What can be checked before training: seeds, scenarios (one episode of each), device. Raises ScenarioError or UsageError."""
     import torch
 
+    from agents.commands.compiling import require_compiler
     from scenarios import load, sample
 
+    require_compiler(config.compile)
     try:
         seeds = config.seeds
     except ValueError as error:

@@ -338,7 +338,7 @@ def test_motorways_are_free_or_congested_and_the_ego_never_starts_above_the_limi
 
 @pytest.mark.parametrize("name", scenarios.names())
 def test_traffic_of_the_library_goes_on_until_the_end(name: str) -> None:
-    """Flows fit the slots: hardly an episode leaves anybody out, so the last arrivals come near the end."""
+    """Flows fit the slots: hardly an episode leaves anybody out. Where arrivals are frequent, the last come near the end."""
     for one in family(scenarios.load(name)):
         assert scenarios.crowded(one, seeds=20) == []
         rates = [float(rate) for seed in range(20) for path, rate in scenarios.sample(one, seed).drawn.items() if path.endswith("rate")]
