@@ -31,14 +31,14 @@ __all__ = ["CARD", "MEMORY", "NoiseModel", "NoisyOracle", "bare_labels", "even_n
 CARD = "noise_driving"
 MEMORY = 10  # steps
 SIGMA_MIN = 0.05  # m, of what is said about an error
-BLUR, PLACE, SIZE, SHAPE, TURN, KIND, LIGHT, FALSE, FALSE_PLACE, FALSE_SHAPE = range(16, 26)  # streams of random numbers
+BLUR, PLACE, SIZE, SHAPE, TURN, KIND, LIGHT, FALSE, FALSE_PLACE, FALSE_SHAPE, WEATHER = range(16, 27)  # streams of random numbers
 
 
 class NoisyOracle:
     """A `Witness` that errs as the detector does whose error model it is given.
 
-    weather: name of the weather in all worlds. interval: s between steps if others than those the model was fitted to; memories are then
-    taken to the power of the ratio. recall: share kept of what the model would detect; what fades first is lost first, and losses last as
+    weather: name of the weather in all worlds; None: drawn for each by its seed, as often as the model was fitted to each. interval: s
+    between steps if others than those the model was fitted to; memories are then taken to the power of the ratio. recall: share kept of what the model would detect; what fades first is lost first, and losses last as
     misses do. position: factor on the errors of place, and on what is said about them.
     """
 
@@ -66,7 +66,7 @@ class NoisyOracle:
         )
         self.recall = recall
         self.classes = model.classes
-        self.weather = 0 if weather is None else model.weathers.index(weather)
+        self.weather = None if weather is None else model.weathers.index(weather)
         self._on: dict[torch.device, NoiseModel] = {}
 
     @classmethod
@@ -81,8 +81,15 @@ class NoisyOracle:
         model = self._model(labels.centre.device)
         lens = torch.stack((frame.camera.x.gather(1, labels.camera), frame.camera.y.gather(1, labels.camera)), -1)
         middle = torch.stack((frame.camera.x[:, 0], frame.camera.y[:, 0], frame.camera.yaw[:, 0]), -1)
-        true = _altered(model, labels, lens, self.weather, self.recall, seed, step)
+        true = _altered(model, labels, lens, self._weather(model, seed), self.recall, seed, step)
         return _joined(true, _false(model, middle, frame.speed, labels, seed, step))
+
+    def _weather(self, model: NoiseModel, seed: Tensor) -> Tensor:
+        """(B, 1) int64."""
+        if self.weather is not None:
+            return torch.full_like(seed, self.weather).unsqueeze(1)
+        drawn = uniform(seed, torch.zeros_like(seed), WEATHER, torch.zeros_like(seed))
+        return (drawn.unsqueeze(1) >= model.weather_share.cumsum(0)[:-1]).sum(1, keepdim=True)
 
     def _model(self, device: torch.device) -> NoiseModel:
         if device not in self._on:
@@ -108,7 +115,7 @@ def _lasting(memory: float, seed: Tensor, step: Tensor, stream: int, index: Tens
     return first, second
 
 
-def _altered(model: NoiseModel, labels: Labels, lens: Tensor, weather: int, recall: float, seed: Tensor, step: Tensor) -> Detections:
+def _altered(model: NoiseModel, labels: Labels, lens: Tensor, weather: Tensor, recall: float, seed: Tensor, step: Tensor) -> Detections:
     seed, step = seed.unsqueeze(1), step.unsqueeze(1)
     slot = torch.arange(labels.mask.shape[1], device=labels.mask.device) + (1 << 19)
     who = torch.where(labels.source >= 0, labels.source & ((1 << 19) - 1), slot)  # (B, D)

@@ -118,7 +118,8 @@ def _of(text: str, levels: Sequence[str], given: dict[str, str], sweeps: Sequenc
 
 def _arm(name: str, level: str, own: str, given: dict[str, str]) -> Arm:
     """The policy on a level with its own options and those given that the level has a use for."""
-    wants = {"noisy": ("noise",), "perceived": ("detector", "weather", "cameras"), "pixels": ("weather", "cameras")}.get(level, ())
+    sees = ("weather", "cameras")
+    wants = {"noisy": ("noise", "weather"), "perceived": ("detector", *sees), "pixels": sees}.get(level, ())
     named = {part.partition("=")[0] for part in own.split(",")}
     options = ",".join([*filter(None, [own]), *(f"{key}={given[key]}" for key in wants if key in given and key not in named)])
     return Arm(spec=f"{name}@{level}" + (f",{options}" if options else ""), policy=name, level=level, options=options)

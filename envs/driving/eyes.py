@@ -212,7 +212,9 @@ def _pipeline(config: DrivingConfig) -> Pipeline:
         detector = make_detector(config.detector)
     elif config.observation == "noisy":
         interval = config.dt * config.ticks_per_step
-        detector = make_detector("noisy", card=config.noise, interval=interval, recall=config.recall, position=config.position)
+        weather = None if config.weather == "any" else config.weather
+        options = {"interval": interval, "recall": config.recall, "position": config.position, "weather": weather}
+        detector = make_detector("noisy", card=config.noise, **options)
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
     return make_pipeline(detector, "kalman", predictor, settings)
