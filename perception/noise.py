@@ -39,7 +39,8 @@ class NoisyOracle:
 
     weather: name of the weather in all worlds; None: drawn for each by its seed, as often as the model was fitted to each. interval: s
     between steps if others than those the model was fitted to; memories are then taken to the power of the ratio. recall: share kept of
-    what the model would detect; what fades first is lost first, and losses last as misses do. position: factor on the errors of place, and on what is said about them.
+    what the model would detect; what fades first is lost first, and losses last as misses do. position: factor on the errors of place,
+    and on what is said about them.
     """
 
     def __init__(
