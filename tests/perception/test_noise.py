@@ -192,10 +192,15 @@ def test_false_detections_come_stay_and_go() -> None:
 
 
 def test_weather_and_time_step_matter() -> None:
-    model = replace(even_noise(miss=0.2, miss_memory=0.64), weathers=("clear", "fog"), weather=torch.tensor([0.0, 1.0]))
+    fog = {"weathers": ("clear", "fog"), "weather": torch.tensor([0.0, 1.0]), "weather_share": torch.tensor([0.7, 0.3])}
+    model = replace(even_noise(miss=0.2, miss_memory=0.64), **fog)
     shares = {w: np.mean([float((~f.mask).float().mean()) for _, f in told(model, 20, weather=w)]) for w in model.weathers}
     assert shares["clear"] == pytest.approx(0.2, abs=0.015)
     assert shares["fog"] == pytest.approx(norm.cdf(norm.ppf(0.2) + 1.0), abs=0.015)
+    # not told which: each world has its own for good, as often as the model says
+    drawn = torch.stack([(~f.mask).float().mean(1) for _, f in told(model, 40, batch=400, things=40)]).mean(0)
+    foggy = drawn > 0.5 * (shares["clear"] + shares["fog"])
+    assert float(foggy.float().mean()) == pytest.approx(0.3, abs=0.07)
     finer = NoisyOracle(model, interval=0.05).model
     assert finer.miss_memory == pytest.approx(0.8) and finer.interval == 0.05
     with pytest.raises(ValueError, match="no weather 'hail'"):
@@ -261,7 +266,8 @@ def test_a_fit_without_boxes_matches_by_place() -> None:
 
 
 def test_a_fit_tells_weathers_apart() -> None:
-    model = replace(even_noise(miss=0.2), weathers=("clear", "fog"), weather=torch.tensor([-0.2, 0.6]))
+    shares = torch.tensor([0.5, 0.5])
+    model = replace(even_noise(miss=0.2), weathers=("clear", "fog"), weather=torch.tensor([-0.2, 0.6]), weather_share=shares)
     frame, labels = make_truth(50, 30)
     pairs = []
     for step in range(20):
@@ -273,6 +279,7 @@ def test_a_fit_tells_weathers_apart() -> None:
             box = torch.stack((at, at, at + 10.0, at + 10.0), 1).expand(50, -1, 4)
             pairs.append(Pair(labels._replace(box=box), found._replace(box=box), weather=torch.full((50,), number)))
     got = fit_noise(pairs, weathers=model.weathers).model
+    assert got.weather_share.tolist() == pytest.approx([0.5, 0.5], abs=0.01)
     rates = [norm.cdf(norm.ppf(got.miss.mean()) + float(shift)) for shift in got.weather]
     assert rates == pytest.approx([norm.cdf(norm.ppf(0.2) - 0.2), norm.cdf(norm.ppf(0.2) + 0.6)], abs=0.02)
 
