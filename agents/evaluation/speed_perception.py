@@ -13,7 +13,7 @@ Left out on all lines: resets, and a policy that acts; the traffic model drives 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -93,7 +93,7 @@ def measure(part: str, *, backend: str, batch: int, seconds: float, scenarios: S
     if part not in PARTS or backend not in BACKENDS.get(part, BACKENDS["camera"]):
         raise ValueError(f"part={part!r}, backend={backend!r}: parts are {', '.join(PARTS)}; each runs on {BACKENDS}")
     compiled = backend == "compiled"
-    runs = {
+    runs: dict[str, Callable[[Sequence[str], int], Iterator[bool]]] = {
         "camera": partial(_camera, compiled=compiled),
         "detector": partial(_detector, backend=backend, detector=detector),
         "tracker": _tracker,

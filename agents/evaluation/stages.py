@@ -12,6 +12,7 @@ import torch
 from perception.metrics.detection import DetectionFigures
 from perception.metrics.tracking import TrackingFigures
 from perception.pipeline import PipelineConfig
+from perception.prediction.examples import Examples
 from perception.registry import make_pipeline, make_predictor
 from perception.stages import Detector, Witness
 from perception.training.stream import LabelledStream
@@ -89,7 +90,8 @@ def predictor_figures(spec: str, *, seed: int, tell: Tell = _silent) -> Report:
     from envs.driving.pretrain_futures import held_out
     from perception.prediction.training import judge
 
-    chosen, examples = make_predictor(spec), []
+    chosen = make_predictor(spec)
+    examples: list[Examples] = []
     total = len(families()) * len(STRIDES)
     for part in held_out(seed=seed):
         tell("traffic", len(examples), total)

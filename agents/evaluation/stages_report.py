@@ -89,7 +89,7 @@ def tables(results: Report) -> list[Table]:
 def _detector_tables(report: Report) -> list[Table]:
     title = f"detector {report['weights']}: {report['frames']} frames, {report['counted']} of {report['labels']} labels count"
     out = [Table(title, ("figure", ""), [(row[0], _cell(report[key], *row[1:])) for key, row in DETECTOR.items()])]
-    conditions = [
+    conditions: list[tuple[str, ...]] = [
         (name, str(row["frames"]), _cell(row["ap50"], 1.0, "", 3), _cell(row["ap"], 1.0, "", 3))
         for name, row in report["conditions"].items()
     ]
