@@ -12,6 +12,7 @@ import torch
 from perception.metrics.detection import DetectionFigures
 from perception.metrics.tracking import TrackingFigures
 from perception.pipeline import PipelineConfig
+from perception.prediction.examples import Examples
 from perception.registry import make_pipeline, make_predictor
 from perception.stages import Detector, Witness
 from perception.training.stream import LabelledStream
