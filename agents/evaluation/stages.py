@@ -88,7 +88,6 @@ def predictor_figures(spec: str, *, seed: int, tell: Tell = _silent) -> Report:
     """
     from envs.driving.futures import STRIDES, families
     from envs.driving.pretrain_futures import held_out
-    from perception.prediction.examples import Examples
     from perception.prediction.training import judge
 
     chosen = make_predictor(spec)
