@@ -23,6 +23,7 @@ __all__ = ["poses_at", "render_frame"]
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 METRES = 110.0  # m, width of the view
+AHEAD = 0.22  # of the width, by which the view beside a camera is shifted forward
 EVENT_SHOWN = 2.0  # s that the name of an event stays in the picture
 
 
@@ -51,6 +52,9 @@ def render_frame(
     pose = poses_at(trace, step)
     whole, size = size, (size[0] - strip_width(sight, size), size[1])
     metres *= size[0] / whole[0]
+    ahead = AHEAD * metres if size != whole else 0.0  # what the eyes look at is before the ego
+    heading = float(pose["yaw"][0])
+    centre = (float(pose["x"][0]) + ahead * np.cos(heading), float(pose["y"][0]) + ahead * np.sin(heading))
     path = np.stack([trace.states["x"][: k + 1, 0], trace.states["y"][: k + 1, 0]], axis=1).astype(np.float64)
     trail = np.concatenate([path, [[pose["x"][0], pose["y"][0]]]])
     image = draw_scene(
@@ -65,12 +69,13 @@ def render_frame(
         trail=trail,
         size=size,
         metres=metres,
+        centre=centre,
         heading_up=heading_up,
         theme=theme,
         oversample=oversample,
     )
     if sight is not None:
-        draw_beliefs(image, trace, sight, step, pose, metres=metres, heading_up=heading_up, theme=theme)
+        draw_beliefs(image, trace, sight, step, pose, metres=metres, centre=centre, heading_up=heading_up, theme=theme)
     if text:
         _write(image, trace, step, theme)
     if size != whole and sight is not None:

@@ -25,6 +25,7 @@ __all__ = ["camera_strip", "draw_beliefs", "strip_width"]
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 Points = NDArray[np.float64]  # (V, 2)
 SHARE = 0.4  # of the width, for the cameras
+TEXT = 100  # px, height kept free below the pictures
 NEAREST = 0.5  # m before the lens, within which nothing is drawn
 _ROUND = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1)
@@ -36,15 +37,24 @@ def strip_width(sight: Sight | None, size: tuple[int, int]) -> int:
 
 
 def draw_beliefs(
-    image: Image, trace: Trace, sight: Sight, step: float, pose: dict[str, Any], *, metres: float, heading_up: bool, theme: str
+    image: Image,
+    trace: Trace,
+    sight: Sight,
+    step: float,
+    pose: dict[str, Any],
+    *,
+    metres: float,
+    centre: tuple[float, float],
+    heading_up: bool,
+    theme: str,
 ) -> None:
-    """Tracks, their uncertainty and predicted paths, whom they missed and whom they invented, over a top view that follows the ego."""
+    """Tracks, their uncertainty and predicted paths, whom they missed and whom they invented, over a top view of `envs.driving.draw`."""
     beliefs = trace.beliefs
     assert beliefs is not None
     colours, k = BELIEFS[theme], int(step)
     turn = float(pose["yaw"][0]) - 0.5 * np.pi if heading_up else 0.0
     size = (image.shape[1], image.shape[0])
-    canvas = Canvas(size, np.array([pose["x"][0], pose["y"][0]]), size[0] / metres, turn, "#000000")
+    canvas = Canvas(size, np.array(centre), size[0] / metres, turn, "#000000")
     canvas.image = image
     for row, x, y, yaw in _tracks(trace, beliefs, step):
         invented = sight.body[k, row] == NO_BODY
@@ -64,7 +74,7 @@ def draw_beliefs(
 
 
 def camera_strip(trace: Trace, sight: Sight, k: int, size: tuple[int, int], theme: str) -> Image:
-    """The cameras' pictures at state k, one below the other, with boxes by class and predicted paths; size (width, height)."""
+    """The cameras' pictures at state k with boxes by class and predicted paths, and below how much was believed; size (width, height)."""
     beliefs = trace.beliefs
     assert beliefs is not None
     strip = np.empty((size[1], size[0], 3), np.uint8)
@@ -72,20 +82,27 @@ def camera_strip(trace: Trace, sight: Sight, k: int, size: tuple[int, int], them
     _, cameras, height, width, _ = sight.images.shape
     columns = 1 if cameras < 3 else 2
     rows = -(-cameras // columns)
-    scale = min(size[0] / columns / width, size[1] / rows / height)
+    scale = min(size[0] / columns / width, (size[1] - TEXT) / rows / height)
     wide, tall = int(scale * width), int(scale * height)
     for c in range(cameras):
         picture = np.asarray(cv2.resize(sight.images[k, c], (wide, tall), interpolation=cv2.INTER_NEAREST), np.uint8)
         _draw_on(picture, trace, beliefs, sight, k, c, wide / width)
-        top, left = (size[1] - rows * tall) // 2 + c // columns * tall, c % columns * wide
+        top, left = c // columns * tall, c % columns * wide
         strip[top : top + tall, left : left + wide] = picture
+    things = int((sight.body[k] >= NO_BODY).sum())
+    said = (("believed", things), ("missed, though in plain view", len(sight.missed(k))), ("invented", len(sight.invented(k))))
+    for line, ((text, count), name) in enumerate(zip(said, ("believed", "missed", "invented"), strict=True)):
+        v = rows * tall + (line + 1) * TEXT // 4
+        cv2.rectangle(strip, (14, v - 9), (32, v + 1), rgb(BELIEFS[theme]["case"]), cv2.FILLED)
+        cv2.rectangle(strip, (16, v - 7), (30, v - 1), rgb(BELIEFS[theme][name]), cv2.FILLED)
+        cv2.putText(strip, f"{count:2d} {text}", (42, v), cv2.FONT_HERSHEY_DUPLEX, 0.5, rgb(SCENE[theme]["text"]), 1, cv2.LINE_AA)
     return strip
 
 
 def _draw_on(picture: Image, trace: Trace, beliefs: Beliefs, sight: Sight, k: int, c: int, scale: float) -> None:
     arrays, colours = beliefs.arrays, BELIEFS["dark"]
     for row in np.flatnonzero(arrays["path_mask"][k]):
-        for mode in np.flatnonzero(arrays["path_probability"][k, row] >= LIKELY):
+        for mode in np.flatnonzero(arrays["path_probability"][k, row] >= LIKELY)[::-1]:
             path = np.concatenate([arrays["track_place"][k, row][None], arrays["path"][k, row, mode]])
             if np.linalg.norm(path[-1] - path[0]) > 1.0:
                 _line(picture, _seen(path, sight.cameras[c], scale), colours["believed"])
@@ -100,8 +117,8 @@ def _draw_on(picture: Image, trace: Trace, beliefs: Beliefs, sight: Sight, k: in
         (u0, v0), (u1, v1) = (tuple(map(round, corner.tolist())) for corner in (box[:2], box[2:]))
         cv2.rectangle(picture, (u0, v0), (u1, v1), rgb(colour), thick, cv2.LINE_AA)
         if track >= 0:
-            text = f"#{int(arrays['track_id'][k, track])} {float(arrays['found_score'][k, row]):.2f}"
-            place = (min(max(u0, 0), picture.shape[1] - 60), max(v0 - 4, 10))
+            text = f"#{int(arrays['track_id'][k, track])}"
+            place = (min(max(u0, 0), picture.shape[1] - 30), max(v0 - 4, 10))
             cv2.putText(picture, text, place, cv2.FONT_HERSHEY_DUPLEX, 0.4, rgb(colours["case"]), 3, cv2.LINE_AA)
             cv2.putText(picture, text, place, cv2.FONT_HERSHEY_DUPLEX, 0.4, rgb(colour), 1, cv2.LINE_AA)
 
@@ -144,7 +161,7 @@ def _draw_paths(
 ) -> None:
     if not beliefs.arrays["path_mask"][k, row]:
         return
-    for mode in np.flatnonzero(beliefs.arrays["path_probability"][k, row] >= LIKELY):
+    for mode in np.flatnonzero(beliefs.arrays["path_probability"][k, row] >= LIKELY)[::-1]:
         path = np.concatenate([[start], _placed(trace, k, beliefs.arrays["path"][k, row, mode])])
         if np.linalg.norm(path[-1] - path[0]) < 1.0:
             continue

@@ -273,7 +273,8 @@ def _eyes_of(trace: Trace) -> tuple[Beliefs, Sight]:
     arrays["track_yaw"][:, 0] = yaw[:, 1] - yaw[:, 0]
     arrays["track_place"][:, 0] = np.stack([dx * cos + dy * sin + 0.5, dy * cos - dx * sin], axis=-1)
     arrays["track_place"][:, 1], arrays["track_place"][:, 2] = GHOST, CARRIED
-    arrays["path_mask"][:, 0], arrays["path_probability"][:, 0] = True, (0.7, 0.3)
+    arrays["path_mask"][:, :2], arrays["path_probability"][:, :2] = True, (0.95, 0.05)
+    arrays["path"][:, 1] = GHOST + np.array([[0.0, 5.0], [0.0, 10.0], [0.0, 15.0]])
     steps = np.array([[12.0, 0.0], [24.0, 0.0], [36.0, 0.0]])
     arrays["path"][:, 0] = arrays["track_place"][:, 0, None, None] + np.stack([steps, steps + np.array([[0, 1], [0, 3], [0, 6]])])
     arrays["found_mask"][:, 0], arrays["found_score"][:, 0] = True, 0.93

@@ -8,7 +8,7 @@ const beliefs = (() => {
     for (let left = take(); left > 0; left--) {
       const share = take(100), points = [[x, y]];
       for (const _ of b.times) { const [px, py] = points[points.length - 1]; points.push([px + take(10), py + take(10)]); }
-      paths.push({ share, points });
+      paths.unshift({ share, points });  // the likeliest is drawn last
     }
     return { id, kind, unseen, light, body, x, y, vx, vy, length, width, height, major, minor, yaw, turn, score, paths };
   };
@@ -26,7 +26,7 @@ const SAID = ["red", "red-yellow", "yellow", "green", "off"], LAMP_OF = ["#ff3b3
 const LAYERS = [
   { key: "1", name: "boxes", text: "Believed boxes", draws: "believed" },
   { key: "2", name: "numbers", text: "Track numbers", draws: "number" },
-  { key: "3", name: "ellipses", text: "Where it is, with 90 %", draws: "ellipse" },
+  { key: "3", name: "ellipses", text: "Ellipses of 90 %", draws: "ellipse" },
   { key: "4", name: "paths", text: "Predicted paths", draws: "path" },
   { key: "5", name: "errors", text: "Missed and invented", draws: "errors" },
   { key: "6", name: "found", text: "Detections", draws: "found" },
@@ -70,12 +70,13 @@ function drawPaths(time) {
       const moved = Math.hypot(ahead[ahead.length - 1][0] - x, ahead[ahead.length - 1][1] - y);
       if (moved < 1) continue;
       const line = path([smooth(ahead)], false);
-      ctx.globalAlpha = 0.35 + 0.65 * share;
-      stroke(line, colours.case, 4.5 / camera.scale);
-      stroke(line, colours.believed, 2.5 / camera.scale);
       const [ex, ey] = ahead[ahead.length - 1];
-      disc(ex, ey, 4 / camera.scale, colours.case);
-      disc(ex, ey, 3 / camera.scale, colours.believed);
+      ctx.globalAlpha = 0.3 * share;
+      stroke(line, colours.case, 4.2 / camera.scale);
+      disc(ex, ey, 4.4 / camera.scale, colours.case);
+      ctx.globalAlpha = 0.35 + 0.65 * share;
+      stroke(line, colours.believed, 2.5 / camera.scale);
+      disc(ex, ey, 3.5 / camera.scale, colours.believed);
     }
   }
   ctx.globalAlpha = 1;
@@ -98,8 +99,8 @@ function smooth(points) {
 function drawBeliefs(time) {
   const k = indexAt(time), colours = beliefs.colours[dark.matches ? "dark" : "light"], px = 1 / camera.scale;
   const cased = (line, colour, width, dash = []) => {
-    ctx.globalAlpha = 0.6;
-    stroke(line, colours.case, (width + 1.4) * px);
+    ctx.globalAlpha = 0.45;
+    stroke(line, colours.case, (width + 1.6) * px);
     ctx.globalAlpha = 1;
     stroke(line, colour, width * px, dash.map(d => d * px));
   };
@@ -116,7 +117,7 @@ function drawBeliefs(time) {
     }
     if (layers.boxes || wrong) {
       const grow = isLight(track) ? Math.max(1, 8 * px / track.length) : 1;
-      cased(path([rectangle(x, y, yaw, grow * track.length, grow * track.width)]), colour, 1.6, [5, 3]);
+      cased(path([rectangle(x, y, yaw, grow * track.length, grow * track.width)]), colour, 2, [6, 3]);
     }
     if (layers.numbers && (layers.boxes || wrong) && !isLight(track)) names.push([x, y, track.width / 2, `#${track.id}`, colour]);
   }

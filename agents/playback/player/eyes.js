@@ -74,9 +74,10 @@ function drawGroundPaths(put, track, colours) {
       pen = Boolean(p);
     }
     g.lineJoin = "round";
+    g.globalAlpha = 0.4 * share;
+    stroke(colours.case, 4);
     g.globalAlpha = 0.35 + 0.65 * share;
-    stroke(colours.case, 3.5);
-    stroke(colours.believed, 1.8);
+    stroke(colours.believed, 2.4);
     g.globalAlpha = 1;
   }
 }
