@@ -37,8 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("agents.commands.bench", "Measure the speed of simulator and perception."),
     "study": ("agents.commands.study", "Study what perceiving costs, and write a report."),
     "pretrain": ("agents.commands.pretrain", "Train the networks of the perception stack."),
-    "eval-perception": ("agents.commands.eval_perception", "Judge detector, tracker and predictor on what they never saw."),
-    "show": ("agents.commands.show", "Draw camera frames of every family and weather on one sheet."),
+    "eval-perception": ("agents.commands.eval_perception", "Judge the stages of perception on what they never saw."),
+    "show": ("agents.commands.show", "Draw what the cameras see, in all weathers, on one sheet."),
     "perceive": ("agents.commands.perceive", "Detect and follow things in real images and videos."),
 }
 

@@ -24,6 +24,7 @@ COLOURS = ((255, 70, 60), (70, 220, 90), (90, 130, 255), (255, 220, 60), (60, 22
 LIGHTS = ("red", "red+yel", "yel", "green", "off")
 BORDER = 4  # px
 CAPTION = 20  # px
+CHOICE = 6  # frames from which each that is shown is chosen
 
 
 def contact_sheet(
@@ -39,6 +40,7 @@ def contact_sheet(
 ) -> Path:
     """Write a PNG: a row for each family (default: the whole library), `frames` columns for each weather, `scale` times enlarged.
 
+    Of CHOICE times as many frames those are shown that show most.
     boxes: with the labels. Raises scenarios.ScenarioError for a family that does not exist, ValueError for another weather or size.
     """
     if frames < 1 or not 1 <= scale <= 16:
@@ -46,14 +48,16 @@ def contact_sheet(
     config = config or CameraConfig()
     names = tuple(families) or scenarios.names()
     rows = []
-    for name in names:
+    for row, name in enumerate(names):
         cells = []
-        stream = DrivingStream(config, scenario=(name,), worlds=max(frames, 2), seconds=8)
+        stream = DrivingStream(config, scenario=(name,), worlds=max(frames, 3), seconds=8)
+        shown: list[int] = []
         for weather in weathers:
             stream.config = replace(config, weather=weather)  # the worlds are those at hand
-            frame, labels, _ = stream.sample(seed, frames)
+            frame, labels, _ = stream.sample(seed + row, CHOICE * frames)
+            shown = shown or _telling(labels)[:frames]
             images = frame.image[:, 0].permute(0, 2, 3, 1).numpy()
-            cells += [_cell(images[i], labels if boxes else None, i, f"{name}, {weather}", scale) for i in range(frames)]
+            cells += [_cell(images[i], labels if boxes else None, i, f"{name}, {weather}", scale) for i in shown]
         rows.append(np.concatenate(cells, axis=1))
     sheet = np.concatenate(rows, axis=0)
     done, data = cv2.imencode(".png", sheet[..., ::-1])
@@ -62,6 +66,13 @@ def contact_sheet(
     path = Path(path)
     write_atomic(path, data.tobytes())
     return path
+
+
+def _telling(labels: Labels) -> list[int]:
+    """Frames in the order of how much they show: kinds of things large enough to be told, then their number."""
+    large = labels.mask & (labels.occlusion < 0.5) & ((labels.box[..., 2:] - labels.box[..., :2]).amin(-1) >= 6.0)
+    kinds = [len(set(kind[here].tolist())) + 0.1 * int(here.sum()) for kind, here in zip(labels.kind, large, strict=True)]
+    return sorted(range(len(kinds)), key=lambda i: -kinds[i])
 
 
 def _cell(image: NDArray[np.uint8], labels: Labels | None, row: int, caption: str, scale: int) -> NDArray[np.uint8]:
