@@ -187,11 +187,11 @@ def _drive(
 def _show(made: Study) -> None:
     from agents.commands.output import print_table
     from agents.evaluation.report import cell
-    from agents.studies.page import findings
+    from agents.studies.page import findings, signed
 
     rows = []
     for o in made.main:
-        gap = f"{o.gap.value:.2f} [{o.gap.low:.2f}, {o.gap.high:.2f}]" if o.gap else "-"
+        gap = signed(o.gap, 2) if o.gap else "-"
         rates = (cell(o.figures.success, "rate"), cell(o.figures.collision, "rate"), cell(o.figures.reward, "mean"))
         rows.append((o.arm.policy, o.arm.shown, f"{o.figures.episodes}", *rates, gap))
     print_table(made.title, ("policy", "level", "episodes", "success", "collision", "return", "gap"), rows)

@@ -40,7 +40,7 @@ def by_weather(table: Sequence[Outcome], weather: dict[int, str]) -> list[dict[s
             mine = {key: r for key, r in outcome.found.items() if weather[key[1]] == condition}
             if not mine:
                 continue
-            less = compare(mine, by_spec[outcome.truth].found) if outcome.truth else None
+            less = compare(mine, by_spec[outcome.truth].found) if outcome.less_truth else None
             rows.append({"arm": outcome.arm, "condition": condition, "figures": figures(mine), "less_truth": less})
     return rows
 

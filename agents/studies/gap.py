@@ -23,6 +23,7 @@ __all__ = ["Comparison", "Episodes", "Figures", "Outcome", "compare", "differenc
 
 Key = tuple[str, int]  # scenario, seed
 Episodes = dict[Key, EpisodeResult]
+PARTLY = "interrupted: what was driven is mostly what ended soon, as collisions do"
 POINTS = 0.1  # a success this much lower than with the truth is told in so many words
 
 
@@ -58,18 +59,23 @@ class Outcome:
     gap: Estimate | None = None  # of returns
     no_gap: str = ""  # why there is none
     within: str = ""  # success at most 10 points below the truth's: yes, no, unclear
+    partly: bool = False  # Ctrl-C left episodes undriven
     found: Episodes = field(default_factory=dict, repr=False)
 
 
 def outcomes(arms: Sequence[Arm], results: dict[str, list[EpisodeResult]]) -> list[Outcome]:
     """One an arm, in order. results: by the arm's spec."""
     found = {arm.spec: {(r.scenario, r.seed): r for r in results[arm.spec] if not r.error} for arm in arms}
+    cut = {arm.spec for arm in arms if any(r.end == "interrupted" for r in results[arm.spec])}
     table = []
     for arm in arms:
         mine, truth = found[arm.spec], reference(arm, arms)
         figure = figures(mine, lost=len(results[arm.spec]) - len(mine))
         if truth is None or truth == arm:
-            table.append(Outcome(arm=arm, figures=figure, found=mine))
+            table.append(Outcome(arm=arm, figures=figure, partly=arm.spec in cut, found=mine))
+            continue
+        if cut & {arm.spec, truth.spec, RANDOM}:
+            table.append(Outcome(arm=arm, figures=figure, truth=truth.spec, no_gap=PARTLY, partly=arm.spec in cut, found=mine))
             continue
         less = compare(mine, found[truth.spec])
         gap, why = _gap(mine, found[truth.spec], found[RANDOM])
@@ -118,7 +124,7 @@ def compare(mine: Episodes, other: Episodes) -> Comparison:
 def difference(table: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Every two policies on the same level with the same options, the first less the second; which is better by success, then return."""
     rows = []
-    for first, second in combinations([o for o in table if o.arm.level != ANY and not o.arm.sweep], 2):
+    for first, second in combinations([o for o in table if o.arm.level != ANY and not (o.arm.sweep or o.partly)], 2):
         same = (first.arm.level, first.arm.shown) == (second.arm.level, second.arm.shown)
         if not same or first.arm.policy == second.arm.policy:
             continue
@@ -135,7 +141,9 @@ def _gap(mine: Episodes, truth: Episodes, floor: Episodes) -> tuple[Estimate | N
         return None, "no episode was driven by all three"
     tables = [np.array([[_reward(side[key]) for side in (truth, mine, floor)] for key in stratum]) for stratum in _keys(keys)]
     room = of_means(tables, lambda m: m[..., 0] - m[..., 2])
-    if not room.low > 0.0:  # NaN too
+    if len(keys) < 2:
+        return None, "one episode is too few"
+    if not room.low > 0.0:
         return None, f"truth is not clearly better than random: {room.value:.2f} [{room.low:.2f}, {room.high:.2f}]"
 
     def share(m: NDArray[np.float64]) -> NDArray[np.float64]:

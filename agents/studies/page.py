@@ -16,7 +16,7 @@ from agents.studies.failures import BY_HIDDEN, BY_NOTICED
 from agents.studies.perception import Study
 from agents.studies.plots import levels_plot, sensitivity_plot, weather_plot, why_plot
 
-__all__ = ["findings", "page"]
+__all__ = ["findings", "page", "signed"]
 
 CAUSE_TEXT = {
     "known": "believed where it was: the policy's own doing",
@@ -60,7 +60,7 @@ def findings(made: Study) -> list[str]:
             continue
         points = _points(less.success)
         on = f"{o.arm.policy} on {o.arm.shown}"
-        gap = f"gap {_value(o.gap, 2)}" if o.gap else f"no gap can be given ({o.no_gap})"
+        gap = f"gap {signed(o.gap, 2)}" if o.gap else f"no gap can be given ({o.no_gap})"
         within = {
             "yes": "It is within 10 points.",
             "no": "It is more than 10 points below.",
@@ -106,7 +106,7 @@ def _levels(made: Study) -> str:
         row: list[Cell] = [(o.arm.policy, "text"), ("-" if o.arm.level == ANY else o.arm.shown, "text")]
         row += [f"{o.figures.episodes}" + (f" (+{o.figures.lost} lost)" if o.figures.lost else "")]
         row += [cell(o.figures.success, "rate"), cell(o.figures.collision, "rate"), cell(o.figures.reward, "mean")]
-        row += [_points(less.success) if less else "", _value(o.gap, 2) if o.gap else (o.no_gap, "text wide") if o.no_gap else ""]
+        row += [_points(less.success) if less else "", signed(o.gap, 2) if o.gap else (o.no_gap, "text wide") if o.no_gap else ""]
         body.append(row)
     return _section(
         "The perception gap",
@@ -126,7 +126,7 @@ def _policies(made: Study) -> str:
         body.append(
             [
                 (row["level"], "text"), (row["first"].policy, "text"), (row["second"].policy, "text"), f"{less.episodes}",
-                _points(less.success), _points(less.collision), _value(less.reward, 2), (row["better"] or "cannot be told", "text"),
+                _points(less.success), _points(less.collision), signed(less.reward, 2), (row["better"] or "cannot be told", "text"),
             ]
         )  # fmt: skip
     intro = "First less second, pair by pair on the same episodes. Better: by success if its interval leaves out 0, else by return."
@@ -246,10 +246,10 @@ def _cell(given: Cell) -> str:
 
 def _points(less: Estimate) -> str:
     """A difference of shares in points of a hundred: '-4.0 [-7.1, -0.9]'."""
-    return _value(less, 1, 100.0) if less.n else "-"
+    return signed(less, 1, 100.0) if less.n else "-"
 
 
-def _value(estimate: Estimate, digits: int, scale: float = 1.0) -> str:
+def signed(estimate: Estimate, digits: int, scale: float = 1.0) -> str:
     """'+0.12 [+0.03, +0.20]', without a sign before 0."""
     values = (round(v * scale, digits) for v in (estimate.value, estimate.low, estimate.high))
     value, low, high = ("-" if math.isnan(v) else f"{v:+.{digits}f}" if v else f"{0:.{digits}f}" for v in values)

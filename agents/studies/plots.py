@@ -164,4 +164,5 @@ def _svg(name: str, draw: Callable[[Any], None], size: tuple[float, float], grid
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r'\s(width|height)="[^"]*"', "", svg, count=2)  # as wide as the page lets it be
+    width = f'<svg style="max-width: {100 * size[0]:.0f}px"'  # otherwise as wide as the page lets it be
+    return re.sub(r'\s(width|height)="[^"]*"', "", svg, count=2).replace("<svg", width, 1)

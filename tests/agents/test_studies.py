@@ -271,6 +271,10 @@ def test_what_is_lost_and_what_is_interrupted_is_told(
         assert said in capsys.readouterr().err
         text = (tmp_path / str(code) / "report.html").read_text()
         assert ("Lost to errors" if code == 4 else "Interrupted.") in text
+        told = {arm["arm"]: arm for arm in json.loads((tmp_path / str(code) / "report.json").read_text())["arms"]}
+        assert told["random"]["episodes"] == 2
+        partly = told[f"highway@noisy,noise={noise}"]
+        assert (partly["no_gap"] or "").startswith("interrupted: what was driven is mostly what ended soon") == (code == 130)
 
 
 def test_dry_runs_and_mistakes(brief: str, noise: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
