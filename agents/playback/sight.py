@@ -6,7 +6,7 @@ Shapes: S decision steps, A agents of the episode, T tracks, D detections, C cam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from perception.states import map_tensors
 
 __all__ = ["GATE", "LIGHT", "NO_BODY", "Sight", "look_again"]
 
+T = TypeVar("T", State, Setup)
 CHUNK = 16  # states drawn at once
 LIGHT = 6  # class of traffic lights; the classes before it are those of scenarios.kinds.Kind
 NO_BODY, NOT_ASKED = -1, -2
@@ -105,9 +106,11 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
     """What the cameras show, (S + 1, C, 3, H, W) uint8, and which agents can be made out in it, (S + 1, slots) bool."""
     camera = _config(sim.config)
     tables: SceneryTables = move_scenery(build_scenery(sim.bank.networks, camera), sim.device)
-    rule, images, seen = VisibilityRule(), [], []
+    rule = VisibilityRule()
+    images: list[Array] = []
+    seen: list[Array] = []
     for first in range(0, len(states.step), CHUNK):
-        state, mine = (map_tensors(lambda value: value[first : first + CHUNK].contiguous(), group) for group in (states, setup))  # noqa: B023
+        state, mine = _part(states, first), _part(setup, first)
         weather = draw_weather(mine.seed, camera)
         rendered = render(state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
         truth = labels(rendered, state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
@@ -117,6 +120,11 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
         images.append(rendered.image.numpy(force=True))
         seen.append(slots[:, :-1].numpy(force=True))
     return np.concatenate(images), np.concatenate(seen)
+
+
+def _part(whole: T, first: int) -> T:
+    """Worlds of a chunk."""
+    return map_tensors(lambda value: value[first : first + CHUNK].contiguous(), whole)
 
 
 def _known(sim: DrivingSim, states: State, setup: Setup) -> Array:

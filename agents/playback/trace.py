@@ -166,7 +166,8 @@ class Recorder:
         self.actions: list[Array] = []
         self.outs: list[dict[str, Array]] = []
         self.states = [snapshot(sim, world, self.episode)]
-        self.eyes, self.seen = (None, []) if eyes is None else (about(eyes), [_believed(eyes, beliefs, world)])
+        self.eyes = None if eyes is None else about(eyes)
+        self.seen: list[dict[str, Array]] = [] if eyes is None else [_believed(eyes, beliefs, world)]
 
     def add(self, sim: DrivingSim, action: Tensor, out: Out, eyes: Eyes | None = None, beliefs: Mapping[str, Array] | None = None) -> None:
         """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, the `out` that came back, what was seen then."""
