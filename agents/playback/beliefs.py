@@ -80,7 +80,8 @@ class About:
         """What `header` gave. Raises TraceError."""
         if not isinstance(data, dict) or data.get("frame") != "ego":
             raise TraceError(f"header: beliefs must be a mapping with frame 'ego', found {str(data)[:80]}")
-        sizes, texts = {name: data.get(name) for name in SIZES}, {name: data.get(name) for name in ("detector", "predictor")}
+        sizes: dict[str, Any] = {name: data.get(name) for name in SIZES}
+        texts: dict[str, Any] = {name: data.get(name) for name in ("detector", "predictor")}
         times, classes = data.get("times"), data.get("classes")
         if not all(type(size) is int and 0 <= size <= 4096 for size in sizes.values()):
             raise TraceError(f"header: beliefs: sizes must be whole numbers from 0 to 4096, found {sizes}")
@@ -88,7 +89,7 @@ class About:
             raise TraceError(f"header: beliefs: times must be positive numbers, found {str(times)[:80]}")
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in [*classes, *texts.values()]):
             raise TraceError("header: beliefs: classes and the hashes of stages must be texts")
-        return cls(**sizes, times=tuple(map(float, times)), classes=tuple(classes), **texts)  # type: ignore[arg-type]
+        return cls(**sizes, times=tuple(map(float, times)), classes=tuple(classes), **texts)
 
 
 @dataclass(frozen=True, kw_only=True)

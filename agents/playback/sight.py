@@ -6,7 +6,7 @@ Shapes: S decision steps, A agents of the episode, T tracks, D detections, C cam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from agents.playback.verify import simulator
 from envs.driving.camera import CameraConfig, build_scenery, draw_weather, labels, render
 from envs.driving.camera.rendering import believed_camera
 from envs.driving.camera.scenery import SceneryTables, move_scenery
-from envs.driving.eyes import some_worlds
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Setup, State
 from envs.driving.visibility import visible
@@ -29,6 +28,7 @@ from perception.states import map_tensors
 
 __all__ = ["GATE", "LIGHT", "NO_BODY", "Sight", "look_again"]
 
+T = TypeVar("T", State, Setup)
 CHUNK = 16  # states drawn at once
 LIGHT = 6  # class of traffic lights; the classes before it are those of scenarios.kinds.Kind
 NO_BODY, NOT_ASKED = -1, -2
@@ -98,7 +98,7 @@ def _states(trace: Trace, sim: DrivingSim, known: Sequence[State]) -> State:
         sim.step(torch.from_numpy(trace.actions[k : k + 1].copy()).to(sim.device))
         states.append(sim.state)
     whole: State = map_tensors(lambda *parts: torch.cat(parts), states[0], *states[1:])
-    kept: dict[str, Any] = {name: torch.from_numpy(trace.states[name].copy()).to(sim.device) for name in STATE_FIELDS if name != "lights"}
+    kept = {name: torch.from_numpy(trace.states[name].copy()).to(sim.device) for name in STATE_FIELDS if name != "lights"}
     return whole._replace(**kept)
 
 
@@ -106,10 +106,11 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
     """What the cameras show, (S + 1, C, 3, H, W) uint8, and which agents can be made out in it, (S + 1, slots) bool."""
     camera = _config(sim.config)
     tables: SceneryTables = move_scenery(build_scenery(sim.bank.networks, camera), sim.device)
-    rule, images, seen = VisibilityRule(), [], []
+    rule = VisibilityRule()
+    images: list[Array] = []
+    seen: list[Array] = []
     for first in range(0, len(states.step), CHUNK):
-        rows = torch.arange(first, min(first + CHUNK, len(states.step)), device=states.step.device)
-        state, mine = some_worlds(states, rows), some_worlds(setup, rows)
+        state, mine = _part(states, first), _part(setup, first)
         weather = draw_weather(mine.seed, camera)
         rendered = render(state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
         truth = labels(rendered, state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
@@ -119,6 +120,11 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
         images.append(rendered.image.numpy(force=True))
         seen.append(slots[:, :-1].numpy(force=True))
     return np.concatenate(images), np.concatenate(seen)
+
+
+def _part(whole: T, first: int) -> T:
+    """Worlds of a chunk."""
+    return map_tensors(lambda value: value[first : first + CHUNK].contiguous(), whole)
 
 
 def _known(sim: DrivingSim, states: State, setup: Setup) -> Array:

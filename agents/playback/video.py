@@ -56,7 +56,7 @@ def write_video(
 
     encoder, container_options, options = CODECS[target.suffix.lower()]
     steps = list(_steps(trace, fps))
-    view = {"oversample": 1} | view
+    view = {"oversample": 1} | _turned(view.get("sight")) | view
     with tempfile.TemporaryDirectory(prefix="closedloop-") as folder:
         draft = Path(folder) / f"video{target.suffix.lower()}"  # not in memory: the index moves to the front at the end
         with av.open(str(draft), "w", options=container_options) as container:
@@ -85,12 +85,17 @@ def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS, s
     cv2.resizeWindow(name, *size)
     try:
         for step in _steps(trace, fps):
-            if not _shown(name, render_frame(trace, step, size, oversample=1, sight=sight), fps):
+            if not _shown(name, render_frame(trace, step, size, oversample=1, sight=sight, **_turned(sight)), fps):
                 return
         while cv2.waitKey(50) not in (27, ord("q")) and _open(name):
             pass
     finally:
         cv2.destroyAllWindows()
+
+
+def _turned(sight: Sight | None) -> dict[str, bool]:
+    """Beside a camera the view turns with the ego: left in the picture is left in the view."""
+    return {"heading_up": True} if sight is not None and sight.names else {}
 
 
 def _shown(name: str, image: NDArray[np.uint8], fps: int) -> bool:

@@ -256,7 +256,7 @@ TINT = (40, 120, 200)  # RGB of every picture
 
 
 def _eyes_of(trace: Trace) -> tuple[Beliefs, Sight]:
-    """Agent 1 is believed half a metre ahead of where it is, agent 2 missed; track 99 is invented, track 50 not seen now."""
+    """Agent 1 is believed half a metre ahead of where it is, agent 7 missed; track 99 is invented, track 50 not seen now."""
     about = About(T=4, D=3, M=2, C=1, times=(1.0, 2.0, 3.0), classes=(*(kind.name.lower() for kind in Kind), "light"))
     count, sizes = trace.steps + 1, about.sizes()
     shapes = {name: tuple(a if isinstance(a, int) else sizes[a] for a in axes) for name, (_, axes) in BELIEF_FIELDS.items()}
@@ -280,7 +280,7 @@ def _eyes_of(trace: Trace) -> tuple[Beliefs, Sight]:
     arrays["found_mask"][:, 0], arrays["found_score"][:, 0] = True, 0.93
     arrays["found_box"][:, 0] = arrays["track_box"][:, 0] = FOUND
     visible = np.zeros((count, len(trace.episode.agents)), bool)
-    visible[:, 1:3] = True
+    visible[:, [1, 7]] = True
     body, track = np.full((count, 4), -2), np.full((count, 3), -1)
     body[:, :3], track[:, 0] = (1, -1, 3), 0
     camera = np.array([[95.3, 80.0, 40.3, 0.6, 0.0, 1.45, 0.0]])

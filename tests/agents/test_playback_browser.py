@@ -387,7 +387,7 @@ def test_what_was_believed_is_counted_and_told(browser: Browser, believed: str) 
     told = ""
     for _ in range(20):
         browser.key("a")
-        if browser.run("document.getElementById('agent-name').textContent") in ("Car v1", "Truck v2"):
+        if browser.run("document.getElementById('agent-name').textContent") in ("Car v1", "Car v7"):
             told += browser.run("document.getElementById('agent-table').textContent")
     assert "Believed#11 car 0.90, 0.5 m off" in told
     assert "Believedmissed" in told

@@ -28,7 +28,7 @@ const LAYERS = [
   { key: "2", name: "numbers", text: "Track numbers", draws: "number" },
   { key: "3", name: "ellipses", text: "Ellipses of 90 %", draws: "ellipse" },
   { key: "4", name: "paths", text: "Predicted paths", draws: "path" },
-  { key: "5", name: "errors", text: "Missed and invented", draws: "errors" },
+  { key: "5", name: "errors", text: "Missed, invented", draws: "errors" },
   { key: "6", name: "found", text: "Detections", draws: "found" },
 ].filter(({ name }) => name === "found" ? beliefs.names.length : name === "paths" ? beliefs.steps.some(step => step.tracks.some(t => t.paths.length)) : true);
 const layers = Object.fromEntries(LAYERS.map(layer => [layer.name, true]));
