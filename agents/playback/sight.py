@@ -6,7 +6,7 @@ Shapes: S decision steps, A agents of the episode, T tracks, D detections, C cam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -98,7 +98,7 @@ def _states(trace: Trace, sim: DrivingSim, known: Sequence[State]) -> State:
         sim.step(torch.from_numpy(trace.actions[k : k + 1].copy()).to(sim.device))
         states.append(sim.state)
     whole: State = map_tensors(lambda *parts: torch.cat(parts), states[0], *states[1:])
-    kept = {name: torch.from_numpy(trace.states[name].copy()).to(sim.device) for name in STATE_FIELDS if name != "lights"}
+    kept: dict[str, Any] = {name: torch.from_numpy(trace.states[name].copy()).to(sim.device) for name in STATE_FIELDS if name != "lights"}
     return whole._replace(**kept)
 
 

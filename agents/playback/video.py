@@ -93,7 +93,7 @@ def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS, s
         cv2.destroyAllWindows()
 
 
-def _turned(sight: Sight | None) -> dict[str, bool]:
+def _turned(sight: Sight | None) -> dict[str, Any]:
     """Beside a camera the view turns with the ego: left in the picture is left in the view."""
     return {"heading_up": True} if sight is not None and sight.names else {}
 
