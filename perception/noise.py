@@ -46,6 +46,8 @@ class NoisyOracle:
     def __init__(
         self, model: NoiseModel, *, weather: str | None = None, interval: float | None = None, recall: float = 1.0, position: float = 1.0
     ) -> None:
+        if model.weathers == ("all",):
+            weather = None  # the model knows no weather: it errs alike in all
         if weather is not None and weather not in model.weathers:
             raise ValueError(f"no weather '{weather}': the model knows {', '.join(model.weathers)}")
         if interval is not None and not interval > 0.0:

@@ -65,8 +65,8 @@ def test_only_as_many_sequences_count_as_asked_for(stream: DrivingStream, monkey
     two, four = (
         stages.tracker_figures(stream, {"oracle": Oracle()}, seed=3, sequences=n, length=4)["oracle"]["image"]["labels"] for n in (2, 4)
     )
-    assert 0 < three < four and two < three
-    assert one != two
+    assert 0 < two <= three <= four and two < four  # a world may show nothing that counts
+    assert 0 < one <= two
 
 
 def test_gains_are_against_constant_velocity() -> None:

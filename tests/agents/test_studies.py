@@ -80,7 +80,7 @@ def test_policies_are_driven_on_every_level_or_on_the_one_they_name() -> None:
         "random",
         "highway@truth",
         "highway@visible",
-        "highway@noisy,noise=n.json",
+        "highway@noisy,noise=n.json,weather=fog",
         "highway@perceived,detector=d.safetensors,weather=fog",
         "idm",
     ]

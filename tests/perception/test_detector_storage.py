@@ -15,6 +15,7 @@ from perception import storage
 from perception.detectors.centernet import CenterNet, pack, unpack
 from perception.detectors.decode import DecodeSpec
 from perception.detectors.network import Network, NetworkSpec
+from perception.noise_card import load_noise
 from perception.storage import Stored, WeightsError, fit, load, save, shipped
 
 CLASSES = ("car", "light")
@@ -141,7 +142,14 @@ def test_a_failed_write_leaves_the_old_file(file: Path, monkeypatch: pytest.Monk
     assert file.read_bytes() == old and [p.name for p in file.parent.iterdir() if p.suffix == ".tmp"] == []
 
 
-@pytest.mark.parametrize("name", shipped())
+def test_the_error_model_that_ships_is_of_the_detector_that_ships() -> None:
+    card = storage.read_card(storage.WEIGHTS / "noise_driving.json")
+    assert {"command", "counts", "licence", "sha256"} <= card.keys()
+    assert card["detector_sha256"] == storage.read_card(storage.WEIGHTS / "detector_driving.json")["sha256"]
+    assert load_noise().weathers == ("clear", "fog", "rain", "night")
+
+
+@pytest.mark.parametrize("name", [*shipped("detector"), *shipped("predictor")])
 def test_what_ships_is_whole(name: str) -> None:
     there = load(storage.WEIGHTS / f"{name}.safetensors")
     card = storage.read_card(storage.WEIGHTS / f"{name}.json")
