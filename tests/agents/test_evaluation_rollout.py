@@ -200,6 +200,7 @@ def test_the_command_of_a_compiled_episode_compiles_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
 def test_compiled_rollouts_agree_with_eager_ones_and_their_traces_verify(tmp_path: Path) -> None:
     """Two compilations, of some minutes together: at batch 4, and at batch 1 for the verification."""
     episodes = [episode(seed) for seed in range(4)]

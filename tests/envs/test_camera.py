@@ -361,6 +361,7 @@ def test_frames_do_not_depend_on_the_batch(world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
 def test_compiled_frames_do_not_depend_on_the_batch(world: World) -> None:
     config = replace(CAMERA, width=64, height=32, agents=4, buildings=2, heads=2, signs=1)
     state, setup, maps, tables = world.parts

@@ -244,6 +244,7 @@ def test_labels_agree_with_pixels_and_geometry() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
 def test_labels_of_ten_thousand_frames() -> None:
     """Ten blocks of worlds, a thousand frames of each; all of them drawn twice, in batches of 256 and of 64."""
     stream, told, rng = Watched(CAMERA, compile=True), Counter[str](), np.random.default_rng(1)

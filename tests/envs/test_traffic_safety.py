@@ -66,6 +66,7 @@ def test_the_traffic_model_does_not_collide_with_itself(family: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nor_does_it_in_a_thousand_worlds_of_half_a_minute(family: str) -> None:
     """1,000 worlds of each family, one half as it is and one half hard, in ten batches."""
