@@ -46,7 +46,7 @@ EXTRAS = {  # extra: (module, what it is for)
     "video": ("av", "closedloop play --video"),
     "onnx": ("onnxruntime", "detectors on the CPU, and those of others as onnx:FILE"),
     "metrics": ("pycocotools", "closedloop eval-perception"),
-    "bench": ("highway_env", "the peer in closedloop bench driving"),
+    "bench": ("highway_env", "the peers in closedloop bench"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
     "atari": ("ale_py", "Atari games"),
