@@ -37,9 +37,9 @@ TESTED := $(VENV)/.installed-dev,commonroad,video,onnx,metrics
 
 demo: $(VENV)/.installed
 	rm -rf runs/demo
-	$(BIN)/closedloop train --scenario highway --algo ppo --steps $(DEMO_STEPS) --set episodes=512 --set evaluations=4 --set validation_episodes=64 --out runs/demo
-	$(BIN)/closedloop eval runs/demo idm random --scenario highway --episodes 64 --traces 1 --out runs/demo/eval
-	$(BIN)/closedloop play runs/demo/eval/traces/highway-ppo/highway-0.trace --out runs/demo/replay.html
+	$(BIN)/closedloop train --scenario highway/easy --algo ppo --steps $(DEMO_STEPS) --set episodes=512 --set evaluations=4 --set validation_episodes=64 --out runs/demo
+	$(BIN)/closedloop eval runs/demo idm random --scenario highway/easy --episodes 64 --traces 1 --out runs/demo/eval
+	$(BIN)/closedloop play runs/demo/eval/traces/highway-easy-ppo/highway-easy-0.trace --out runs/demo/replay.html
 
 docs: $(TESTED)
 	PYTHONPATH=. $(BIN)/python docs/build.py

@@ -31,21 +31,29 @@ __all__ = ["CARD", "MEMORY", "NoiseModel", "NoisyOracle", "bare_labels", "even_n
 CARD = "noise_driving"
 MEMORY = 10  # steps
 SIGMA_MIN = 0.05  # m, of what is said about an error
-BLUR, PLACE, SIZE, SHAPE, TURN, KIND, LIGHT, FALSE, FALSE_PLACE, FALSE_SHAPE = range(16, 26)  # streams of random numbers
+BLUR, PLACE, SIZE, SHAPE, TURN, KIND, LIGHT, FALSE, FALSE_PLACE, FALSE_SHAPE, WEATHER = range(16, 27)  # streams of random numbers
 
 
 class NoisyOracle:
     """A `Witness` that errs as the detector does whose error model it is given.
 
-    weather: name of the weather in all worlds. interval: s between steps if others than those the model was fitted to; memories are then
-    taken to the power of the ratio.
+    weather: name of the weather in all worlds; None: drawn for each by its seed, as often as the model was fitted to each. interval: s
+    between steps if others than those the model was fitted to; memories are then taken to the power of the ratio. recall: share kept of
+    what the model would detect; what fades first is lost first, and losses last as misses do. position: factor on the errors of place,
+    and on what is said about them.
     """
 
-    def __init__(self, model: NoiseModel, *, weather: str | None = None, interval: float | None = None) -> None:
+    def __init__(
+        self, model: NoiseModel, *, weather: str | None = None, interval: float | None = None, recall: float = 1.0, position: float = 1.0
+    ) -> None:
         if weather is not None and weather not in model.weathers:
             raise ValueError(f"no weather '{weather}': the model knows {', '.join(model.weathers)}")
         if interval is not None and not interval > 0.0:
             raise ValueError(f"interval={interval} s: must be positive")
+        if not 0.0 <= recall <= 1.0:
+            raise ValueError(f"recall={recall}: must be between 0 and 1")
+        if not 0.0 <= position < math.inf:
+            raise ValueError(f"position={position}: must be 0 or more, and finite")
         ratio = 1.0 if interval is None else interval / model.interval
         life = max(1, round(model.false_life / ratio))
         self.model = replace(
@@ -54,9 +62,12 @@ class NoisyOracle:
             miss_memory=model.miss_memory**ratio,
             place_memory=model.place_memory**ratio,
             false_life=min(life, 1000),
+            along=model.along * position,
+            across=model.across * position,
         )
+        self.recall = recall
         self.classes = model.classes
-        self.weather = 0 if weather is None else model.weathers.index(weather)
+        self.weather = None if weather is None else model.weathers.index(weather)
         self._on: dict[torch.device, NoiseModel] = {}
 
     @classmethod
@@ -71,8 +82,15 @@ class NoisyOracle:
         model = self._model(labels.centre.device)
         lens = torch.stack((frame.camera.x.gather(1, labels.camera), frame.camera.y.gather(1, labels.camera)), -1)
         middle = torch.stack((frame.camera.x[:, 0], frame.camera.y[:, 0], frame.camera.yaw[:, 0]), -1)
-        true = _altered(model, labels, lens, self.weather, seed, step)
+        true = _altered(model, labels, lens, self._weather(model, seed), self.recall, seed, step)
         return _joined(true, _false(model, middle, frame.speed, labels, seed, step))
+
+    def _weather(self, model: NoiseModel, seed: Tensor) -> Tensor:
+        """(B, 1) int64."""
+        if self.weather is not None:
+            return torch.full_like(seed, self.weather).unsqueeze(1)
+        drawn = uniform(seed, torch.zeros_like(seed), WEATHER, torch.zeros_like(seed))
+        return (drawn.unsqueeze(1) >= model.weather_share.cumsum(0)[:-1]).sum(1, keepdim=True)
 
     def _model(self, device: torch.device) -> NoiseModel:
         if device not in self._on:
@@ -98,7 +116,7 @@ def _lasting(memory: float, seed: Tensor, step: Tensor, stream: int, index: Tens
     return first, second
 
 
-def _altered(model: NoiseModel, labels: Labels, lens: Tensor, weather: int, seed: Tensor, step: Tensor) -> Detections:
+def _altered(model: NoiseModel, labels: Labels, lens: Tensor, weather: Tensor, recall: float, seed: Tensor, step: Tensor) -> Detections:
     seed, step = seed.unsqueeze(1), step.unsqueeze(1)
     slot = torch.arange(labels.mask.shape[1], device=labels.mask.device) + (1 << 19)
     who = torch.where(labels.source >= 0, labels.source & ((1 << 19) - 1), slot)  # (B, D)
@@ -112,8 +130,9 @@ def _altered(model: NoiseModel, labels: Labels, lens: Tensor, weather: int, seed
     z, _ = _lasting(model.miss_memory, seed, step, BLUR, who)
     odds = model.miss[group, near, hidden].clamp(1e-6, 1.0 - 1e-6)
     bound = torch.special.ndtr(torch.special.ndtri(odds) + model.weather[weather])
-    level = torch.special.ndtr(z)
-    luck = ((level - bound) / (1.0 - bound)).clamp(0.0, 1.0)  # uniform among what is seen
+    bound = 1.0 - recall * (1.0 - bound) if recall < 1.0 else bound
+    level = torch.special.ndtr(z).clamp(max=1.0 - 1e-7)  # below 1, so that a bound of 1 keeps nothing
+    luck = ((level - bound) / (1.0 - bound).clamp(min=1e-6)).clamp(0.0, 1.0)  # uniform among what is seen
 
     za, zc = _lasting(model.place_memory, seed, step, PLACE, who)
     wide = model.spread_hidden[hidden]

@@ -127,6 +127,7 @@ def fit_noise(
         false_score=_tensor(np.quantile(false[:, 3], np.linspace(0, 1, QUANTILES)) if len(false) else np.linspace(0.3, 0.5, QUANTILES)),
         weathers=tuple(weathers),
         weather=_tensor(weather),
+        weather_share=_tensor(_histogram(rows["weather"], len(weathers))),
     )
     fit = NoiseFit(
         model=model,

@@ -51,8 +51,11 @@ class NoiseModel:
     false_score: Tensor  # (Q,)
     weathers: tuple[str, ...] = ("all",)
     weather: Tensor = field(default_factory=lambda: torch.zeros(1))  # (W,) shift of the threshold for misses, in deviations of z
+    weather_share: Tensor = field(default_factory=lambda: torch.zeros(0))  # (W,) how often each comes, adds up to 1; empty: all as often
 
     def __post_init__(self) -> None:
+        if not len(self.weather_share):
+            object.__setattr__(self, "weather_share", torch.full((len(self.weathers),), 1.0 / len(self.weathers)))
         flat = [name for group in self.groups for name in group]
         if sorted(flat) != sorted(self.classes):
             raise ValueError(f"groups={self.groups}: every one of {self.classes} must be in exactly one")
@@ -60,7 +63,7 @@ class NoiseModel:
         shapes: dict[str, tuple[int, ...]] = {
             "miss": (g, r, o), "along": (g, r, 2), "across": (g, r, 2), "spread_hidden": (o,), "size": (g, 3, 2), "yaw": (g, r, 2),
             "kind": (k, k), "light": (STATES, STATES), "score": (g, r, QUANTILES), "false_kind": (k,), "false_range": (r,),
-            "false_score": (QUANTILES,), "weather": (len(self.weathers),),
+            "false_score": (QUANTILES,), "weather": (len(self.weathers),), "weather_share": (len(self.weathers),),
         }  # fmt: skip
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -69,10 +72,10 @@ class NoiseModel:
         for name in ("ranges", "hidden"):
             if len(getattr(self, name)) < 2 or not bool((getattr(self, name).diff() > 0).all()):
                 raise ValueError(f"{name}={getattr(self, name).tolist()}: must ascend, at least two edges")
-        for name in ("miss", "kind", "light", "score", "false_kind", "false_range", "false_score"):
+        for name in ("miss", "kind", "light", "score", "false_kind", "false_range", "false_score", "weather_share"):
             if not bool(((getattr(self, name) >= 0.0) & (getattr(self, name) <= 1.0)).all()):
                 raise ValueError(f"{name}: has values outside 0 to 1")
-        for name in ("kind", "light", "false_kind", "false_range"):
+        for name in ("kind", "light", "false_kind", "false_range", "weather_share"):
             if not bool(((getattr(self, name).sum(-1) - 1.0).abs() < 1e-3).all()):
                 raise ValueError(f"{name}: probabilities must add up to 1")
         if not bool((self.along[..., 1] >= 0).all() and (self.across[..., 1] >= 0).all() and (self.yaw >= 0).all()):

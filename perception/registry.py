@@ -1,6 +1,6 @@
 """Stages by name: `oracle`, `noisy`, shipped or trained networks, and anybody's own by "package.module:attribute".
 
-make_pipeline("driving", "kalman", "predictor_driving")
+make_pipeline("detector_driving", "kalman", "predictor_driving")
 make_pipeline("oracle", predictor="ctrv")
 make_pipeline("their_package.vision:Detector")
 """

@@ -126,7 +126,7 @@ def shipped(kind: str | None = None) -> list[str]:
 
 
 def find(spec: str | Path, *, kind: str) -> Path:
-    """The file meant by `spec`: a path, or the name of a shipped network ("driving"; for "predictor_driving", "driving" will do too).
+    """The file meant by `spec`: a path, or the name of a shipped network ("predictor_driving", or "driving" alone).
 
     Raises WeightsError that names those there are.
     """

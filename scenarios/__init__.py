@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenarios.checks import check
+    from scenarios.checks import check, crowded
     from scenarios.episode import AgentSpec, Driver, Episode, Goal, Role
     from scenarios.errors import Problem, ScenarioError
     from scenarios.kinds import KIND_SPECS, Kind, KindSpec
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KIND_SPECS", "AgentSpec", "Driver", "Episode", "Goal", "Kind", "KindSpec", "Lane", "Problem", "RoadNetwork", "Role", "Scenario",
-    "ScenarioError", "Suite", "SuiteEntry", "check", "is_suite", "load", "load_suite", "load_text", "names", "sample", "suite_names",
+    "ScenarioError", "Suite", "SuiteEntry", "check", "crowded", "is_suite", "load", "load_suite", "load_text", "names", "sample",
+    "suite_names",
 ]  # fmt: skip
 
 _HOMES = {
-    "checks": ("check",),
+    "checks": ("check", "crowded"),
     "episode": ("AgentSpec", "Driver", "Episode", "Goal", "Role"),
     "errors": ("Problem", "ScenarioError"),
     "kinds": ("KIND_SPECS", "Kind", "KindSpec"),

@@ -1,4 +1,6 @@
-"""What can only be checked against the road: do lanes and destinations exist, do places lie on them, can the goal be reached in time."""
+"""What can only be checked against the road: do lanes and destinations exist, do places lie on them, can the goal be reached in time,
+and do those who are drawn fit into an episode.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from scenarios.networks import map_count, place, recording
 from scenarios.schema import ActorModel, FileRoad, MixModel
 from scenarios.translate import problem_at
 
-__all__ = ["check", "problems_on"]
+__all__ = ["check", "crowded", "family", "problems_on"]
 
 Path = tuple[str | int, ...]
 Report = Callable[..., None]
@@ -27,9 +29,7 @@ def check(scenario: Scenario, *, seeds: int = 3) -> list[Problem]:
     from scenarios.sampling import sample
 
     problems: list[Problem] = []
-    base = scenario.name if scenario.folder is None else (scenario.folder / scenario.file.rsplit("/", 1)[-1])
-    family = [scenario] if scenario.folder is None else [load(base, variant) for variant in (None, *scenario.variants)]
-    for one in family:
+    for one in family(scenario):
         try:
             for index in range(map_count(one)):
                 problems += problems_on(one, index)
@@ -38,6 +38,33 @@ def check(scenario: Scenario, *, seeds: int = 3) -> list[Problem]:
         except ScenarioError as error:
             problems += error.problems
     return list(dict.fromkeys(problems))
+
+
+def crowded(scenario: Scenario, *, seeds: int = 20) -> list[str]:
+    """Warnings, one per variant whose episodes often (more than 1 of 10) draw more road users than `max_agents` holds.
+
+    The surplus never shows up: first those who would enter last, so that traffic dries up while the episode still runs.
+    """
+    from scenarios.sampling import LEFT_OUT, sample
+
+    told = []
+    for one in family(scenario):
+        surplus = [float(sample(one, seed).drawn.get(LEFT_OUT, 0.0)) for seed in range(seeds)]
+        many = [number for number in surplus if number]
+        if len(many) > 0.1 * seeds:
+            told.append(
+                f"{one.id}: {len(many)} of {seeds} trial episodes draw more road users than max_agents={one.model.max_agents} holds; "
+                f"{sum(many) / len(many):.0f} of them on average never appear. Raise max_agents (at most 64), or lower rates or duration"
+            )
+    return told
+
+
+def family(scenario: Scenario) -> list[Scenario]:
+    """The scenario as the file stands and each of its variants; itself alone where it does not come from a file."""
+    if scenario.folder is None:
+        return [scenario]
+    base = scenario.folder / scenario.file.rsplit("/", 1)[-1]
+    return [load(base, variant) for variant in (None, *scenario.variants)]
 
 
 def problems_on(scenario: Scenario, index: int) -> list[Problem]:

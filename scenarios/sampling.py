@@ -24,10 +24,11 @@ from scenarios.quantities import resolve
 from scenarios.schema import ActorModel, BayGoalModel, EgoModel, GoalModel, ScriptModel
 from scenarios.traffic import add_traffic, layers, limit_agents
 
-__all__ = ["sample"]
+__all__ = ["LEFT_OUT", "sample"]
 
 ATTEMPTS = 20  # draws of ego and actors before giving up on finding room for all
 BRAKE = 4.0  # m/s^2, scripted braking unless the file says otherwise: firm, half of what tyres can do
+LEFT_OUT = "max_agents.left_out"  # in Episode.drawn: how many road users found no slot; absent if all did
 Draws = dict[str, float | str]
 
 
@@ -36,6 +37,7 @@ def sample(scenario: Scenario, seed: int) -> Episode:
 
     Equal (scenario content, seed) give equal episodes in every process. Road networks are shared between episodes: equal
     `network_key`, same object. The ego is agents[0]; nobody's box overlaps another's at time 0, and gaps are comfortable.
+    Where more are drawn than `max_agents`, the nearest and earliest are kept and `drawn[LEFT_OUT]` counts the others.
     Raises ScenarioError where this draw cannot be laid out, ValueError for a seed below 0.
     """
     if seed < 0:
@@ -58,6 +60,8 @@ def sample(scenario: Scenario, seed: int) -> Episode:
     if fixed > 64:
         raise scenario.error(("actors",), f"expected at most 64 road users, the ego included; here are {fixed}", value="")
     agents = limit_agents(board.agents, fixed, model.max_agents)
+    if len(agents) < len(board.agents):
+        drawn[LEFT_OUT] = float(len(board.agents) - len(agents))
     return Episode(
         scenario=scenario.id,
         seed=seed,

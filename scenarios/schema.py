@@ -342,7 +342,7 @@ class ScenarioModel(QuantityModel):
     maps: Annotated[int, Field(ge=1, le=256)] = Field(
         default=8, description="how many variants of the road are drawn from its distributions"
     )
-    max_agents: Annotated[int, Field(ge=1, le=64)] = Field(default=32, description="most road users in an episode, the ego included")
+    max_agents: Annotated[int, Field(ge=1, le=64)] = Field(default=64, description="most road users in an episode, the ego included")
     road: Road = Field(description="the place")
     ego: EgoModel
     traffic: Annotated[tuple[TrafficModel, ...], Field(max_length=64)] = ()

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from agents import __version__
+from agents.commands.compiling import compiler
 from agents.layout import PACKAGES, intruders, package_folders
 
 __all__ = ["Check", "checks", "command"]
@@ -118,8 +119,8 @@ def _torch() -> list[Check]:
 
 
 def _compiler() -> list[Check]:
-    compiler = next((c for c in (os.environ.get("CXX", ""), "g++", "clang++") if c and shutil.which(c)), None)
-    if compiler is None:
+    path = compiler()
+    if path is None:
         return [
             Check(
                 name="compiler",
@@ -127,7 +128,7 @@ def _compiler() -> list[Check]:
                 detail="no g++ or clang++: the simulator runs eager only, without torch.compile (several times slower)",
             )
         ]
-    return [Check(name="compiler", status=OK, detail=f"{shutil.which(compiler)} for torch.compile")]
+    return [Check(name="compiler", status=OK, detail=f"{path} for torch.compile")]
 
 
 def _extras() -> list[Check]:

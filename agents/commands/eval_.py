@@ -38,6 +38,12 @@ __all__ = ["command"]
     help="Traces to write; N: the first N of each scenario.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
+@click.option(
+    "--compile/--no-compile",
+    "compile_",
+    default=False,
+    help="Compile the simulator with torch.compile: a slow start, then several times faster. Pays from some hundred episodes on.",
+)
 @click.option("--json", "json_", is_flag=True, help="Print the results as JSON on stdout.")
 def command(
     policies: tuple[str, ...],
@@ -49,6 +55,7 @@ def command(
     force: bool,
     traces: str,
     workers: int | None,
+    compile_: bool,
     json_: bool,
 ) -> int:
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), or the path of a run or bundle.
@@ -61,11 +68,13 @@ def command(
     closedloop eval runs/mine --suite driving --out runs/mine/eval
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     """
-    from agents.commands.output import as_json, print_json
+    from agents.commands.compiling import require_compiler
+    from agents.commands.output import EpisodeProgress, as_json, print_json
     from agents.evaluation.report import markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
+    require_compiler(compile_)
     plan = _plan(suite, scenario_names, episodes, seed)
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     title = f"{', '.join(policies)} on {suite or (scenario_names[0] if len(scenario_names) == 1 else f'{len(scenario_names)} scenarios')}"
@@ -76,8 +85,8 @@ def command(
         click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
     try:
-        with _progress(len(policies) * plan.episodes) as tick:
-            results = judge(policies, plan, workers=workers, traces=rule, progress=tick)
+        with EpisodeProgress(len(policies) * plan.episodes) as tick:
+            results = judge(policies, plan, workers=workers, traces=rule, progress=tick, compile=compile_)
     except Interrupted as stop:
         results = stop.results
         if all(r.error for r in results):
@@ -120,33 +129,6 @@ def _prepare(folder: Path, force: bool) -> None:
         for old in (folder / "results.json", folder / "report.md", *traces, *(trace.with_suffix(".html") for trace in traces)):
             old.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-
-
-class _progress:
-    """A bar on stderr if that is a terminal, else a line every tenth."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.told = total, 0, 0
-        self.terminal = sys.stderr.isatty()
-
-    def __enter__(self) -> _progress:
-        if self.terminal:
-            from tqdm import tqdm  # type: ignore[import-untyped]
-
-            self.bar = tqdm(total=self.total, unit="episode", file=sys.stderr, leave=False)
-        return self
-
-    def __call__(self, count: int) -> None:
-        self.done += count
-        if self.terminal:
-            self.bar.update(count)
-        elif self.done * 10 // self.total > self.told:
-            self.told = self.done * 10 // self.total
-            click.echo(f"{self.done} of {self.total} episodes", err=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self.terminal:
-            self.bar.close()
 
 
 def _show(title: str, results: list[EpisodeResult]) -> None:

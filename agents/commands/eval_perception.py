@@ -57,7 +57,7 @@ def command(
 
     \b
     closedloop eval-perception
-    closedloop eval-perception --stage detector --detector runs/quick/driving.safetensors --frames 500
+    closedloop eval-perception --stage detector --detector runs/quick/detector_driving.safetensors --frames 500
     closedloop eval-perception --stage predictor --recorded ../recordings --out runs/figures
     closedloop eval-perception --json > figures.json
     """

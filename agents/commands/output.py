@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ["as_json", "print_json", "print_table"]
+__all__ = ["EpisodeProgress", "as_json", "print_json", "print_table"]
 
 
 def as_json(value: Any) -> str:
@@ -35,6 +35,33 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+class EpisodeProgress:
+    """A bar on stderr if that is a terminal, else a line every tenth."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.told = total, 0, 0
+        self.terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> EpisodeProgress:
+        if self.terminal:
+            from tqdm import tqdm  # type: ignore[import-untyped]
+
+            self.bar = tqdm(total=self.total, unit="episode", file=sys.stderr, leave=False)
+        return self
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if self.terminal:
+            self.bar.update(count)
+        elif self.done * 10 // self.total > self.told:
+            self.told = self.done * 10 // self.total
+            click.echo(f"{self.done} of {self.total} episodes", err=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self.terminal:
+            self.bar.close()
 
 
 def _finite(value: Any) -> Any:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from agents.playback.sight import Sight
     from agents.playback.trace import Trace
     from agents.playback.verify import Verification
+    from envs.driving.types import State
 
 __all__ = ["command"]
 
@@ -90,7 +92,7 @@ def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verif
 
     trace = Trace.load(file)
     try:
-        verification = None if no_verify else _verify(trace)
+        verification, sight = _check(trace, verified=not no_verify)
     except TraceError as error:
         raise TraceError(f"{file}: {error}") from error
     _say(f"{file}: {trace.episode.scenario}, seed {trace.episode.seed}, {trace.policy or 'unknown policy'}, {trace.times[-1]:.1f} s", quiet)
@@ -112,27 +114,33 @@ def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verif
 
         play = shlex.join(["closedloop", "play", str(file)])
         again = f"{trace.command}\n{play}" if trace.command else play
-        result["page"] = str(write_page(trace, out or file.with_suffix(".html"), verification=verification, command=again))
+        result["page"] = str(write_page(trace, out or file.with_suffix(".html"), verification=verification, command=again, sight=sight))
         _say(f"  page: {result['page']}", quiet)
     if video is not None:
-        result["video"] = str(_write_video(trace, video))
+        result["video"] = str(_write_video(trace, video, sight))
         _say(f"  video: {result['video']}", quiet)
     if trace.command:
         _say(f"  to drive it again: {trace.command}", quiet)
     if show:
         from agents.playback.video import show as show_window
 
-        show_window(trace)
+        show_window(trace, sight=sight)
     return result
 
 
-def _verify(trace: Trace) -> Verification:
+def _check(trace: Trace, *, verified: bool) -> tuple[Verification | None, Sight | None]:
+    """What verification says, if it is asked, and what there was to be seen, if anything was believed."""
+    if not verified and trace.beliefs is None:
+        return None, None
+    from agents.playback.sight import look_again
     from agents.playback.verify import verify
 
-    return verify(trace)
+    states: list[State] = []
+    verification = verify(trace, keep=states) if verified else None
+    return verification, look_again(trace, states)
 
 
-def _write_video(trace: Trace, path: Path) -> Path:
+def _write_video(trace: Trace, path: Path, sight: Sight | None) -> Path:
     """Write the video with a progress bar on a terminal."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -144,7 +152,7 @@ def _write_video(trace: Trace, path: Path) -> Path:
             bar.total = total
             bar.update(done - bar.n)
 
-        return write_video(trace, path, progress=progress)
+        return write_video(trace, path, progress=progress, sight=sight)
 
 
 def _say(text: str, quiet: bool) -> None:

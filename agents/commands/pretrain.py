@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agents.commands.group import HelpfulGroup
+from agents.commands.pretrain_noise import command as noise
 from agents.commands.pretrain_predictor import command as predictor
 
 if TYPE_CHECKING:
@@ -191,3 +192,4 @@ def _close(run: DetectorRun, json_: bool) -> int:
 
 
 command.add_command(predictor)
+command.add_command(noise)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agents.learning.config import TrainConfig
     from agents.learning.trainer import RunResult
 
-__all__ = ["command"]
+__all__ = ["check_training", "command"]
 
 
 @click.command("train")
@@ -30,6 +30,7 @@ __all__ = ["command"]
     type=click.Path(path_type=Path, file_okay=False),
     help="The run's folder, new or empty. [default: runs/<scenario>-<algo>-<time>]",
 )
+@click.option("--observation", metavar="LEVEL", help="truth, visible, noisy, perceived or pixels. [default: truth]")
 @click.option("--seed", type=click.IntRange(0, 1_000_000), help="Seed of the run. [default: 0]")
 @click.option("--envs", type=click.IntRange(1), help="Worlds side by side. [default: 256, or as tuned]")
 @click.option(
@@ -57,6 +58,7 @@ def command(
     algo: str | None,
     steps: str | None,
     out: Path | None,
+    observation: str | None,
     seed: int | None,
     envs: int | None,
     settings: tuple[str, ...],
@@ -74,6 +76,7 @@ def command(
 
     \b
     closedloop train --scenario highway --steps 1M --out runs/mine
+    closedloop train --scenario highway --observation pixels --envs 32 --compile
     closedloop train --scenario merge --scenario merge/hard --algo sac --set hyper.batch_size=256
     closedloop train --resume runs/mine --steps 2M
     """
@@ -85,6 +88,8 @@ def command(
         raise click.BadParameter(str(error), param_hint="--steps") from None
     named = {"scenario": scenario or None, "algo": algo, "seed": seed, "envs": envs, "compile": compile_, "device": device}
     given = {key: value for key, value in named.items() if value is not None}
+    if observation is not None:
+        settings = (*settings, f"driving.observation={observation}")
     if resume_ is not None:
         if given or settings or out:
             raise click.UsageError("a resumed run keeps its configuration: with --resume, only --steps, --dry-run and --json may be given")
@@ -92,7 +97,7 @@ def command(
     if not scenario:
         raise click.UsageError("say what to train on: --scenario NAME (see `closedloop list scenarios`), or --resume DIR")
     config = config_from({**parse_settings(settings), **given, **({"steps": count} if count is not None else {})})
-    _check(config)
+    check_training(config)
     if dry_run:
         return _show(config, json_)
     from agents.learning.trainer import train
@@ -112,12 +117,14 @@ def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> i
     return _close(resume(folder, steps=steps), read_config(folder), json_)
 
 
-def _check(config: TrainConfig) -> None:
+def check_training(config: TrainConfig) -> None:
     """What can be checked before training: seeds, scenarios (one episode of each), device. Raises ScenarioError or UsageError."""
     import torch
 
+    from agents.commands.compiling import require_compiler
     from scenarios import load, sample
 
+    require_compiler(config.compile)
     try:
         seeds = config.seeds
     except ValueError as error:

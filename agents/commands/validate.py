@@ -19,7 +19,8 @@ BAD_INPUT = 2
 def command(files: tuple[str, ...], quick: bool, seeds: int, json_: bool) -> int:
     """Check scenario files and suites and show every mistake with its place.
 
-    Without arguments: the whole library and all suites. Exit code 0 if nothing is wrong, else 2.
+    Without arguments: the whole library and all suites. Exit code 0 if nothing is wrong, else 2. A warning, for example that more road
+    users are drawn than an episode can hold, is no error.
 
     \b
     closedloop validate merge.yaml
@@ -28,7 +29,7 @@ def command(files: tuple[str, ...], quick: bool, seeds: int, json_: bool) -> int
     import scenarios
 
     names = files or (*scenarios.names(), *(f"suite {name}" for name in scenarios.suite_names()))
-    results = [{"name": name, "problems": _problems(name, 0 if quick else seeds, quick=quick)} for name in names]
+    results = [_result(name, 0 if quick else seeds, quick=quick) for name in names]
     bad = sum(1 for result in results if result["problems"])
     if json_:
         from agents.commands.output import print_json
@@ -39,6 +40,8 @@ def command(files: tuple[str, ...], quick: bool, seeds: int, json_: bool) -> int
     for result in results:
         for problem in result["problems"]:
             click.echo(str(problem))
+        for warning in result["warnings"]:
+            click.echo(f"warning: {warning}")
         if not result["problems"]:
             click.echo(f"{result['name']}: ok")
     count = sum(len(result["problems"]) for result in results)
@@ -47,18 +50,19 @@ def command(files: tuple[str, ...], quick: bool, seeds: int, json_: bool) -> int
     return BAD_INPUT if bad else 0
 
 
-def _problems(name: str, seeds: int, *, quick: bool) -> list[Any]:
-    """Everything wrong with a scenario or suite."""
+def _result(name: str, seeds: int, *, quick: bool) -> dict[str, Any]:
+    """Everything wrong with a scenario or suite, and what is odd about it."""
     import scenarios
 
+    problems: list[Any] = []
+    warnings: list[str] = []
     try:
-        if name.startswith("suite "):
+        if name.startswith("suite ") or scenarios.is_suite(name):
             scenarios.load_suite(name.removeprefix("suite "))
-            return []
-        if scenarios.is_suite(name):
-            scenarios.load_suite(name)
-            return []
-        scenario = scenarios.load(name)
-        return [] if quick else scenarios.check(scenario, seeds=seeds)
+        else:
+            scenario = scenarios.load(name)
+            problems = [] if quick else scenarios.check(scenario, seeds=seeds)
+            warnings = scenarios.crowded(scenario) if seeds and not problems else []
     except scenarios.ScenarioError as error:
-        return list(error.problems)
+        problems = list(error.problems)
+    return {"name": name, "problems": problems, "warnings": warnings}

@@ -36,6 +36,8 @@ class Job:
     name: str  # what results call it
     seeds: tuple[int, ...]
     traces: TraceRule
+    compile: bool = False  # run the simulator under torch.compile
+    account: bool = False  # tell what collisions were with
     again: bool = False  # the process that had it has died
 
 
@@ -72,7 +74,9 @@ def _run(job: Job, keep: Keep) -> None:
                 episodes.append(sample(scenario, seed))
             except Exception as error:
                 tell(lost(job, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
-        rollout(policy, episodes, name=job.label, traces=job.traces, progress=tell)
+        rollout(
+            policy, episodes, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile
+        )  # fmt: skip
     except Exception as error:
         for seed in list(left):
             tell(lost(job, seed, f"{type(error).__name__}: {error}"))

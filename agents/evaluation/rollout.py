@@ -11,16 +11,22 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from agents.evaluation.struck import CollisionLog, Struck
+from agents.playback.beliefs import told
+from agents.playback.storage import Array
 from agents.playback.trace import Recorder
 from agents.policies.base import Policy, PolicyError
 from envs.driving.bank import build_bank
 from envs.driving.eyes import Eyes, needs_eyes
 from envs.driving.metrics import episode_metrics
 from envs.driving.observation import observe
+from envs.driving.pixels import Sight
+from envs.driving.rewards import RewardWeights, reward_terms, total
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Out
 from scenarios.episode import Episode
@@ -28,6 +34,7 @@ from scenarios.episode import Episode
 __all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "plain_name", "rollout"]
 
 BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
+WEIGHTS = RewardWeights()
 SLOTS = (16, 32, 64)  # agent slots: the smallest that holds the episode, whatever runs beside it
 ENDS = ("arrived", "collision", "off_road", "wrong_way", "lost")  # first that holds names the end; else time ran out
 ENDINGS = (*ENDS, "time", "error", "interrupted")  # error: no figures, because something broke; interrupted: not driven to its end
@@ -44,6 +51,8 @@ class EpisodeResult:
     metrics: dict[str, float] = field(default_factory=dict)  # as named by `envs.driving.metrics.episode_metrics`; empty after an error
     error: str = ""  # what went wrong in our code or the policy's, never what went wrong on the road
     trace: str = ""  # path of the trace, if one was written
+    reward: float | None = None  # return: the default rewards (`RewardWeights()`) added up, undiscounted; None after an error
+    struck: Struck | None = None  # what a collision was with, if an account of collisions was asked for
 
     @property
     def failed(self) -> bool:
@@ -60,6 +69,7 @@ class TraceRule:
     chosen: frozenset[tuple[str, int]] | None = None  # (scenario, seed); None: any
     policy: str = ""  # as the command line takes them, for the command that drives an episode again
     scenario: str = ""
+    compile: bool = False
 
     def records(self, episode: Episode) -> bool:
         """Whether to record an episode while it runs."""
@@ -74,7 +84,7 @@ class TraceRule:
         if not (self.policy and self.scenario):
             return ""
         one = ["--seed", str(episode.seed), "--episodes", "1", "--traces", "all"]
-        return shlex.join(["closedloop", "eval", self.policy, "--scenario", self.scenario, *one])
+        return shlex.join(["closedloop", "eval", self.policy, "--scenario", self.scenario, *one, *["--compile"] * self.compile])
 
     def path(self, policy: str, episode: Episode) -> Path:
         """Where the trace of an episode goes. Raises ValueError without a folder."""
@@ -90,31 +100,40 @@ def rollout(
     batch: int = BATCH,
     name: str | None = None,
     traces: TraceRule | None = None,
+    account: bool = False,
     progress: Callable[[EpisodeResult], None] | None = None,
+    compile: bool = False,
 ) -> list[EpisodeResult]:
     """One result an episode, in the order given.
 
-    name: what the results and traces call the policy (default: its own name). progress: called once an episode, as they end.
-    What the policy or the simulator raises, and actions that are not finite, become results with `end` "error" for the episodes
-    concerned; the others go on. Raises PolicyError if actions have the wrong shape, ValueError for batch < 1.
+    name: what the results and traces call the policy (default: its own name). account: also tell what collisions were with. progress:
+    called once an episode, as they end. compile: run the simulator under torch.compile, which pays from some hundred episodes on; the last
+    bits differ from eager ones. What the policy or the simulator raises, and actions that are not finite, become results with `end`
+    "error" for the episodes concerned; the others go on. Raises PolicyError if actions have the wrong shape, ValueError for batch < 1.
     """
     if batch < 1:
         raise ValueError(f"batch={batch}: must be at least 1")
-    run = _Run(policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), progress=progress)
-    for indices in _groups(episodes):
+    run = _Run(
+        policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), account=account,
+        progress=progress, compile=compile,
+    )  # fmt: skip
+    for indices in _groups(episodes, compile):
         run.group(indices)
     return [run.results[i] for i in range(len(episodes))]
 
 
-def _groups(episodes: Sequence[Episode]) -> list[list[int]]:
+def _groups(episodes: Sequence[Episode], compile: bool) -> list[list[int]]:
     """Indices of episodes that share a simulator: one scenario, tick and number of slots, so that maps padded together are alike."""
     groups: dict[tuple[str, float, int], list[int]] = {}
     for i, episode in enumerate(episodes):
-        groups.setdefault((episode.scenario, episode.dt, _slots(episode)), []).append(i)
+        groups.setdefault((episode.scenario, episode.dt, _slots(episode, compile)), []).append(i)
     return list(groups.values())
 
 
-def _slots(episode: Episode) -> int:
+def _slots(episode: Episode, compile: bool) -> int:
+    """Compiled, always the most: a second program would take longer than the empty slots."""
+    if compile:
+        return SLOTS[-1]
     return next((slots for slots in SLOTS if len(episode.agents) <= slots), SLOTS[-1])
 
 
@@ -129,8 +148,11 @@ class _Run:
         episodes: Sequence[Episode],
         batch: int,
         traces: TraceRule,
+        account: bool,
         progress: Callable[[EpisodeResult], None] | None,
+        compile: bool,
     ) -> None:
+        self.account, self.compile = account, compile
         self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
         self.policy_hash = str(getattr(getattr(policy, "bundle", None), "sha256", ""))  # trained policies know their file's
         self.results: dict[int, EpisodeResult] = {}
@@ -153,8 +175,8 @@ class _Run:
 
     def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
         first = self.episodes[indices[0]]
-        config = self.policy.needs.config(agents=_slots(first), dt=first.dt)
-        sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch)
+        config = self.policy.needs.config(agents=_slots(first, self.compile), dt=first.dt)
+        sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch, compile=self.compile)
         row_of = {index: row for row, index in enumerate(indices)}
         rows = torch.zeros(self.batch, dtype=torch.int64)  # idle worlds drive row 0, for nobody
 
@@ -166,27 +188,35 @@ class _Run:
                     rows[world] = row_of[driving[world]]
 
         def record(worlds: list[int]) -> None:
+            beliefs: dict[str, Array] | None = None
             for world in worlds:
                 episode = self.episodes[driving[world]] if world in driving else None
                 if episode is not None and self.traces.records(episode):
-                    self.recorders[driving[world]] = Recorder(
-                        sim, world, policy=self.name, policy_hash=self.policy_hash, command=self.traces.again(episode)
-                    )
+                    beliefs = told(believer) if believer and beliefs is None else beliefs
+                    about = {"policy": self.name, "policy_hash": self.policy_hash, "command": self.traces.again(episode)}
+                    self.recorders[driving[world]] = Recorder(sim, world, eyes=believer, beliefs=beliefs, **about)
 
         every = list(range(self.batch))
         start(every)
         sim.reset(rows)
-        eyes = Eyes(sim) if needs_eyes(config) else None
+        eyes = Sight(sim) if config.observation == "pixels" else Eyes(sim) if needs_eyes(config) else None
+        believer = eyes if isinstance(eyes, Eyes) else None  # pixels are not believed in
+        log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
+        returns = torch.zeros(self.batch)
         record(every)
         while driving:
+            if log:
+                log.look()
             action = self._act(sim, config, eyes)
             bad = ~torch.isfinite(action.float()).flatten(1).all(dim=1)  # (B,)
             action = torch.where(bad.view(-1, *[1] * (action.dim() - 1)), torch.zeros_like(action), action)
             out = sim.step(action)
+            returns = returns + total(reward_terms(out, sim.state, sim.setup), WEIGHTS)[:, 0]
             if eyes:
                 eyes.look()
+            beliefs = told(believer) if believer and self.recorders else None
             for recorder in self.recorders.values():
-                recorder.add(sim, action, out)
+                recorder.add(sim, action, out, believer, beliefs)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
             if not ended:
                 continue
@@ -197,27 +227,48 @@ class _Run:
                     tick = int(sim.state.step[world]) - config.ticks_per_step
                     self._close(i, "error", error=f"the policy's action is not finite at tick {tick}")
                 else:
-                    self._close(i, _end(out, world), metrics={key: float(value[world]) for key, value in metrics.items()})
+                    final = {key: float(value[world]) for key, value in metrics.items()}
+                    struck = log.struck(world) if log and final["collision"] else None
+                    self._close(i, _end(out, world), metrics=final, reward=float(returns[world]), struck=struck)
             start(ended)
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
+            returns[ended] = 0.0
+            if log:
+                log.forget(ended)
             sim.reset_where(mask, rows)
             if eyes:
                 eyes.reset_where(mask)
             record(ended)
 
-    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | None) -> Tensor:
-        seen = observe(sim.state, sim.setup, sim.maps, config, eyes.objects if eyes else None)
+    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None) -> Tensor:
+        seen: Any  # a PixelObservation for policies that need pixels
+        if isinstance(eyes, Sight):
+            seen = eyes.observe()
+        else:
+            seen = observe(sim.state, sim.setup, sim.maps, config, eyes.objects if eyes else None)
         action = self.policy.act(seen, seed=sim.setup.seed, step=sim.state.step)
         shape = (self.batch, 1, *{"continuous": (2,), "discrete": (), "trajectory": (20, 3)}[config.action])
         if tuple(action.shape) != shape:
             raise PolicyError(f"policy {self.name!r} returned actions of shape {tuple(action.shape)}; {config.action} actions are {shape}")
         return action
 
-    def _close(self, index: int, end: str, *, metrics: dict[str, float] | None = None, error: str = "") -> None:
+    def _close(
+        self,
+        index: int,
+        end: str,
+        *,
+        metrics: dict[str, float] | None = None,
+        error: str = "",
+        reward: float | None = None,
+        struck: Struck | None = None,
+    ) -> None:
         """Keep the result of an episode, and its trace if the rule says so."""
         episode, recorder = self.episodes[index], self.recorders.pop(index, None)
-        result = EpisodeResult(policy=self.name, scenario=episode.scenario, seed=episode.seed, end=end, metrics=metrics or {}, error=error)
+        result = EpisodeResult(
+            policy=self.name, scenario=episode.scenario, seed=episode.seed, end=end, metrics=metrics or {}, error=error, reward=reward,
+            struck=struck,
+        )  # fmt: skip
         if recorder is not None and not error and self.traces.keeps(result):
             path = self.traces.path(self.name, episode)
             recorder.finish(metrics=result.metrics).save(path)

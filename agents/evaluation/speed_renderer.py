@@ -83,7 +83,7 @@ def measure_mujoco(*, width: int, height: int, seconds: float) -> Drawn:
 def _draw(width: int, height: int, seconds: float) -> dict[str, object]:
     import mujoco
     import numpy as np
-    from OpenGL import GL  # type: ignore[import-untyped]
+    from OpenGL import GL
 
     model = mujoco.MjModel.from_xml_string(street())
     data = mujoco.MjData(model)

@@ -20,6 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 CHUNK = 4 * BATCH  # episodes in one job: large enough that building the maps does not show, small enough to spread
+COMPILED = 8 * CHUNK  # as many share a program under torch.compile, which takes a minute for each job
 
 
 class PlanError(ValueError):
@@ -84,18 +85,22 @@ def judge(
     *,
     workers: int = 1,
     traces: TraceRule | None = None,
+    account: bool = False,
     progress: Callable[[int], None] | None = None,
+    compile: bool = False,
 ) -> list[EpisodeResult]:
     """Results of every policy on every episode of the plan: exactly one each, in the order of `specs` and the plan.
 
-    workers: processes; results do not depend on it. progress: called with the number of episodes that have ended since the last call.
-    An episode that could not be drawn, or whose process died twice, has `end` "error". Raises ScenarioError, PolicyError, BundleError,
-    PlanError or ValueError before anything runs if it cannot; Interrupted, with the results so far, on Ctrl-C.
+    workers: processes; results do not depend on it. account: also tell what collisions were with. progress: called with the number of
+    episodes that have ended since the last call. compile: run the simulator under torch.compile. An episode that could not be drawn, or
+    whose process died twice, has `end` "error". Raises ScenarioError, PolicyError, BundleError, PlanError or ValueError before anything
+    runs if it cannot; Interrupted, with the results so far, on Ctrl-C.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
     labels, names = resolve(specs, plan)
-    jobs = [job for spec in specs for job in _jobs(spec, labels[spec], names, plan, traces or TraceRule())]
+    like = Job(policy="", label="", scenario="", name="", seeds=(), traces=traces or TraceRule(), account=account, compile=compile)
+    jobs = [job for spec in specs for job in _jobs(replace(like, policy=spec, label=labels[spec]), names, plan)]
     found: dict[tuple[str, str, int], EpisodeResult] = {}
 
     def keep(result: EpisodeResult) -> None:
@@ -115,12 +120,14 @@ def judge(
     return results("error", "no result came back")
 
 
-def _jobs(spec: str, label: str, names: dict[str, str], plan: Plan, traces: TraceRule) -> Iterator[Job]:
+def _jobs(like: Job, names: dict[str, str], plan: Plan) -> Iterator[Job]:
+    """`like` for every part of the plan."""
     for scenario, seeds in plan.entries:
-        rule = replace(traces, policy=spec, scenario=scenario)
-        for start in range(0, len(seeds), CHUNK):
-            part = seeds[start : start + CHUNK]
-            yield Job(policy=spec, label=label, scenario=scenario, name=names[scenario], seeds=part, traces=rule)
+        rule = replace(like.traces, policy=like.policy, scenario=scenario, compile=like.compile)
+        size = COMPILED if like.compile else CHUNK
+        for start in range(0, len(seeds), size):
+            part = seeds[start : start + size]
+            yield replace(like, scenario=scenario, name=names[scenario], seeds=part, traces=rule)
 
 
 def scenario_spec(scenario: Scenario) -> str:

@@ -165,9 +165,12 @@ def build_model(
     if arguments.get("action_noise") is not None:
         arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
     kwargs = {"net_arch": list(network), "activation_fn": _activation(activation)}
+    from gymnasium import spaces
+
     try:
         make = algorithm_class(name)
-        model: BaseAlgorithm = make("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)
+        policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else "MlpPolicy"  # images: NatureCNN before it
+        model: BaseAlgorithm = make(policy, env, policy_kwargs=kwargs, seed=seed, device=device, verbose=0, **arguments)
     except (ValueError, AssertionError) as error:
         raise HyperError(f"{name} refuses its parameters {dict(hyper)}: {error}") from error
     return model

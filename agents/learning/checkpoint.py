@@ -136,8 +136,9 @@ def _problem(checkpoint: Checkpoint) -> str:
 def _statistics(normalise: VecNormalize) -> dict[str, RunningMeanStd]:
     found = {"returns": normalise.ret_rms}
     if normalise.norm_obs:
-        assert isinstance(normalise.obs_rms, RunningMeanStd)
-        found["observations"] = normalise.obs_rms
+        statistics = normalise.obs_rms["state"] if isinstance(normalise.obs_rms, dict) else normalise.obs_rms  # images are not normalised
+        assert isinstance(statistics, RunningMeanStd)
+        found["observations"] = statistics
     return found
 
 

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
@@ -20,6 +21,7 @@ from agents.policies.bundle import (
     ActionSpec,
     BundleSpec,
     DrivingSpec,
+    ImageSpec,
     NetworkSpec,
     NormaliserSpec,
     ObservationSpec,
@@ -56,8 +58,9 @@ def bundle_from_model(
 ) -> PolicyBundle:
     """The actor of `model` as a bundle; the model is copied from, not changed.
 
-    normalise: the wrapper whose statistics the observations were normalised with. Raises ValueError if the policy is not a plain
-    multilayer perceptron, BundleError if its weights are not finite (the training has diverged).
+    normalise: the wrapper whose statistics the observations were normalised with. Raises ValueError if the policy is no plain multilayer
+    perceptron, or one behind the convolutions that Stable-Baselines3 puts before images; BundleError if its weights are not finite (the
+    training has diverged).
     """
     found = find_algorithm(algorithm)
     action = _action(model.action_space)
@@ -67,9 +70,11 @@ def bundle_from_model(
     for i, layer in enumerate(layers):
         tensors[f"layers.{i}.weight"] = layer.weight.detach().cpu().numpy().copy()
         tensors[f"layers.{i}.bias"] = layer.bias.detach().cpu().numpy().copy()
+    image, convolutions = _image(model, found)
+    tensors |= convolutions
     spec_of_normaliser = None
     if normalise is not None and normalise.norm_obs:
-        statistics = normalise.obs_rms
+        statistics = normalise.obs_rms["state"] if isinstance(normalise.obs_rms, dict) else normalise.obs_rms
         assert isinstance(statistics, RunningMeanStd)
         tensors["normaliser.mean"] = np.array(statistics.mean, dtype=np.float64)
         tensors["normaliser.variance"] = np.array(statistics.var, dtype=np.float64)
@@ -82,6 +87,7 @@ def bundle_from_model(
             activation=activation,  # type: ignore[arg-type]  # checked by the model
             head=head,  # type: ignore[arg-type]
             quantiles=int(getattr(model, "n_quantiles", 1)) if head == "quantiles" else 1,
+            image=image,
         ),
         action=action,
         observation=observation,
@@ -104,6 +110,35 @@ def _linears(policy: nn.Module, algorithm: Algorithm) -> list[nn.Linear]:
             elif any(True for _ in part.parameters()):
                 raise ValueError(f"{algorithm.name}: a {type(part).__name__} in {path} is no part of a multilayer perceptron")
     return found
+
+
+def _image(model: BaseAlgorithm, algorithm: Algorithm) -> tuple[ImageSpec | None, dict[str, NDArray[Any]]]:
+    """The convolutions before the actor of a policy that takes images (`CombinedExtractor`, `NatureCNN`), and their weights."""
+    if not isinstance(model.observation_space, spaces.Dict):
+        return None, {}
+    owner = algorithm.actor[0].rpartition(".")[0] if not algorithm.on_policy else ""
+    extractor = model.policy.get_submodule(f"{owner}.features_extractor" if owner else "pi_features_extractor")
+    if not isinstance(extractor, CombinedExtractor) or list(extractor.extractors) != ["image", "state"]:
+        raise ValueError(f"{algorithm.name}: {type(extractor).__name__} does not take an image and a vector called 'state'")
+    network = extractor.extractors["image"]
+    assert isinstance(network, NatureCNN)
+    convolutions = [part for part in network.cnn if isinstance(part, nn.Conv2d)]
+    last = network.linear[0]
+    assert isinstance(last, nn.Linear)
+    tensors: dict[str, NDArray[Any]] = {}
+    named: dict[str, nn.Conv2d | nn.Linear] = {str(i): layer for i, layer in enumerate(convolutions)} | {"linear": last}
+    for name, layer in named.items():
+        assert layer.bias is not None
+        tensors[f"image.{name}.weight"] = layer.weight.detach().cpu().numpy().copy()
+        tensors[f"image.{name}.bias"] = layer.bias.detach().cpu().numpy().copy()
+    shape = model.observation_space["image"].shape
+    assert shape is not None
+    spec = ImageSpec(
+        shape=(shape[0], shape[1], shape[2]),
+        convolutions=tuple((layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in convolutions),
+        features=last.out_features,
+    )
+    return spec, tensors
 
 
 def _action(space: spaces.Space[Any]) -> ActionSpec:

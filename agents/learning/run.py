@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
@@ -74,16 +75,18 @@ class Run(BaseCallback):
     """A run, as the callback that Stable-Baselines3 calls. Set `stopping` to end it after the present step."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, worlds: Worlds, console: Console, *, checkpoint: Checkpoint | None = None
-    ) -> None:
+        self, config: TrainConfig, folder: Path, worlds: Worlds, console: Console, *, checkpoint: Checkpoint | None = None,
+        spent: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.folder, self.worlds, self.console = config, folder, worlds, console
         self.stopping = False
         self.meter = EpisodeMeter(worlds.training)
         gamma = float(config.hyper.get("gamma", 0.99))
         self.normalise = VecNormalize(
-            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=EPSILON
-        )
+            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=EPSILON,
+            norm_obs_keys=["state"] if isinstance(self.meter.observation_space, spaces.Dict) else None,  # images go as they are
+        )  # fmt: skip
         done = checkpoint.counters["num_timesteps"] if checkpoint else 0
         self.learner: BaseAlgorithm = build_model(
             config.algo, self.normalise, hyper=config.hyper, network=config.network, activation=config.activation, schedule=config.schedule,
@@ -98,11 +101,11 @@ class Run(BaseCallback):
         self.best: Best | None = None
         self.last: Validation | None = None
         self.last_at = (-1, -1)  # `moment` of it
-        self.before = 0.0  # s of earlier parts of a resumed run
+        self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:
             restore(self.learner, checkpoint, algorithm=config.algo, normalise=self.normalise)
             self.rows = [row for row in read_progress(folder / "progress.csv") if row["steps"] <= done]
-            self.before = float(checkpoint.notes["seconds"])
+            self.before += float(checkpoint.notes["seconds"])
             if kept := checkpoint.notes["best"]:
                 self.best = Best(score=tuple(kept["score"]), steps=kept["steps"], figures=kept["figures"])
         self.begun = self.drawn = time.monotonic()
@@ -127,7 +130,7 @@ class Run(BaseCallback):
 
     @property
     def seconds(self) -> float:
-        """Time spent, earlier parts included."""
+        """Time spent, from the drawing of the episodes on, earlier parts included."""
         return self.before + time.monotonic() - self.begun
 
     def learn(self) -> None:

@@ -81,11 +81,12 @@ def resume(folder: str | Path, *, steps: int | None = None, make_worlds: MakeWor
 def _run(config: TrainConfig, folder: Path, make_worlds: MakeWorlds, *, quiet: bool, resumed: bool) -> RunResult:
     checkpoint = load_checkpoint(folder / "checkpoint.safetensors") if resumed else None
     done = checkpoint.counters["num_timesteps"] if checkpoint else 0
+    begun = time.monotonic()
     with _threads(config.threads):
         console = Console(config.steps, done=done, quiet=quiet)
         console.say(f"{config.title}: {config.steps} steps in {config.envs} worlds, into {folder}; drawing {config.episodes} episodes")
         worlds = make_worlds(config, done)
-        run = Run(config, folder, worlds, console, checkpoint=checkpoint)
+        run = Run(config, folder, worlds, console, checkpoint=checkpoint, spent=time.monotonic() - begun)
         if config.compile:
             console.say("compiling the simulator, which takes about a minute")
         try:

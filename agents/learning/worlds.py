@@ -18,7 +18,7 @@ __all__ = ["MakeWorlds", "Worlds", "driving_spec", "driving_worlds"]
 
 @dataclass(frozen=True, kw_only=True)
 class Worlds:
-    """What is trained and validated on. `close` both when done."""
+    """What is trained and validated on, flat observations or a Dict of `image` and `state`. `close` both when done."""
 
     training: VecEnv
     validation: VecEnv  # row k starts with validation episode k at every reset; more rows than episodes repeat them

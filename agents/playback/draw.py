@@ -1,4 +1,7 @@
-"""Pictures of a trace: the top view following the ego, with the time, its speed and what happened written into it."""
+"""Pictures of a trace: the top view following the ego, with the time, its speed and what happened written into it.
+
+Where something was believed, it is drawn over the top view, and the camera's picture stands beside it (`agents.playback.draw_sight`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.playback.compact import events
+from agents.playback.draw_sight import camera_strip, draw_beliefs, strip_width
+from agents.playback.sight import Sight
 from agents.playback.trace import Trace
 from envs.driving.draw import draw_scene
 from envs.driving.palette import SCENE, rgb
@@ -18,6 +23,7 @@ __all__ = ["poses_at", "render_frame"]
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 METRES = 110.0  # m, width of the view
+AHEAD = 0.22  # of the width, by which the view beside a camera is shifted forward
 EVENT_SHOWN = 2.0  # s that the name of an event stays in the picture
 
 
@@ -31,16 +37,24 @@ def render_frame(
     theme: str = "light",
     text: bool = True,
     oversample: int = 2,
+    sight: Sight | None = None,
 ) -> Image:
     """The picture at `step` decision steps after the start; fractions lie between two recorded states.
 
     size (width, height) in pixels; metres: width of the view. text: write scenario, time and speed into it. The other arguments are
-    those of `envs.driving.draw.draw_scene`. Returns (height, width, 3) uint8 RGB. Raises ValueError outside 0 <= step <= trace.steps.
+    those of `envs.driving.draw.draw_scene`. sight: what `agents.playback.sight.look_again` gives, to draw what was believed, and beside
+    the top view, whose width is then less, what the cameras saw. Returns (height, width, 3) uint8 RGB. Raises ValueError outside
+    0 <= step <= trace.steps.
     """
     if not 0.0 <= step <= trace.steps:
         raise ValueError(f"step={step}: must be between 0 and {trace.steps}")
     k, count = int(step), len(trace.episode.agents)
     pose = poses_at(trace, step)
+    whole, size = size, (size[0] - strip_width(sight, size), size[1])
+    metres *= size[0] / whole[0]
+    ahead = AHEAD * metres if size != whole else 0.0  # what the eyes look at is before the ego
+    heading = float(pose["yaw"][0])
+    centre = (float(pose["x"][0]) + ahead * np.cos(heading), float(pose["y"][0]) + ahead * np.sin(heading))
     path = np.stack([trace.states["x"][: k + 1, 0], trace.states["y"][: k + 1, 0]], axis=1).astype(np.float64)
     trail = np.concatenate([path, [[pose["x"][0], pose["y"][0]]]])
     image = draw_scene(
@@ -55,12 +69,17 @@ def render_frame(
         trail=trail,
         size=size,
         metres=metres,
+        centre=centre,
         heading_up=heading_up,
         theme=theme,
         oversample=oversample,
     )
+    if sight is not None:
+        draw_beliefs(image, trace, sight, step, pose, metres=metres, centre=centre, heading_up=heading_up, theme=theme)
     if text:
         _write(image, trace, step, theme)
+    if size != whole and sight is not None:
+        image = np.concatenate([image, camera_strip(trace, sight, k, (whole[0] - size[0], size[1]), theme)], axis=1)
     return image
 
 

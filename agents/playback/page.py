@@ -18,13 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from agents.playback.compact import compact, events
+from agents.playback.compact_sight import compact_sight
+from agents.playback.sight import Sight, look_again
 from agents.playback.trace import Trace
 from agents.playback.verify import Verification
 from scenarios.files import write_atomic
 
 __all__ = ["page", "write_page"]
 
-SCRIPTS = ("data.js", "scene.js", "plots.js", "controls.js")
+SCRIPTS = ("data.js", "beliefs.js", "scene.js", "plots.js", "eyes.js", "controls.js")
+SIGHTED = {
+    "beliefs.js": "const beliefs = null;\n",
+    "eyes.js": "",
+}  # scripts only for traces with beliefs, and what stands for them elsewhere
 
 TTC_HORIZON = 3.0  # s, `ttc_min` is never more
 # metric -> (label, unit, what is good: "yes", "no" or nothing). Metrics not listed are shown under their own name
@@ -48,15 +54,25 @@ METRICS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def page(trace: Trace, *, verification: Verification | None = None, command: str | None = None) -> str:
-    """The whole HTML text. verification: what `verify` said, None: not asked. command: shown to drive it again."""
+def page(trace: Trace, *, verification: Verification | None = None, command: str | None = None, sight: Sight | None = None) -> str:
+    """The whole HTML text. verification: what `verify` said, None: not asked. command: shown to drive it again.
+
+    sight: what `look_again` gives for the trace, if it is known already; a trace with beliefs is simulated again without it. Raises
+    TraceError if that cannot be done.
+    """
+    sight = sight or look_again(trace)
     style = _part("style.css")
-    script = '"use strict";\n(() => {\n' + "\n".join(_part(name) for name in SCRIPTS) + "\n})();\n"
+    script = (
+        '"use strict";\n(() => {\n'
+        + "\n".join(_part(name) if sight or name not in SIGHTED else SIGHTED[name] for name in SCRIPTS)
+        + "\n})();\n"
+    )
     data = compact(trace) | {
+        "beliefs": compact_sight(trace, sight) if sight else None,
         "scenario": trace.episode.scenario,
         "chips": _chips(trace, verification),
         "metrics": [_metric(name, value) for name, value in _ordered(trace)],
-        "facts": _facts(trace, verification),
+        "facts": _facts(trace, verification, sight),
         "command": trace.command if command is None else command,
     }
     values = {
@@ -70,9 +86,16 @@ def page(trace: Trace, *, verification: Verification | None = None, command: str
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("page.html"))
 
 
-def write_page(trace: Trace, path: str | os.PathLike[str], *, verification: Verification | None = None, command: str | None = None) -> Path:
-    """Write `page` to a file. Returns its path. Raises OSError."""
-    return write_atomic(path, page(trace, verification=verification, command=command))
+def write_page(
+    trace: Trace,
+    path: str | os.PathLike[str],
+    *,
+    verification: Verification | None = None,
+    command: str | None = None,
+    sight: Sight | None = None,
+) -> Path:
+    """Write `page` to a file. Returns its path. Raises OSError, TraceError."""
+    return write_atomic(path, page(trace, verification=verification, command=command, sight=sight))
 
 
 def embedded_json(value: Any) -> str:
@@ -132,7 +155,7 @@ def _label(name: str) -> str:
     return bound.replace("_", " ").capitalize() + (" within bounds" if bound != name else "")
 
 
-def _facts(trace: Trace, verification: Verification | None) -> list[list[str]]:
+def _facts(trace: Trace, verification: Verification | None, sight: Sight | None) -> list[list[str]]:
     config = trace.config
     facts = [
         ["closedloop", trace.closedloop],
@@ -142,6 +165,11 @@ def _facts(trace: Trace, verification: Verification | None) -> list[list[str]]:
         ["Trace", trace.digest[:16]],
         ["Policy file", trace.policy_hash[:16]],
     ]
+    if sight is not None:
+        facts.append(["Detector", {"perceived": config.detector, "noisy": "its error model"}.get(config.observation, "told the truth")])
+        facts += [["Predictor", config.predictor]] if config.forecasts else []
+    if sight is not None and sight.names:
+        facts.append(["Pictures", "drawn again, " + ("the same bits" if sight.same else "not the same bits") + "; compressed here"])
     if verification is not None:
         facts.append(["Verified", verification.reason])
     return [[name, text] for name, text in facts if text]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "TraceError", "canonical_json", "link", "pack", "unpack"]
+__all__ = ["Array", "TraceError", "canonical_json", "fit", "link", "pack", "unpack"]
 
 Array = NDArray[Any]
 MAX_BYTES = 512 * 2**20  # unpacked; 64 agents over an hour at 10 Hz are 100 MB
@@ -48,6 +48,16 @@ def link(*parts: bytes) -> bytes:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.digest()
+
+
+def fit(group: Mapping[str, Array], name: str, dtype: str, shape: tuple[int, ...]) -> Array:
+    """The array called `name` in its stored type. Raises TraceError if it is missing or has another shape or kind."""
+    if name not in group:
+        raise TraceError(f"{name} is missing")
+    value = np.asarray(group[name])
+    if value.shape != shape or not np.can_cast(value.dtype, dtype, "same_kind"):
+        raise TraceError(f"{name} is {value.dtype} of shape {value.shape}; expected {np.dtype(dtype)} of shape {shape}")
+    return np.ascontiguousarray(value, dtype)
 
 
 def pack(members: Mapping[str, Array]) -> bytes:

@@ -8,8 +8,10 @@ On disk a `.trace` is a zip of .npy members with fixed time stamps (equal conten
     actions.npy          (S, N, ...) what the policy asked for
     state_*.npy          (S + 1, ...) the world before the first step and after each (`STATE_FIELDS`)
     out_*.npy            (S, ...) what each step told (`OUT_FIELDS`)
-    chain.npy            (S + 2, 32) uint8, SHA-256 links: [0] header, episode and first state; [k] link k - 1, action, state and out of
-                         step k; last: the link before and the metrics
+    belief_*.npy         (S + 1, ...) what the ego's eyes believed at each state (`agents.playback.beliefs`); only if it had eyes
+    chain.npy            (S + 2, 32) uint8, SHA-256 links: [0] header, episode, first state and belief; [k] link k - 1, action, state, out
+                         and belief of step k; last: the link before and the metrics
+Version 2 is version 1 with beliefs; traces without any are written as version 1.
 A changed byte breaks the link of its step and all that follow. The chain finds damage and careless edits; it is no signature: whoever
 recomputes it can write any trace, which is what `agents.playback.verify` is for.
 """
@@ -20,8 +22,8 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import __version__
-from agents.playback.storage import Array, TraceError, canonical_json, link, pack, unpack
+from agents.playback.beliefs import BELIEF_FIELDS, About, Beliefs, about, joined, of_world, told
+from agents.playback.storage import Array, TraceError, canonical_json, fit, link, pack, unpack
 from envs.driving.types import DrivingConfig
 from scenarios.episode import Episode
 from scenarios.files import write_atomic
@@ -38,13 +41,14 @@ from scenarios.serialize import DataError, episode_from_arrays, episode_to_array
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from envs.driving.eyes import Eyes
     from envs.driving.sim import DrivingSim
     from envs.driving.types import Out
 
 __all__ = ["FORMAT", "OUT_FIELDS", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
 
 FORMAT = "closedloop-trace"
-VERSION = 1
+VERSION = 2  # with beliefs; 1: without
 LINK = 32  # bytes of SHA-256
 
 # name -> (dtype, shape after the leading step axis); A, N, GL are filled in from the header
@@ -81,6 +85,7 @@ class Trace:
     actions: Array  # (S, N, ...) as `config.action` says
     states: Mapping[str, Array]  # STATE_FIELDS, (S + 1, ...)
     outs: Mapping[str, Array]  # OUT_FIELDS, (S, ...)
+    beliefs: Beliefs | None = None  # None: driven without eyes
     metrics: Mapping[str, float] = field(default_factory=dict)  # final, by name
     policy: str = ""
     policy_hash: str = ""  # sha256 of the bundle, "" for a policy without a file
@@ -109,9 +114,8 @@ class Trace:
 
     def sealed(self) -> Trace:
         """This trace with arrays in their stored types and the hash chain computed. Raises TraceError if shapes do not fit."""
-        actions, states, outs = _shaped(self)
-        plain = Trace(**{**_shallow(self), "actions": actions, "states": states, "outs": outs})
-        return Trace(**{**_shallow(plain), "chain": _chain(plain)})
+        plain = _shaped(self)
+        return replace(plain, chain=_chain(plain))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the file (temporary file, fsync, rename). Returns its path. Raises OSError, TraceError."""
@@ -138,9 +142,21 @@ class Recorder:
         policy: what drives it, for reports.
         policy_hash: sha256 of its file, if it has one.
         command: a shell command that drives the episode again; made from the policy, scenario and seed if empty.
+        eyes: through which the policy sees, after their first look; None: it has none.
+        beliefs: what `agents.playback.beliefs.told` says of these eyes, if it is known already.
     """
 
-    def __init__(self, sim: DrivingSim, world: int, *, policy: str = "", policy_hash: str = "", command: str = "") -> None:
+    def __init__(
+        self,
+        sim: DrivingSim,
+        world: int,
+        *,
+        policy: str = "",
+        policy_hash: str = "",
+        command: str = "",
+        eyes: Eyes | None = None,
+        beliefs: Mapping[str, Array] | None = None,
+    ) -> None:
         self.world = world
         self.episode = sim.bank.episodes[int(sim.rows[world])]
         self.config = sim.config
@@ -150,12 +166,16 @@ class Recorder:
         self.actions: list[Array] = []
         self.outs: list[dict[str, Array]] = []
         self.states = [snapshot(sim, world, self.episode)]
+        self.eyes = None if eyes is None else about(eyes)
+        self.seen: list[dict[str, Array]] = [] if eyes is None else [_believed(eyes, beliefs, world)]
 
-    def add(self, sim: DrivingSim, action: Tensor, out: Out) -> None:
-        """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, and the `out` that came back."""
+    def add(self, sim: DrivingSim, action: Tensor, out: Out, eyes: Eyes | None = None, beliefs: Mapping[str, Array] | None = None) -> None:
+        """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, the `out` that came back, what was seen then."""
         self.actions.append(action[self.world].numpy(force=True).copy())
         self.outs.append({name: getattr(out, name)[self.world].numpy(force=True).copy() for name in OUT_FIELDS})
         self.states.append(snapshot(sim, self.world, self.episode))
+        if eyes is not None:
+            self.seen.append(_believed(eyes, beliefs, self.world))
 
     def finish(self, metrics: Mapping[str, float] | None = None) -> Trace:
         """The sealed trace. metrics: final figures by name, as `envs.driving.metrics.episode_metrics` calls them."""
@@ -168,9 +188,14 @@ class Recorder:
             actions=np.stack(self.actions) if self.actions else np.zeros((0, self.config.learners, *rest), dtype),
             states={name: np.stack([state[name] for state in self.states]) for name in STATE_FIELDS},
             outs={name: np.stack([out[name] for out in self.outs]) if self.outs else empty[name] for name in OUT_FIELDS},
+            beliefs=joined(self.eyes, self.seen) if self.eyes else None,
             metrics=dict(metrics or {}),
             **self.about,
         ).sealed()
+
+
+def _believed(eyes: Eyes, beliefs: Mapping[str, Array] | None, world: int) -> dict[str, Array]:
+    return of_world(told(eyes) if beliefs is None else beliefs, world)
 
 
 def made_with(sim: DrivingSim) -> dict[str, str]:
@@ -194,21 +219,25 @@ def snapshot(sim: DrivingSim, world: int, episode: Episode) -> dict[str, Array]:
 # ---------------------------------------------------------------- hash chain
 
 
-def _chain(trace: Trace) -> Array:
-    """Links of `trace`, (S + 2, 32) uint8."""
+def _chain(trace: Trace, header: bytes | None = None) -> Array:
+    """Links of `trace`, (S + 2, 32) uint8. header: as it was stored; another version may have written it otherwise than this one would."""
     arrays = episode_to_arrays(trace.episode)[1]
-    start = [_header(trace, metrics=False), *(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays))]
-    links = [link(b"", *start, *(trace.states[name][0].tobytes() for name in STATE_FIELDS))]
+    start = [header or _header(trace, metrics=False), *(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays))]
+
+    def believed(k: int) -> Iterator[bytes]:
+        return trace.beliefs.step(k) if trace.beliefs else iter(())
+
+    links = [link(b"", *start, *(trace.states[name][0].tobytes() for name in STATE_FIELDS), *believed(0))]
     for k in range(trace.steps):
         state = (trace.states[name][k + 1].tobytes() for name in STATE_FIELDS)
         out = (trace.outs[name][k].tobytes() for name in OUT_FIELDS)
-        links.append(link(links[-1], trace.actions[k].tobytes(), *state, *out))
+        links.append(link(links[-1], trace.actions[k].tobytes(), *state, *out, *believed(k + 1)))
     links.append(link(links[-1], canonical_json(_metrics_out(trace.metrics))))
     return np.frombuffer(b"".join(links), np.uint8).reshape(-1, LINK)
 
 
-def _check_chain(trace: Trace) -> None:
-    expected = _chain(trace)
+def _check_chain(trace: Trace, header: dict[str, Any]) -> None:
+    expected = _chain(trace, canonical_json({name: value for name, value in header.items() if name != "metrics"}))
     if trace.chain.shape != expected.shape:
         raise TraceError(f"the hash chain has {len(trace.chain)} links; expected {len(expected)} for {trace.steps} steps")
     wrong = np.flatnonzero((trace.chain != expected).any(axis=1))
@@ -221,12 +250,9 @@ def _check_chain(trace: Trace) -> None:
 # ---------------------------------------------------------------- header and members
 
 
-def _shallow(trace: Trace) -> dict[str, Any]:
-    return {f.name: getattr(trace, f.name) for f in fields(trace)}
-
-
 def _header(trace: Trace, *, metrics: bool) -> bytes:
-    header = {"format": FORMAT, "version": VERSION, "steps": trace.steps, "config": asdict(trace.config)}
+    header = {"format": FORMAT, "version": VERSION if trace.beliefs else 1, "steps": trace.steps, "config": asdict(trace.config)}
+    header |= {"beliefs": trace.beliefs.about.header()} if trace.beliefs else {}
     header |= {name: getattr(trace, name) for name in _TEXTS} | {"episode": episode_to_arrays(trace.episode)[0]}
     return canonical_json(header | {"metrics": _metrics_out(trace.metrics)} if metrics else header)
 
@@ -245,33 +271,31 @@ def _metrics_in(data: Any) -> dict[str, float]:
 def _members(trace: Trace) -> dict[str, Array]:
     states = {f"state_{name}": trace.states[name] for name in STATE_FIELDS}
     outs = {f"out_{name}": trace.outs[name] for name in OUT_FIELDS}
-    return {"actions": trace.actions, **states, **outs, "chain": trace.chain}
+    beliefs = {f"belief_{name}": trace.beliefs.arrays[name] for name in BELIEF_FIELDS} if trace.beliefs else {}
+    return {"actions": trace.actions, **states, **outs, **beliefs, "chain": trace.chain}
 
 
 def _sizes(config: DrivingConfig, episode: Episode) -> dict[str, int]:
     return {"A": config.agents, "N": config.learners, "GL": len(episode.network.lights)}
 
 
-def _shaped(trace: Trace) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-    """Actions, states and outs in the stored types. Raises TraceError if one has another shape than it must have."""
+def _shaped(trace: Trace) -> Trace:
+    """With arrays in their stored types. Raises TraceError if one has another shape than it must have."""
     sizes = _sizes(trace.config, trace.episode)
     if len(trace.episode.agents) > sizes["A"]:
         raise TraceError(f"{len(trace.episode.agents)} agents in the episode, but only {sizes['A']} slots were simulated")
-
-    def fit(group: Mapping[str, Array], name: str, dtype: str, shape: tuple[int, ...]) -> Array:
-        if name not in group:
-            raise TraceError(f"{name} is missing")
-        value = np.asarray(group[name])
-        if value.shape != shape or not np.can_cast(value.dtype, dtype, "same_kind"):
-            raise TraceError(f"{name} is {value.dtype} of shape {value.shape}; expected {np.dtype(dtype)} of shape {shape}")
-        return np.ascontiguousarray(value, dtype)
 
     def group(values: Mapping[str, Array], table: dict[str, tuple[str, tuple[str, ...]]], count: int) -> dict[str, Array]:
         return {name: fit(values, name, dtype, (count, *(sizes[axis] for axis in axes))) for name, (dtype, axes) in table.items()}
 
     dtype, rest = _ACTIONS[trace.config.action]
-    actions = fit({"actions": trace.actions}, "actions", dtype, (trace.steps, sizes["N"], *rest))
-    return actions, group(trace.states, STATE_FIELDS, trace.steps + 1), group(trace.outs, OUT_FIELDS, trace.steps)
+    return replace(
+        trace,
+        actions=fit({"actions": trace.actions}, "actions", dtype, (trace.steps, sizes["N"], *rest)),
+        states=group(trace.states, STATE_FIELDS, trace.steps + 1),
+        outs=group(trace.outs, OUT_FIELDS, trace.steps),
+        beliefs=trace.beliefs and trace.beliefs.shaped(trace.steps + 1),
+    )
 
 
 # ---------------------------------------------------------------- reading
@@ -293,17 +317,24 @@ def _read(raw: bytes) -> Trace:
         actions=members["actions"],
         states={name: members[f"state_{name}"] for name in STATE_FIELDS if f"state_{name}" in members},
         outs={name: members[f"out_{name}"] for name in OUT_FIELDS if f"out_{name}" in members},
+        beliefs=_beliefs(header, members),
         metrics=_metrics_in(header["metrics"]),
         chain=members["chain"],
         **{name: header[name] for name in _TEXTS},
     )
     if trace.actions.ndim < 1 or trace.steps != header["steps"]:
         raise TraceError(f"actions of shape {trace.actions.shape}; expected {header['steps']} steps")
-    actions, states, outs = _shaped(trace)
-    trace = Trace(**{**_shallow(trace), "actions": actions, "states": states, "outs": outs})
-    _check_chain(trace)
+    trace = _shaped(trace)
+    _check_chain(trace, header)
     _check_values(trace)
     return trace
+
+
+def _beliefs(header: dict[str, Any], members: Mapping[str, Array]) -> Beliefs | None:
+    if header["version"] == 1:
+        return None
+    arrays = {name: members[f"belief_{name}"] for name in BELIEF_FIELDS if f"belief_{name}" in members}
+    return Beliefs(about=About.read(header.get("beliefs")), arrays=arrays)
 
 
 def _check_values(trace: Trace) -> None:
@@ -319,6 +350,8 @@ def _check_values(trace: Trace) -> None:
     lanes = trace.states["lane"]
     if lanes.min(initial=-1) < -1 or lanes.max(initial=-1) >= len(trace.episode.network.lanes):
         raise TraceError("state lane: no such lane")
+    if trace.beliefs:
+        trace.beliefs.check()
 
 
 def _parse_header(member: Array | None) -> dict[str, Any]:
@@ -330,8 +363,8 @@ def _parse_header(member: Array | None) -> dict[str, Any]:
         raise TraceError(f"header: not JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise TraceError("not a trace: the header names another format")
-    if header.get("version") != VERSION:
-        raise TraceError(f"format version {header.get('version')!r}; this closedloop reads version {VERSION}")
+    if type(header.get("version")) is not int or not 1 <= header["version"] <= VERSION:
+        raise TraceError(f"format version {header.get('version')!r}; this closedloop reads versions 1 to {VERSION}")
     kinds = {"steps": int, "config": dict, "episode": dict, "metrics": dict, **dict.fromkeys(_TEXTS, str)}
     for name, kind in kinds.items():
         if not isinstance(header.get(name), kind):

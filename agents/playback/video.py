@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.playback.draw import render_frame
+from agents.playback.sight import Sight
 from agents.playback.trace import Trace
 from scenarios.files import write_atomic
 
@@ -39,7 +40,8 @@ def write_video(
 ) -> Path:
     """Write H.264 in .mp4 or VP9 in .webm, by suffix, in real time. Returns the path.
 
-    size (width, height): even numbers of pixels. progress: called with (frames done, frames in all). view: arguments of `render_frame`.
+    size (width, height): even numbers of pixels. progress: called with (frames done, frames in all). view: arguments of `render_frame`,
+    `sight` among them.
     Raises ModuleNotFoundError without PyAV, ValueError on another suffix or size, OSError.
     """
     target = Path(path)
@@ -54,7 +56,7 @@ def write_video(
 
     encoder, container_options, options = CODECS[target.suffix.lower()]
     steps = list(_steps(trace, fps))
-    view = {"oversample": 1} | view
+    view = {"oversample": 1} | _turned(view.get("sight")) | view
     with tempfile.TemporaryDirectory(prefix="closedloop-") as folder:
         draft = Path(folder) / f"video{target.suffix.lower()}"  # not in memory: the index moves to the front at the end
         with av.open(str(draft), "w", options=container_options) as container:
@@ -70,7 +72,7 @@ def write_video(
         return write_atomic(target, draft.read_bytes())
 
 
-def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS) -> None:
+def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS, sight: Sight | None = None) -> None:
     """Play in an OpenCV window until it ends, is closed, or Esc or Q is pressed; Space pauses. Raises OSError where no window can open."""
     name = f"closedloop: {trace.episode.scenario}"
     instead = "write a page (-o FILE.html) or a video (--video FILE.mp4) instead"
@@ -83,12 +85,17 @@ def show(trace: Trace, *, size: tuple[int, int] = (1280, 720), fps: int = FPS) -
     cv2.resizeWindow(name, *size)
     try:
         for step in _steps(trace, fps):
-            if not _shown(name, render_frame(trace, step, size, oversample=1), fps):
+            if not _shown(name, render_frame(trace, step, size, oversample=1, sight=sight, **_turned(sight)), fps):
                 return
         while cv2.waitKey(50) not in (27, ord("q")) and _open(name):
             pass
     finally:
         cv2.destroyAllWindows()
+
+
+def _turned(sight: Sight | None) -> dict[str, Any]:
+    """Beside a camera the view turns with the ego: left in the picture is left in the view."""
+    return {"heading_up": True} if sight is not None and sight.names else {}
 
 
 def _shown(name: str, image: NDArray[np.uint8], fps: int) -> bool:

@@ -44,6 +44,9 @@ class PolicyNeeds:
     forecasts: int = DrivingConfig.forecasts
     detector: str = DrivingConfig.detector
     predictor: str = DrivingConfig.predictor
+    noise: str = DrivingConfig.noise
+    recall: float = DrivingConfig.recall
+    position: float = DrivingConfig.position
     cameras: str = DrivingConfig.cameras
     weather: str = DrivingConfig.weather
     perceive_every: int = DrivingConfig.perceive_every

@@ -9,7 +9,10 @@ the description and names the hash again, so a card kept elsewhere (in version c
 
 File: 8 bytes little-endian header length, JSON header, tensors (the safetensors format). Tensors, for sizes (n0, n1, ..., nk):
     layers.<i>.weight (n_{i+1}, n_i) float32    layers.<i>.bias (n_{i+1},) float32
-    normaliser.mean (n0,) float64               normaliser.variance (n0,) float64   (only with a normaliser)
+    normaliser.mean (s,) float64                normaliser.variance (s,) float64    (only with a normaliser)
+    image.<i>.weight (out, in, k, k) float32    image.<i>.bias (out,) float32       (only with images)
+    image.linear.weight (f, .) float32          image.linear.bias (f,) float32      (likewise)
+s = n0 without images. With images, f numbers are made of each and s more come with it: n0 = f + s.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ __all__ = [
     "BundleError",
     "BundleSpec",
     "DrivingSpec",
+    "ImageSpec",
     "NetworkSpec",
     "NormaliserSpec",
     "ObservationSpec",
@@ -63,6 +67,7 @@ HEADS = ("clip", "squash", "categorical", "values", "quantiles")
 _ACTIVATION = Literal["tanh", "relu", "elu", "gelu", "silu", "leaky_relu"]
 _HEAD = Literal["clip", "squash", "categorical", "values", "quantiles"]
 _Width = Annotated[int, Field(ge=1, le=8192)]
+_Side = Annotated[int, Field(ge=1, le=64)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 Tensors = dict[str, NDArray[Any]]
 
@@ -73,6 +78,44 @@ class BundleError(ValueError):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ImageSpec(_Strict):
+    """Convolutions that make numbers of an image, each followed by a ReLU, then a linear layer with a ReLU, as NatureCNN of SB3 does.
+
+    Pixels are divided by 255. The numbers come before the rest of the observation.
+    """
+
+    shape: tuple[_Width, _Width, _Width]  # channels, height, width
+    convolutions: tuple[tuple[_Width, _Side, _Side], ...] = Field(min_length=1, max_length=8)  # channels made, side of the kernel, stride
+    features: _Width
+
+    @model_validator(mode="after")
+    def _check(self) -> ImageSpec:
+        if min(self.sides) < 1:
+            raise ValueError(f"an image of {self.shape[1]} x {self.shape[2]} is too small for its convolutions")
+        return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width after the convolutions, 0 or less if nothing is left."""
+        height, width = self.shape[1:]
+        for _, side, stride in self.convolutions:
+            height, width = (height - side) // stride + 1, (width - side) // stride + 1
+        return height, width
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Name -> (shape, dtype) of its tensors."""
+        wanted: dict[str, tuple[tuple[int, ...], str]] = {}
+        inputs = self.shape[0]
+        for i, (outputs, side, _) in enumerate(self.convolutions):
+            wanted[f"image.{i}.weight"] = ((outputs, inputs, side, side), "float32")
+            wanted[f"image.{i}.bias"] = ((outputs,), "float32")
+            inputs = outputs
+        height, width = self.sides
+        wanted["image.linear.weight"] = ((self.features, inputs * height * width), "float32")
+        wanted["image.linear.bias"] = ((self.features,), "float32")
+        return wanted
 
 
 class NetworkSpec(_Strict):
@@ -87,6 +130,12 @@ class NetworkSpec(_Strict):
     activation: _ACTIVATION  # after every layer but the last
     head: _HEAD
     quantiles: Annotated[int, Field(ge=1, le=1024)] = 1
+    image: ImageSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_image(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Images came later: those without keep their sha256."""
+        return {name: value for name, value in handler(self).items() if name != "image" or value is not None}
 
 
 class ActionSpec(_Strict):
@@ -110,7 +159,7 @@ class ActionSpec(_Strict):
 
 
 class ObservationSpec(_Strict):
-    """The flat observation: its size and, in order, the parts it is made of with their shapes (empty: one unnamed part)."""
+    """The flat observation (what is no image): its size and, in order, the parts it is made of with their shapes (none: one unnamed)."""
 
     size: _Width
     features: str = ""  # sha256 over the names of all features in order: what each number means
@@ -128,7 +177,7 @@ class DrivingSpec(_Strict):
     """The fields of `DrivingConfig` that the policy was made for."""
 
     action: Literal["continuous", "discrete"]
-    observation: Literal["truth", "visible", "noisy", "perceived"]
+    observation: Literal["truth", "visible", "noisy", "perceived", "pixels"]
     ticks_per_step: Annotated[int, Field(ge=1)]
     dt: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # s
     nearest: Annotated[int, Field(ge=0)]
@@ -137,6 +186,9 @@ class DrivingSpec(_Strict):
     forecasts: Annotated[int, Field(ge=0, le=6)] = 0
     detector: str = DrivingConfig.detector
     predictor: str = DrivingConfig.predictor
+    noise: str = DrivingConfig.noise
+    recall: Annotated[float, Field(ge=0, le=1)] = 1.0
+    position: Annotated[float, Field(ge=0, le=100)] = 1.0
     cameras: str = DrivingConfig.cameras
     weather: str = DrivingConfig.weather
     perceive_every: Annotated[int, Field(ge=1)] = 1
@@ -176,8 +228,12 @@ class BundleSpec(_Strict):
     @model_validator(mode="after")
     def _check(self) -> BundleSpec:
         inputs, outputs = self.network.sizes[0], self.network.sizes[-1]
-        if inputs != self.observation.size:
-            raise ValueError(f"the network takes {inputs} inputs but the observation has {self.observation.size}")
+        image = self.network.image
+        given = self.observation.size + (image.features if image else 0)
+        if inputs != given:
+            raise ValueError(f"the network takes {inputs} inputs but the observation has {given}")
+        if self.driving is not None and (self.driving.observation == "pixels") != (image is not None):
+            raise ValueError(f"observation {self.driving.observation!r} does not go with a network {'with' if image else 'without'} images")
         if self.observation.layout and sum(int(np.prod(shape)) for shape in self.observation.layout.values()) != self.observation.size:
             raise ValueError(f"the parts of the observation do not add up to {self.observation.size}")
         continuous = self.action.kind == "continuous"
@@ -196,6 +252,8 @@ class BundleSpec(_Strict):
         for i, (inputs, outputs) in enumerate(zip(self.network.sizes[:-1], self.network.sizes[1:], strict=True)):
             wanted[f"layers.{i}.weight"] = ((outputs, inputs), "float32")
             wanted[f"layers.{i}.bias"] = ((outputs,), "float32")
+        if self.network.image is not None:
+            wanted |= self.network.image.shapes()
         if self.normaliser is not None:
             wanted["normaliser.mean"] = wanted["normaliser.variance"] = ((self.observation.size,), "float64")
         return wanted

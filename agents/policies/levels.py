@@ -1,6 +1,7 @@
 """The same policy on another level of the observation ladder: `highway@noisy`, `highway@perceived,weather=night,latency=2`.
 
-The first four levels share one observation space, so nothing about the policy changes but what it is told of its surroundings.
+The first four levels share one observation space, so nothing about the policy changes but what it is told of its surroundings. `pixels`
+shows images instead: a policy that was trained on those stays on that level, with other options at most (`mine@pixels,weather=night`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agents.policies.base import Policy, PolicyError, PolicyNeeds
-from envs.driving.types import LEVELS
+from envs.driving.camera.config import CameraConfig
+from envs.driving.types import LEVELS, SAME_SPACE, DrivingConfig
 from scenarios.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ __all__ = ["OPTIONS", "AtLevel", "at_level"]
 
 # what may follow the level, and how it is read
 OPTIONS: dict[str, type] = {
-    "detector": str, "predictor": str, "cameras": str, "weather": str, "perceive_every": int, "latency": int, "drop": float,
-    "view_range": float, "view_fov": float,
+    "detector": str, "predictor": str, "noise": str, "recall": float, "position": float, "cameras": str, "weather": str,
+    "perceive_every": int, "latency": int, "drop": float, "view_range": float, "view_fov": float,
 }  # fmt: skip
 
 
@@ -49,7 +51,14 @@ def at_level(policy: Policy, text: str) -> AtLevel:
     level, *rest = text.split(",")
     if level not in LEVELS:
         raise PolicyError(f"no observation level {level!r}; {did_you_mean(level, LEVELS) or 'known: ' + ', '.join(LEVELS)}")
+    if level != policy.needs.observation and not {level, policy.needs.observation} <= {*SAME_SPACE}:
+        raise PolicyError(
+            f"{policy.name!r} cannot change from {policy.needs.observation!r} to {level!r}: pixels are images, a space of its own, and the "
+            f"others ({', '.join(SAME_SPACE)}) lists of objects; train a policy on it: closedloop train --observation {level}"
+        )
     changes: dict[str, Any] = {"observation": level}
+    if level != "noisy":  # what another level has no use for
+        changes |= {"recall": DrivingConfig.recall, "position": DrivingConfig.position}
     for part in rest:
         key, equals, value = part.partition("=")
         if not equals or key not in OPTIONS:
@@ -62,6 +71,7 @@ def at_level(policy: Policy, text: str) -> AtLevel:
     needs = replace(policy.needs, **changes)
     try:
         needs.config(agents=8)
+        CameraConfig(cameras=tuple(needs.cameras.split("+")), weather=needs.weather)
     except ValueError as error:
         raise PolicyError(f"{text!r}: {error}") from error
     return AtLevel(policy, needs, f"{policy.name}@{text}")

@@ -24,6 +24,7 @@ from envs.driving.types import DrivingConfig
 
 if TYPE_CHECKING:
     from envs.driving.observation import Observation
+    from envs.driving.pixels import PixelObservation
 
 __all__ = ["BLOCK", "Actor", "SB3Policy", "load_bundle_policy", "observation_spec"]
 
@@ -49,6 +50,10 @@ class Actor(nn.Module):
         self.head, self.quantiles, self.count = spec.network.head, spec.network.quantiles, spec.action.count
         self.activation = _ACTIVATIONS[spec.network.activation]
         self.layers = len(spec.network.sizes) - 1
+        self.image = spec.network.image
+        for name, value in tensors.items():
+            if name.startswith("image."):
+                self.register_buffer(name.replace(".", "_"), value)
         for i in range(self.layers):
             self.register_buffer(f"weight_{i}", tensors[f"layers.{i}.weight"])
             self.register_buffer(f"bias_{i}", tensors[f"layers.{i}.bias"])
@@ -60,21 +65,38 @@ class Actor(nn.Module):
             self.register_buffer("scale", torch.sqrt(tensors["normaliser.variance"] + spec.normaliser.epsilon))
 
     @torch.no_grad()
-    def forward(self, rows: Tensor) -> Tensor:
-        """All rows in blocks of BLOCK, the last one padded with zeros."""
+    def forward(self, rows: Tensor, images: Tensor | None = None) -> Tensor:
+        """All rows in blocks of BLOCK, the last one padded with zeros. images (R, 3 C, H, W) uint8: for a policy that takes them."""
         count = rows.shape[0]
-        padded = functional.pad(rows, (0, 0, 0, -count % BLOCK))
-        return torch.cat([self.block(part) for part in torch.split(padded, BLOCK)])[:count]
+        rest = -count % BLOCK
+        parts = torch.split(functional.pad(rows, (0, 0, 0, rest)), BLOCK)
+        if images is None:
+            return torch.cat([self.block(part) for part in parts])[:count]
+        seen = torch.split(functional.pad(images, (0, 0, 0, 0, 0, 0, 0, rest)), BLOCK)
+        return torch.cat([self.block(part, image) for part, image in zip(parts, seen, strict=True)])[:count]
 
     @torch.no_grad()
-    def block(self, rows: Tensor) -> Tensor:
+    def block(self, rows: Tensor, images: Tensor | None = None) -> Tensor:
         """The rows in one go, whatever their number."""
         x = self.normalise(rows)
+        if self.image is not None and images is not None:
+            x = torch.cat([self.look(images), x], dim=1)
         for i in range(self.layers):
             x = functional.linear(x, self.get_buffer(f"weight_{i}"), self.get_buffer(f"bias_{i}"))
             if i < self.layers - 1:
                 x = self.activation(x)
         return self.choose(x)
+
+    def look(self, images: Tensor) -> Tensor:
+        """Images (R, 3 C, H, W) uint8 -> what the convolutions make of them (R, features)."""
+        assert self.image is not None
+        x = images.float() / 255.0
+        for i, (_, _, stride) in enumerate(self.image.convolutions):
+            x = functional.relu(
+                functional.conv2d(x, self.get_buffer(f"image_{i}_weight"), self.get_buffer(f"image_{i}_bias"), stride=stride)
+            )
+        x = functional.linear(x.flatten(1), self.get_buffer("image_linear_weight"), self.get_buffer("image_linear_bias"))
+        return functional.relu(x)
 
     def normalise(self, rows: Tensor) -> Tensor:
         """clip((x - mean) / sqrt(variance + epsilon)), in float64 as during training."""
@@ -110,27 +132,46 @@ class SB3Policy:
         self.name = spec.name
         self.needs = PolicyNeeds(**made_for)
         self.actor = Actor(bundle).to(device)
-        made_now = observation_spec(self.needs.config(agents=8))
+        config = self.needs.config(agents=8)
+        made_now = observation_spec(config)
+        if spec.network.image is not None:
+            from envs.driving.pixels import image_shape
+
+            if spec.network.image.shape != image_shape(config):
+                raise PolicyError(
+                    f"policy {spec.name!r} was trained on images of {spec.network.image.shape}; this version makes {image_shape(config)}"
+                )
         if spec.observation != made_now:
             raise PolicyError(
                 f"policy {spec.name!r} was trained on observations {_show(spec.observation)}; this version makes {_show(made_now)}: "
                 f"train it again, or use the version that made it (closedloop {spec.versions.get('closedloop', 'unknown')})"
             )
 
-    def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
+    def act(self, observation: Observation | PixelObservation, *, seed: Tensor, step: Tensor) -> Tensor:
         """The most likely action of each learner: (B, N, 2) float32 or (B, N) int64. `seed` and `step` are not used."""
         from envs.driving.observation import flatten
+        from envs.driving.pixels import PixelObservation, state_vector
 
-        flat = flatten(observation)  # (B, N, F)
+        images = None
+        if isinstance(observation, PixelObservation):
+            flat, images = state_vector(observation), observation.image.flatten(0, 1)
+        else:
+            flat = flatten(observation)  # (B, N, F)
         worlds, learners, size = flat.shape
-        action: Tensor = self.actor(flat.reshape(-1, size))
+        action: Tensor = self.actor(flat.reshape(-1, size), images)
         return action.reshape(worlds, learners, *action.shape[1:])
 
 
 def observation_spec(config: DrivingConfig) -> ObservationSpec:
-    """What the flat observation of this version is made of, for `config`."""
+    """What the flat observation of this version is made of, for `config`; at the level `pixels` what comes beside the images."""
     from envs.driving import observation as o
 
+    if config.observation == "pixels":
+        from envs.driving.pixels import STATE_PARTS, state_size
+
+        known = (o.EGO_FEATURES, o.ROUTE_AHEAD, o.ROUTE_FEATURES, o.GOAL_FEATURES)
+        parts = {name: o.shapes(config)[name] for name in STATE_PARTS}
+        return ObservationSpec(size=state_size(config), features=hashlib.sha256(repr(known).encode()).hexdigest(), layout=parts)
     names = (o.EGO_FEATURES, o.OBJECT_FEATURES, o.ROUTE_AHEAD, o.ROUTE_FEATURES, o.LANE_FEATURES, o.RULE_FEATURES, o.GOAL_FEATURES)
     layout = {name: shape for name, shape in o.shapes(config).items() if name != "objects_mask"}  # which `flatten` leaves out
     return ObservationSpec(size=o.flat_size(config), features=hashlib.sha256(repr(names).encode()).hexdigest(), layout=layout)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from envs.driving.camera.config import CameraConfig
-from envs.driving.camera.rendering import compiled_render, render, sensor_frame
+from envs.driving.camera.rendering import AT_ONCE, compiled_render, portions, render, sensor_frame
 from envs.driving.camera.scenery import build_scenery, move_scenery
 from envs.driving.camera.weather import draw_weather
 from envs.driving.lights import light_states
@@ -40,7 +40,7 @@ from perception.tracking.config import DRIVING_MODELS
 from perception.types import Camera, Detections, Forecasts, Labels, SensorFrame, Tracks
 from scenarios.kinds import Kind
 
-__all__ = ["CameraRig", "Eyes", "EyesState", "Look", "Rig", "needs_eyes"]
+__all__ = ["CHUNK", "CameraRig", "Eyes", "EyesState", "Look", "Rig", "needs_eyes", "some_worlds"]
 
 T = TypeVar("T", State, Setup)
 CHUNK = 16  # worlds that look again together when their episodes begin
@@ -97,12 +97,24 @@ class CameraRig:
         self._render = compiled_render(self.camera, config.dt) if sim.compile else None
 
     def frame(self, state: State, setup: Setup, motion: Tensor) -> SensorFrame:
-        weather, maps, dt = draw_weather(setup.seed, self.camera), self.sim.maps, self.sim.config.dt
-        if self._render is not None and len(state.x) == self.sim.batch:  # the few worlds that begin anew are not worth compiling for
-            rendered = self._render(state, setup, maps, self.tables, weather, torch.zeros_like(setup.map_id))
-        else:
-            rendered = render(state, setup, maps, self.tables, weather, self.camera, dt=dt)
-        return sensor_frame(rendered, state, setup, self.camera, dt=dt)._replace(motion=motion)
+        image = self._drawn(state, setup)
+        return sensor_frame(image, state, setup, self.camera, dt=self.sim.config.dt)._replace(motion=motion)
+
+    def _drawn(self, state: State, setup: Setup) -> Tensor:
+        """(B, C, 3, H, W) uint8. Compiled for the sizes that all worlds come in; the few that begin anew are filled up to one of them."""
+        worlds, batch = len(state.x), self.sim.batch
+        size = AT_ONCE if batch % AT_ONCE == 0 else batch
+        compiled = self._render if worlds <= size or worlds == batch else None
+        if compiled is not None and worlds < size:
+            rows = torch.nn.functional.pad(torch.arange(worlds, device=state.x.device), (0, size - worlds))
+            return self._drawn(some_worlds(state, rows), some_worlds(setup, rows))[:worlds]
+        maps, dt, images = self.sim.maps, self.sim.config.dt, []
+        for s, fixed, look, by in portions(state, setup, draw_weather(setup.seed, self.camera), torch.zeros_like(setup.map_id)):
+            if compiled is not None:
+                images.append(compiled(s, fixed, maps, self.tables, look, by).image)
+            else:
+                images.append(render(s, fixed, maps, self.tables, look, self.camera, viewer=by, dt=dt).image)
+        return torch.cat(images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +174,7 @@ class Eyes:
         for first in range(0, len(which), size):
             part = which[first : first + size]
             rows = torch.nn.functional.pad(part, (0, size - len(part)), value=int(part[0]))
-            state, setup = _rows(self.sim.state, rows), _rows(self.sim.setup, rows)
+            state, setup = some_worlds(self.sim.state, rows), some_worlds(self.sim.setup, rows)
             fresh = EyesState(self.pipeline.initial(setup.seed, cameras=self.rig.cameras), _pose(state))
             new = self._look(fresh, state, setup)
             keep = slice(0, len(part))
@@ -184,8 +196,8 @@ class Eyes:
         return EyesState(pipeline, pose), objects, Look(frame, detections, tracks, forecasts)
 
 
-def _rows(whole: T, rows: Tensor) -> T:
-    """Some worlds of a state or setup."""
+def some_worlds(whole: T, rows: Tensor) -> T:
+    """The worlds `rows` (K,) int64 of a state or setup."""
     return map_tensors(lambda value: value[rows], whole)
 
 
@@ -199,7 +211,10 @@ def _pipeline(config: DrivingConfig) -> Pipeline:
     if config.observation == "perceived":
         detector = make_detector(config.detector)
     elif config.observation == "noisy":
-        detector = make_detector("noisy", interval=config.dt * config.ticks_per_step)
+        interval = config.dt * config.ticks_per_step
+        weather = None if config.weather == "any" else config.weather
+        options = {"interval": interval, "recall": config.recall, "position": config.position, "weather": weather}
+        detector = make_detector("noisy", card=config.noise, **options)
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
     return make_pipeline(detector, "kalman", predictor, settings)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import scenarios
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
-from envs.driving.sensors import check_sensors, observation_space
+from envs.driving.sensors import check_sensors, is_flat, observation_space
 from envs.driving.types import DrivingConfig
 from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 from scenarios.episode import Episode
@@ -48,6 +48,9 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
     | lanes | (3, 19) | left, own and right lane: geometry, where they lead, gaps |
     | rules | (14,) | next light, stop line and junction |
     | goal | (18,) | what counts as arriving |
+
+    With `observation="pixels"` a Dict of `image`, (3 C, H, W) uint8 of C cameras with the channels first, and `state`, (87,) float32: ego,
+    route and goal as above in one vector. It is what the `MultiInputPolicy` of Stable-Baselines3 takes; see `envs.driving.pixels`.
 
     ### Action
     `continuous`: Box(2) in [-1, 1]: acceleration (times the vehicle's strongest drive or braking) and steering (left positive).
@@ -111,7 +114,7 @@ class DrivingEnv(gymnasium.Env[Arrays, Any]):
         (self.scenario,) = load_scenarios(scenario)
         options = {"ticks_per_step": ticks_per_step, "nearest": nearest, "view_range": view_range, "view_fov": view_fov}
         self.config = driving_config(config, action=action, observation=observation, autopilot=autopilot, learners=1, **options)
-        self.flat, self.sensors = flat, check_sensors(sensors, flat=flat)
+        self.flat, self.sensors = is_flat(self.config, flat), check_sensors(sensors, flat=flat)
         self.weights, self.render_mode, self.size = reward or RewardWeights(), render_mode, size
         self.compile, self.device = compile, device
         self._company = _roads(self.scenario) if compile else []

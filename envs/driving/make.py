@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 import scenarios
 from envs.driving.control import TRAJECTORY_POINTS
-from envs.driving.types import ConfigError, DrivingConfig
+from envs.driving.types import LEVELS, ConfigError, DrivingConfig
 from scenarios.episode import Episode
 from scenarios.errors import did_you_mean
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 ACTIONS = ("continuous", "discrete", "trajectory")
-OBSERVATIONS = ("truth", "visible")
+OBSERVATIONS = LEVELS
 TRAINING_SEED = 2_000_000  # default first episode seed of the training shells; seeds below a million are for judging
 SLOTS = 8  # agent slots come in eights (see DrivingConfig)
 TRAJECTORY_BOX = ((-20.0, -60.0, -5.0), (110.0, 60.0, 50.0))  # x, y m, ego frame, and m/s: what 50 m/s can reach in 2 s

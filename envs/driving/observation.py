@@ -42,6 +42,7 @@ __all__ = [
     "flatten",
     "observe",
     "shapes",
+    "shown",
     "space",
 ]
 
@@ -165,7 +166,7 @@ def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig, belie
         x=state.x[:, :n], y=state.y[:, :n], cos=torch.cos(state.yaw)[:, :n], sin=torch.sin(state.yaw)[:, :n], speed=state.speed[:, :n]
     )
     points = route_points(maps, setup.map_id, ahead, frame)
-    around = true_objects(state, setup, _seen(state, setup, maps, config)) if believed is None else believed
+    around = true_objects(state, setup, shown(state, setup, maps, config)) if believed is None else believed
     if bool(config.forecasts) != (around.belief is not None):
         raise ValueError(f"forecasts={config.forecasts}, but the objects come {'with' if around.belief else 'without'} any")
     objects, found = object_features(around, frame, points, ahead, config.nearest)
@@ -182,7 +183,7 @@ def observe(state: State, setup: Setup, maps: Maps, config: DrivingConfig, belie
     return Observation(*(field.clamp(-LIMIT, LIMIT) for field in obs))
 
 
-def _seen(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
+def shown(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
     """(B, N, A) bool: agents that may be shown, before the limit of number. What is `visible` is part of what is `truth`."""
     n, agents = config.learners, state.x.shape[1]
     slot = torch.arange(agents, device=state.x.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scenarios.kinds import Kind
 from scenarios.network import LightState
 
-__all__ = ["BODIES", "LAMPS", "SCENE", "rgb"]
+__all__ = ["BELIEFS", "BODIES", "CLASSES", "LAMPS", "SCENE", "rgb"]
 
 SCENE: dict[str, dict[str, str]] = {
     "light": {
@@ -99,6 +99,14 @@ LAMPS: dict[LightState, tuple[str, str, str]] = {  # red, yellow, green lamp; ""
     LightState.YELLOW: ("", "#ffc400", ""),
     LightState.GREEN: ("", "", "#2ecc55"),
 }
+
+# What was believed, drawn over what was true. `case` lies under the lines, so that they show on every ground
+BELIEFS: dict[str, dict[str, str]] = {
+    "light": {"believed": "#00e5cf", "missed": "#e6007e", "invented": "#fff000", "case": "#10262b"},
+    "dark": {"believed": "#2ff3df", "missed": "#ff4fa8", "invented": "#fff04d", "case": "#05090b"},
+}
+# Of things in pictures, by class, in turn: Okabe and Ito's palette (2008), which people with colour blindness tell apart
+CLASSES: tuple[str, ...] = ("#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#f0e442", "#d55e00", "#0072b2")
 
 
 def rgb(colour: str, shade: float = 1.0) -> tuple[int, int, int]:

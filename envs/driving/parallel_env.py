@@ -14,7 +14,7 @@ from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 import scenarios
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, load_scenarios, seed_from, unknown
 from envs.driving.rewards import RewardWeights
-from envs.driving.sensors import check_sensors, observation_space
+from envs.driving.sensors import check_sensors, is_flat, observation_space
 from envs.driving.types import DrivingConfig
 from envs.driving.worlds import Worlds, WorldsState, picture
 from scenarios.episode import Episode, Role
@@ -84,7 +84,7 @@ class DrivingParallelEnv(ParallelEnv):  # type: ignore[misc]
         self.config = driving_config(config, **options, learners=agents)
         self.kinds = frozenset(Kind[_known("kind", kind, Kind.__members__)] for kind in kinds)
         self.roles = frozenset(Role[_known("role", role, Role.__members__)] for role in roles)
-        self.flat, self.sensors = flat, check_sensors(sensors, flat=flat)
+        self.flat, self.sensors = is_flat(self.config, flat), check_sensors(sensors, flat=flat)
         self.weights, self.render_mode = reward or RewardWeights(), render_mode
         self.possible_agents = [f"agent_{i}" for i in range(agents)]
         self.agents: list[str] = []

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
-from envs.driving.sensors import check_sensors, observation_space
+from envs.driving.sensors import check_sensors, is_flat, observation_space
 from envs.driving.types import DrivingConfig
 from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 
@@ -37,7 +37,7 @@ class DrivingVecEnv(VecEnv):
         seed: of the first episode of the bank (the others follow it), and of the order in which they are driven.
         compile: run under torch.compile (takes about a minute to start).
         device: of the simulation; observations are numpy arrays.
-        flat, sensors: see `DrivingEnv`; here flat by default.
+        flat, sensors: see `DrivingEnv`; here flat by default (but for `observation="pixels"`).
         reward: weights of the reward's terms.
         options: fields of `DrivingConfig` that win over `config`.
     """
@@ -52,19 +52,20 @@ class DrivingVecEnv(VecEnv):
         seed: int = TRAINING_SEED,
         compile: bool = False,
         device: str = "cpu",
-        flat: bool = True,
+        flat: bool | None = None,
         sensors: Collection[str] = (),
         reward: RewardWeights | None = None,
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        self.flat, self.sensors, self.render_mode = flat, check_sensors(sensors, flat=flat), render_mode
         chosen, seed = driving_config(config, **{"learners": 1, **options}), seed_from(seed)
+        self.flat = is_flat(chosen, flat)
+        self.sensors, self.render_mode = check_sensors(sensors, flat=self.flat), render_mode
         bank = sample_episodes(scenario, episodes, seed)
         self.worlds = Worlds(bank, chosen, batch=num_envs, seed=seed, weights=reward, compile=compile, device=device)
         self.config, self._key = self.worlds.config, seed
         self._actions = torch.zeros(0)
-        super().__init__(num_envs, observation_space(self.config, flat=flat, sensors=sensors), action_space(self.config))
+        super().__init__(num_envs, observation_space(self.config, flat=self.flat, sensors=sensors), action_space(self.config))
 
     def reset(self) -> Any:
         """Start episode k in world k."""

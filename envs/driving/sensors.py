@@ -16,15 +16,23 @@ from envs.driving.bev import CHANNELS, bird_eye
 from envs.driving.lidar import lidar
 from envs.driving.make import unknown
 from envs.driving.observation import LIMIT, flat_size, space
-from envs.driving.types import DrivingConfig, Maps, Setup, State
+from envs.driving.pixels import pixel_space
+from envs.driving.types import ConfigError, DrivingConfig, Maps, Setup, State
 from envs.driving.visibility import visible
 
-__all__ = ["SENSORS", "check_sensors", "observation_space", "sense"]
+__all__ = ["SENSORS", "check_sensors", "is_flat", "observation_space", "sense"]
 
 SENSORS = ("lidar", "bev")
 RAYS = 64
 REACH = 50.0  # m; shown as 1
 PIXELS = 64  # a side, 1 m each
+
+
+def is_flat(config: DrivingConfig, flat: bool | None) -> bool:
+    """Whether the observation is one vector. None: if it can be. Raises ConfigError where it cannot."""
+    if flat and config.observation == "pixels":
+        raise ConfigError("flat=True: observation='pixels' is a Dict of 'image' and 'state'; leave flat out")
+    return config.observation != "pixels" if flat is None else flat
 
 
 def check_sensors(sensors: Collection[str], *, flat: bool) -> tuple[str, ...]:
@@ -38,14 +46,15 @@ def check_sensors(sensors: Collection[str], *, flat: bool) -> tuple[str, ...]:
 
 
 def observation_space(config: DrivingConfig, *, flat: bool, sensors: Collection[str] = ()) -> spaces.Space[Any]:
-    """Of one learner: a Dict of the parts and the sensors, or one Box."""
+    """Of one learner: a Dict of the parts (of image and state at the level `pixels`) and the sensors, or one Box."""
     if flat:
         return spaces.Box(-LIMIT, LIMIT, shape=(flat_size(config),), dtype=np.float32)
     further = {
         "lidar": spaces.Box(0.0, 1.0, shape=(RAYS,), dtype=np.float32),
         "bev": spaces.Box(-1.0, 1.0, shape=(len(CHANNELS), PIXELS, PIXELS), dtype=np.float32),
     }
-    return spaces.Dict({**space(config).spaces, **{name: further[name] for name in check_sensors(sensors, flat=flat)}})
+    parts = pixel_space(config) if config.observation == "pixels" else space(config).spaces
+    return spaces.Dict({**parts, **{name: further[name] for name in check_sensors(sensors, flat=flat)}})
 
 
 def sense(name: str, state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:

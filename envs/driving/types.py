@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["LEVELS", "ConfigError", "DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
+__all__ = ["LEVELS", "SAME_SPACE", "ConfigError", "DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
 
-LEVELS = ("truth", "visible", "noisy", "perceived")  # of the observation ladder
+SAME_SPACE = ("truth", "visible", "noisy", "perceived")  # levels of the observation ladder between which a policy can change
+LEVELS = (*SAME_SPACE, "pixels")
 
 
 class Maps(NamedTuple):
@@ -206,14 +207,17 @@ class DrivingConfig:
     dt: float = 0.1  # s, physics tick
     ticks_per_step: int = 2  # decisions every dt * ticks_per_step seconds
     action: str = "continuous"  # continuous | discrete | trajectory
-    observation: str = "truth"  # truth | visible | noisy | perceived
+    observation: str = "truth"  # truth | visible | noisy | perceived | pixels
     nearest: int = 12  # K, objects shown
     view_range: float = 100.0  # m
     view_fov: float = 6.283185307179586  # rad, field of view of `visible`, centred on the heading
     forecasts: int = 0  # M, likeliest futures shown of each object (0: none, and no uncertainties)
     detector: str = "detector_driving"  # of `perceived`: a name, a file, "onnx:FILE" or "package.module:attribute"
     predictor: str = "constant_velocity"  # of `forecasts`: a name, a file or "package.module:attribute"
-    cameras: str = "front"  # of `perceived`: front, left, right, rear, joined by "+"
+    noise: str = "noise_driving"  # of `noisy`: the error model, a name or a card's file
+    recall: float = 1.0  # of `noisy`: share kept of what the error model would detect
+    position: float = 1.0  # of `noisy`: factor on the error model's errors of place
+    cameras: str = "front"  # of `perceived` and `pixels`: front, left, right, rear, joined by "+"
     weather: str = "any"  # seen by the cameras: any (drawn per episode), clear, fog, rain or night
     perceive_every: int = 1  # decision steps from one run of the detector to the next
     latency: int = 0  # decision steps from a frame to the arrival of what was seen in it
@@ -239,8 +243,19 @@ class DrivingConfig:
             raise ConfigError(f"latency={self.latency}: must not be negative")
         if not 0.0 <= self.drop <= 1.0:
             raise ConfigError(f"drop={self.drop}: must be between 0 and 1")
+        if not 0.0 <= self.recall <= 1.0:
+            raise ConfigError(f"recall={self.recall}: must be between 0 and 1")
+        if not 0.0 <= self.position <= 100.0:
+            raise ConfigError(f"position={self.position}: must be between 0 and 100")
+        if self.observation != "noisy" and (self.recall, self.position) != (1.0, 1.0):
+            raise ConfigError(
+                f"recall={self.recall}, position={self.position}: only observation='noisy' has an error model to change, "
+                f"not {self.observation!r}"
+            )
         if not 0 <= self.forecasts <= 6:
             raise ConfigError(f"forecasts={self.forecasts}: must be between 0 and 6")
+        if self.observation == "pixels" and self.forecasts:
+            raise ConfigError(f"forecasts={self.forecasts}: observation='pixels' shows images, no objects whose future could be told")
         if self.nearest < 1:
             raise ConfigError(f"nearest={self.nearest}: must be at least 1")
         if not 0.0 < self.view_range < float("inf"):

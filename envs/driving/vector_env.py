@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
-from envs.driving.sensors import check_sensors, observation_space
+from envs.driving.sensors import check_sensors, is_flat, observation_space
 from envs.driving.types import DrivingConfig
 from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 
@@ -58,8 +58,8 @@ class DrivingVectorEnv(VectorEnv[Arrays, Any, Any]):
     ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r}: must be None or 'rgb_array'")
-        self.flat, self.sensors, self.render_mode = flat, check_sensors(sensors, flat=flat), render_mode
         chosen = driving_config(config, **{"learners": 1, **options})
+        self.flat, self.sensors, self.render_mode = is_flat(chosen, flat), check_sensors(sensors, flat=flat), render_mode
         bank = sample_episodes(scenario, episodes, first_seed)
         self.worlds = Worlds(bank, chosen, batch=num_envs, weights=reward, compile=compile, device=device)
         self.config, self.num_envs = self.worlds.config, num_envs

@@ -23,6 +23,7 @@ from envs.driving.make import action_space, fit
 from envs.driving.metrics import episode_metrics
 from envs.driving.objects import Objects
 from envs.driving.observation import Observation, flatten, observe
+from envs.driving.pixels import PixelObservation, Sight, state_vector
 from envs.driving.rewards import RewardWeights, reward_terms, total
 from envs.driving.rng import integers
 from envs.driving.sensors import sense
@@ -36,7 +37,7 @@ STREAM = 4001  # of the counter-based generator: which episode a world drives ne
 OWN = ("key", "count", "returns", "lengths", "terms")  # tensors of `Worlds` itself that a saved state holds
 TERMS = tuple(field.name for field in fields(RewardWeights))
 T = TypeVar("T", Setup, State)
-Arrays: TypeAlias = dict[str, NDArray[np.float32]] | NDArray[np.float32]
+Arrays: TypeAlias = dict[str, NDArray[Any]] | NDArray[np.float32]
 
 
 class Step(NamedTuple):
@@ -108,6 +109,7 @@ class Worlds:
         self.sim = DrivingSim(build_bank(episodes, self.config), self.config, batch=batch, device=device, compile=compile)
         self.batch, self.device = batch, device
         self.eyes = Eyes(self.sim) if needs_eyes(self.config) else None
+        self.sight = Sight(self.sim) if self.config.observation == "pixels" else None
         self._world = torch.arange(batch, device=device)
         self.reset(torch.full((batch,), seed, dtype=torch.int64))
 
@@ -127,6 +129,8 @@ class Worlds:
         self.sim.reset(self._draw() if shuffle else self._world % len(self.episodes))
         if self.eyes:
             self.eyes.reset()
+        if self.sight:
+            self.sight.look()
         self.returns = torch.zeros(self.batch, self.config.learners, device=self.device)
         self.lengths = torch.zeros(self.batch, dtype=torch.int64, device=self.device)
         self.terms = torch.zeros(self.batch, self.config.learners, len(TERMS), device=self.device)
@@ -137,6 +141,8 @@ class Worlds:
         self.sim.reset_where(mask, self._draw())
         if self.eyes:
             self.eyes.reset_where(mask)
+        if self.sight:
+            self.sight.reset_where(mask)
         self.returns = torch.where(mask.unsqueeze(1), 0.0, self.returns)
         self.lengths = torch.where(mask, 0, self.lengths)
         self.terms = torch.where(mask.view(-1, 1, 1), 0.0, self.terms)
@@ -149,6 +155,8 @@ class Worlds:
         out = self.sim.step(action.to(self.device))
         if self.eyes:
             self.eyes.look()
+        if self.sight:
+            self.sight.look()
         terms = reward_terms(out, self.sim.state, self.sim.setup)
         reward = total(terms, self.weights)
         self.returns = self.returns + reward
@@ -157,8 +165,10 @@ class Worlds:
         return Step(reward, terms, out.terminated, out.truncated, out)
 
     @torch.no_grad()
-    def observe(self) -> Observation:
+    def observe(self) -> Observation | PixelObservation:
         """What the learners are told now."""
+        if self.sight:
+            return self.sight.observe()
         args, believed = (self.sim.state, self.sim.setup, self.sim.maps), self.eyes.objects if self.eyes else None
         result: Observation = _compiled(self.config)(*args, believed) if self.sim.compile else observe(*args, self.config, believed)
         return result
@@ -166,10 +176,14 @@ class Worlds:
     def arrays(self, *, flat: bool, sensors: Sequence[str] = ()) -> Arrays:
         """The observation as fresh numpy arrays (B, N, ...): one flat one, or one for each part and sensor."""
         seen = self.observe()
-        if flat:
+        if isinstance(seen, PixelObservation):
+            parts = {"image": seen.image, "state": state_vector(seen)}
+        elif flat:
             return flatten(seen).cpu().numpy()
+        else:
+            parts = seen._asdict()
         further = {name: sense(name, self.sim.state, self.sim.setup, self.sim.maps, self.config) for name in sensors}
-        return {name: part.cpu().numpy() for name, part in (seen._asdict() | further).items()}
+        return {name: part.cpu().numpy() for name, part in (parts | further).items()}
 
     def command(self, action: Any) -> Tensor:
         """Actions of all learners as the tensor that `step` takes; dimensions of size 1 may be left out.
@@ -219,6 +233,8 @@ class Worlds:
             if saved.eyes is None or saved.objects is None:
                 raise ValueError("this state was saved without a perception stack")
             self.eyes.state, self.eyes.objects = saved.eyes, saved.objects
+        if self.sight:
+            self.sight.look()
 
 
 def _key(episode: Episode) -> tuple[str, int, str]:

@@ -21,7 +21,7 @@ class Detector(Protocol):
 
 
 def make_detector(spec: str, **options: object) -> Detector:
-    """A detector by its spec: the name of shipped weights ("driving"), a weights file, or "onnx:FILE" for somebody else's ONNX model.
+    """A detector by its spec: the name of shipped weights ("detector_driving"), a weights file, or "onnx:FILE" for an ONNX model of others.
 
     options: as of `CenterNet.load` or `OnnxFile`. Raises WeightsError, OnnxFileError (both ValueErrors) with what is wrong.
     """

@@ -28,7 +28,7 @@ from perception.training.curves import draw_curves
 from perception.training.feed import Batch, Feed
 from perception.training.learner import Learner, Recipe, finite, restore_checkpoint, save_checkpoint
 from perception.training.losses import Weights
-from perception.training.stream import FAST, STREAMS, TEST_SEED, TUNE_SEED, Sample, draw, open_stream
+from perception.training.stream import FAST, LEARN, STREAMS, TEST_SEED, TUNE_SEED, Sample, draw, open_stream
 
 __all__ = ["DetectorRun", "DetectorTraining", "Report", "judge", "pretrain", "read_run"]
 
@@ -94,6 +94,8 @@ def pretrain(
 ) -> DetectorRun:
     """Train, calibrate, judge; write `<name>.safetensors` with its card, curves.png, progress.json and checkpoint.safetensors to `out`.
 
+    name: default `detector_<domain>`.
+
     Ctrl-C saves a checkpoint and returns a run that is "interrupted"; resume=True goes on with the one in `out`.
     Raises StreamError, WeightsError (a checkpoint that cannot be used), FeedError, OSError.
     """
@@ -103,7 +105,7 @@ def pretrain(
     if resume:
         restore_checkpoint(out / CHECKPOINT, state, config.domain)
     write_file(out / "config.json", (json.dumps(asdict(config), indent=2) + "\n").encode())
-    options = {**FAST.get(config.domain, {}), **config.options}
+    options = {**FAST.get(config.domain, {}), **LEARN.get(config.domain, {}), **config.options}
     status = "finished"
     with closing(Feed(config.domain, options, seed=config.recipe.seed, first=state.step, size=config.batch)) as feed:
         try:
@@ -122,7 +124,7 @@ def pretrain(
     spec = calibrate(network, DecodeSpec(classes=tuple(stream.classes)), draw(stream, TUNE_SEED + 1000, config.validation_frames))
     report.say(f"calibrated: {json.dumps({k: round(v, 3) for k, v in asdict(spec).items() if isinstance(v, float)})}")
     metrics = judge(network, spec, tuple(stream.conditions), draw(stream, TEST_SEED, config.test_frames)).report()
-    name = name or config.domain.rpartition(":")[2].lower()
+    name = name or f"detector_{config.domain.rpartition(':')[2].lower()}"
     weights = save(
         out / f"{name}.safetensors",
         pack(network, spec, name=name),

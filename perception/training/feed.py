@@ -44,12 +44,13 @@ class Batch(NamedTuple):
 
 
 def make_batches(stream: LabelledStream, seed: int, size: int) -> list[Batch]:
-    """GROUP batches of `size` images from `seed`, every other image mirrored."""
+    """GROUP batches of `size` images from `seed`, every other world mirrored. A world's cameras stay in one batch."""
     frame, labels, _ = stream.sample(seed, GROUP * size)
+    worlds = size // frame.image.shape[1]
     batches = []
-    for start in range(0, GROUP * size, size):
-        part = slice(start, start + size)
-        mirrored = torch.arange(size) % 2 == seed % 2
+    for start in range(0, GROUP * worlds, worlds):
+        part = slice(start, start + worlds)
+        mirrored = torch.arange(worlds) % 2 == seed % 2
         image, camera, truth = flip(
             frame.image[part], Camera(*(v[part] for v in frame.camera)), Labels(*(v[part] for v in labels)), mirrored
         )
@@ -115,7 +116,10 @@ def _produce(domain: str, options: dict[str, Any], seed: int, first: int, size: 
 
 def _put(batches: Any, packed: Any, stop: Event) -> None:
     """Wait for a place, but not when nobody wants more."""
+    parent = multiprocessing.parent_process()
     while not stop.is_set():
+        if parent is not None and not parent.is_alive():  # killed: nobody is left to say stop
+            stop.set()
         try:
             batches.put(packed, timeout=0.5)
             return

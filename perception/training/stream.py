@@ -13,7 +13,9 @@ from torch import Tensor
 
 from perception.types import Camera, Labels, SensorFrame
 
-__all__ = ["FAST", "STREAMS", "TEST_SEED", "TRAIN_SEED", "TUNE_SEED", "LabelledStream", "Sample", "StreamError", "draw", "open_stream"]
+__all__ = [
+    "FAST", "LEARN", "STREAMS", "TEST_SEED", "TRAIN_SEED", "TUNE_SEED", "LabelledStream", "Sample", "StreamError", "draw", "open_stream",
+]  # fmt: skip
 
 # domain -> entry point
 STREAMS = {
@@ -26,8 +28,10 @@ TEST_SEED, TUNE_SEED, TRAIN_SEED = 0, 500_000, 1_000_000
 
 
 DRAWN = 256  # frames drawn at once
-STRIDE = 32  # seeds between them: streams may share worlds between neighbouring seeds, and figures want many worlds
-FAST = {"driving": {"compile": True}}  # options with which a stream gives frames by the hundred thousand; a slow start, then faster
+STRIDE = 128  # seeds between them: streams may share worlds between neighbouring seeds, and figures want many worlds
+# options with which a stream gives frames by the hundred thousand; a slow start, then faster
+FAST: dict[str, dict[str, Any]] = {"driving": {"compile": True}}
+LEARN: dict[str, dict[str, Any]] = {"driving": {"around": True}}  # what else is learned from, but not judged on
 
 
 class StreamError(ValueError):

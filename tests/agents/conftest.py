@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pathlib
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from agents.playback.beliefs import BELIEF_FIELDS, About, Beliefs, hashes
+from agents.playback.sight import Sight
 from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace
 from envs.driving.scenery import light_states_at
 from envs.driving.types import DrivingConfig
@@ -246,3 +249,47 @@ def brief(tmp_path: pathlib.Path) -> str:
     """A scenario file of our own whose episodes are soon over."""
     (tmp_path / "brief.yaml").write_text(BRIEF)
     return str(tmp_path / "brief.yaml")
+
+
+GHOST, CARRIED, FOUND = (21.0, -8.0), (40.0, 9.0), (62.0, 30.0, 92.0, 52.0)  # an invented track, one not seen now, m; a box, px
+TINT = (40, 120, 200)  # RGB of every picture
+
+
+def _eyes_of(trace: Trace) -> tuple[Beliefs, Sight]:
+    """Agent 1 is believed half a metre ahead of where it is, agent 7 missed; track 99 is invented, track 50 not seen now."""
+    about = About(T=4, D=3, M=2, C=1, times=(1.0, 2.0, 3.0), classes=(*(kind.name.lower() for kind in Kind), "light"))
+    count, sizes = trace.steps + 1, about.sizes()
+    shapes = {name: tuple(a if isinstance(a, int) else sizes[a] for a in axes) for name, (_, axes) in BELIEF_FIELDS.items()}
+    arrays = {name: np.zeros((count, *shapes[name]), dtype) for name, (dtype, _) in BELIEF_FIELDS.items()}
+    picture = np.broadcast_to(np.array(TINT, np.uint8), (count, 1, 96, 160, 3)).copy()
+    arrays["image"][:] = hashes(np.moveaxis(picture[0], -1, 1))
+    arrays["track_light"][:] = arrays["found_light"][:] = -1
+    arrays["track_mask"][:, :3], arrays["track_id"][:, :3] = True, (11, 99, 50)
+    arrays["track_score"][:, :3], arrays["track_size"][:, :3] = (0.9, 0.6, 0.7), (4.6, 1.9, 1.5)
+    arrays["track_covariance"][:, :3] = (4.0, 0.0, 1.0)
+    arrays["track_unseen"][:, 2] = 3
+    x, y, yaw = (trace.states[name][:, :2].astype(np.float64) for name in ("x", "y", "yaw"))
+    dx, dy, cos, sin = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0], np.cos(yaw[:, 0]), np.sin(yaw[:, 0])
+    arrays["track_yaw"][:, 0] = yaw[:, 1] - yaw[:, 0]
+    arrays["track_place"][:, 0] = np.stack([dx * cos + dy * sin + 0.5, dy * cos - dx * sin], axis=-1)
+    arrays["track_place"][:, 1], arrays["track_place"][:, 2] = GHOST, CARRIED
+    arrays["path_mask"][:, :2], arrays["path_probability"][:, :2] = True, (0.95, 0.05)
+    arrays["path"][:, 1] = GHOST + np.array([[0.0, 5.0], [0.0, 10.0], [0.0, 15.0]])
+    steps = np.array([[12.0, 0.0], [24.0, 0.0], [36.0, 0.0]])
+    arrays["path"][:, 0] = arrays["track_place"][:, 0, None, None] + np.stack([steps, steps + np.array([[0, 1], [0, 3], [0, 6]])])
+    arrays["found_mask"][:, 0], arrays["found_score"][:, 0] = True, 0.93
+    arrays["found_box"][:, 0] = arrays["track_box"][:, 0] = FOUND
+    visible = np.zeros((count, len(trace.episode.agents)), bool)
+    visible[:, [1, 7]] = True
+    body, track = np.full((count, 4), -2), np.full((count, 3), -1)
+    body[:, :3], track[:, 0] = (1, -1, 3), 0
+    camera = np.array([[95.3, 80.0, 40.3, 0.6, 0.0, 1.45, 0.0]])
+    sight = Sight(images=picture, same=True, names=("front",), cameras=camera, visible=visible, body=body, track=track)
+    return Beliefs(about=about, arrays=arrays), sight
+
+
+@pytest.fixture(scope="session")
+def sighted(highway_trace: Trace) -> tuple[Trace, Sight]:
+    """The highway with made-up beliefs, and what there was to be seen."""
+    beliefs, sight = _eyes_of(highway_trace)
+    return dataclasses.replace(highway_trace, beliefs=beliefs).sealed(), sight

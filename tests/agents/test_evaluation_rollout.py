@@ -191,3 +191,25 @@ def test_names_become_file_names() -> None:
 def test_a_policy_decides_as_often_as_it_was_trained_to_whatever_the_tick(dt: float, ticks: int) -> None:
     config = PolicyNeeds(ticks_per_step=4).config(agents=16, dt=dt)
     assert (config.dt, config.ticks_per_step) == (dt, ticks)
+
+
+def test_the_command_of_a_compiled_episode_compiles_too(tmp_path: Path) -> None:
+    rule = TraceRule(folder=tmp_path, policy="idm", scenario="merge", compile=True)
+    assert rule.again(episode(3)).endswith("--compile")
+    assert "--compile" not in replace(rule, compile=False).again(episode(3))
+
+
+@pytest.mark.slow
+def test_compiled_rollouts_agree_with_eager_ones_and_their_traces_verify(tmp_path: Path) -> None:
+    """Two compilations, of some minutes together: at batch 4, and at batch 1 for the verification."""
+    episodes = [episode(seed) for seed in range(4)]
+    rule = TraceRule(folder=tmp_path, policy="linear", scenario="test/road")
+    compiled = rollout(Linear(), episodes, batch=4, compile=True, traces=replace(rule, compile=True))
+    eager = rollout(Linear(), episodes, batch=4)
+    assert [r.end for r in compiled] == [r.end for r in eager]
+    for one, other in zip(compiled, eager, strict=True):
+        assert one.metrics["route_progress"] == pytest.approx(other.metrics["route_progress"], abs=1e-3)
+    trace = Trace.load(compiled[0].trace)
+    assert trace.backend == "compiled"
+    found = verify(trace)
+    assert found.ok and found.exact, found.reason

@@ -19,8 +19,10 @@ import pytest
 from numpy.typing import NDArray
 
 from agents.playback.page import write_page
+from agents.playback.sight import Sight
 from agents.playback.trace import Trace
 from agents.playback.verify import Verification
+from envs.driving.palette import BELIEFS, CLASSES
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 FLAGS = [
@@ -326,3 +328,103 @@ def test_the_video_plays_and_seeks(browser: Browser, junction_trace: Trace, tmp_
     ours = render_frame(junction_trace, 15, (320, 180), oversample=1).astype(int)
     assert np.abs(seen - ours).mean() < 12.0
     assert np.abs(seen - render_frame(junction_trace, 70, (320, 180), oversample=1)).mean() > 12.0
+
+
+# ---------------------------------------------------------------- what was believed
+
+
+@pytest.fixture(scope="module")
+def believed(tmp_path_factory: pytest.TempPathFactory, sighted: tuple[Trace, Sight]) -> str:
+    trace, sight = sighted
+    return write_page(trace, tmp_path_factory.mktemp("pages") / "sighted.html", sight=sight).as_uri()
+
+
+def part(browser: Browser, name: str) -> NDArray[np.uint8]:
+    """The picture of one element."""
+    left, top, right, bottom = browser.run(
+        f"(b => [b.left, b.top, b.right, b.bottom].map(Math.round))(document.getElementById('{name}').getBoundingClientRect())"
+    )
+    return browser.picture()[max(top, 0) : bottom, left:right]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_layers_of_what_was_believed_come_and_go(browser: Browser, believed: str, theme: str) -> None:
+    browser.open(believed + "#t=4", width=1440, height=900, theme=theme)
+    browser.wait("[...document.querySelectorAll('#layers button')].length === 6")
+    browser.wait("document.getElementById('eye').getContext('2d').getImageData(5, 5, 1, 1).data[2] > 100")
+    colours, picture = BELIEFS[theme], BELIEFS["dark"]
+
+    def counts() -> dict[str, int]:
+        view, eye = part(browser, "view"), part(browser, "eye")
+        top = {name: near(view, colours[name], 20) for name in ("believed", "missed", "invented")}
+        return top | {f"eye {name}": near(eye, picture[name], 45) for name in ("believed", "missed")} | {"car": near(eye, CLASSES[0], 20)}
+
+    assert near(part(browser, "eye"), "#2878c8") > 20_000  # what the camera saw, scaled up
+    before = counts()
+    assert all(count > 15 for count in before.values()), before
+    for key, fewer in (
+        ("5", ("missed", "invented", "eye missed")),
+        ("6", ("car",)),
+        ("4", ("believed", "eye believed")),
+        ("1", ("believed",)),
+    ):
+        browser.key(key)
+        after = counts()
+        assert all(after[name] < 0.8 * before[name] for name in fewer), (key, before, after)
+        before = after
+    assert browser.run("document.querySelectorAll('#layers [aria-pressed=false]').length") == 4
+    browser.run("document.querySelectorAll('#layers button').forEach(b => b.getAttribute('aria-pressed') === 'false' && b.click())")
+    browser.settle()
+    assert all(count > 15 for count in counts().values())
+    assert browser.logged == []
+    assert [url for url in browser.requested if not url.startswith(("about:", "data:"))] == [believed]
+
+
+def test_what_was_believed_is_counted_and_told(browser: Browser, believed: str) -> None:
+    browser.open(believed + "#t=4", width=1440, height=900)
+    rows = "[...document.querySelectorAll('#believed tr')].map(r => r.cells[1].textContent)"
+    assert browser.run(rows) == ["3", "1", "1"]
+    told = ""
+    for _ in range(20):
+        browser.key("a")
+        if browser.run("document.getElementById('agent-name').textContent") in ("Car v1", "Car v7"):
+            told += browser.run("document.getElementById('agent-table').textContent")
+    assert "Believed#11 car 0.90, 0.5 m off" in told
+    assert "Believedmissed" in told
+    browser.key("?")
+    assert "what was believed" in browser.run("document.getElementById('keys').textContent")
+
+
+def test_the_ghost_follows_between_steps(browser: Browser, believed: str) -> None:
+    """Half a step later the believed box is still half a metre ahead of the car, not where the car was."""
+    apart = []
+    for t in ("4", "4.1"):
+        browser.open(f"{believed}#t={t}", width=1440, height=900)
+        for key in "2345":
+            browser.key(key)
+        browser.run("document.getElementById('zoom-in').click(), document.getElementById('zoom-in').click()")
+        browser.settle()
+        view = part(browser, "view").astype(int)
+        ghost = np.argwhere(np.abs(view - [0, 229, 207]).max(-1) <= 25)
+        apart.append(ghost[:, 0].min())  # the view is turned: up is ahead
+    assert abs(apart[1] - apart[0]) < 12  # a car moves 2 m in 0.1 s, 30 pixels
+
+
+def test_it_fits_on_a_phone_and_a_tablet(browser: Browser, believed: str) -> None:
+    for width, height in ((390, 844), (1000, 800)):
+        browser.open(believed + "#t=7", width=width, height=height)
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        boxes = browser.run(
+            "['stage', 'eyes', 'controls'].map(n => document.getElementById(n).getBoundingClientRect()).map(b => [b.top, b.bottom])"
+        )
+        assert boxes[0][1] <= boxes[1][0] and boxes[1][1] <= boxes[2][0]  # one below the other
+        assert boxes[0][1] - boxes[0][0] > 250
+    assert browser.logged == []
+
+
+def test_pages_without_beliefs_are_as_before(browser: Browser, files: dict[str, str]) -> None:
+    browser.open(files["highway"] + "#t=9")
+    assert browser.run("document.getElementById('eyes').hidden && getComputedStyle(document.getElementById('eyes')).display === 'none'")
+    assert browser.run("document.getElementById('keys').textContent.includes('believed')") is False
+    browser.key("1")
+    assert browser.logged == []

@@ -149,7 +149,9 @@ def test_play_says_when_a_trace_does_not_reproduce(stored: Path, monkeypatch: py
     from agents.playback import verify as module
 
     monkeypatch.setattr(
-        module, "verify", lambda _: module.Verification(ok=False, exact=False, first_bad_step=4, reason="differs from step 4: x by up to 1")
+        module,
+        "verify",
+        lambda _, **__: module.Verification(ok=False, exact=False, first_bad_step=4, reason="differs from step 4: x by up to 1"),
     )
     code, text = run(stored, "--json")
     assert code == 1

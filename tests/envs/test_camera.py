@@ -34,6 +34,7 @@ from envs.driving.camera.shapes import VARIANTS, part_table
 from envs.driving.make import fit, sample_episodes
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Setup, State
+from perception.training.feed import GROUP, make_batches
 from perception.training.stream import open_stream
 from perception.types import Labels
 from scenarios.kinds import Kind
@@ -445,7 +446,7 @@ def test_believed_cameras_are_the_true_ones_without_jitter(world: World) -> None
     state, setup, maps, tables = world.parts
     weather = draw_weather(setup.seed, CAMERA)
     exact, shaken = (render(state, setup, maps, tables, draw_weather(setup.seed, c), c).scene.lens for c in (EXACT, CAMERA))
-    believed = sensor_frame(render(state, setup, maps, tables, weather, CAMERA), state, setup, CAMERA).camera
+    believed = sensor_frame(render(state, setup, maps, tables, weather, CAMERA).image, state, setup, CAMERA).camera
     assert torch.allclose(exact.cv, believed.cv[:, 0]) and torch.allclose(exact.focal, believed.focal[:, 0])
     assert not torch.equal(shaken.cv, believed.cv[:, 0]) and (shaken.cv - believed.cv[:, 0]).abs().max() < 1.5
     assert torch.equal(believed.yaw, believed_camera(len(world.bank), CAMERA).yaw)
@@ -478,3 +479,19 @@ def test_shapes_fill_the_box_that_collides() -> None:
     for rear, front, wide, low, high, _, _ in parts.reshape(-1, 7):
         assert -0.5 <= rear <= front <= 0.5 and 0.0 <= wide <= 1.0 and 0.0 <= low <= high <= 1.0
     assert np.allclose(parts[:, 0, 0], -0.5, atol=0.15) and np.allclose(parts[:, :, 4].max(1), 1.0)
+
+
+def test_a_stream_that_looks_around_shows_four_views_of_a_world_every_third_seed() -> None:
+    plain, around = DrivingStream(scenario=("junction",), worlds=4, seconds=2), DrivingStream(
+        scenario=("junction",), around=True, worlds=4, seconds=2
+    )
+    assert torch.equal(plain.sample(0, 4).frame.image, around.sample(0, 4).frame.image)
+    frame, labels, condition = around.sample(2, 8)
+    assert frame.image.shape[:2] == (2, 4) and len(condition) == 2
+    assert set(labels.camera[labels.mask].tolist()) <= {0, 1, 2, 3}
+    # the front view of a world is what it would be alone, but for the mounts, which are drawn for each camera
+    assert torch.equal(frame.camera.yaw[0], torch.tensor([mount[2] for mount in MOUNTS.values()]))
+    with pytest.raises(ValueError, match="multiple of the 4 cameras"):
+        around.sample(2, 6)
+    batches = make_batches(around, 2, 8)
+    assert len(batches) == GROUP and all(batch.image.shape[0] == 8 for batch in batches)

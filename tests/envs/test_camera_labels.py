@@ -19,6 +19,7 @@ from envs.driving.camera import CameraConfig, DrivingStream, Weather, draw_weath
 from envs.driving.camera.config import CLASSES, MOUNTS, SEMANTICS
 from envs.driving.camera.scenery import TREE
 from envs.driving.camera.shapes import part_table
+from envs.driving.camera.stream import BLOCK
 from envs.driving.camera.users import agent_heights, shape_rows
 from envs.driving.types import Setup, State
 from perception.training.stream import Sample
@@ -247,7 +248,7 @@ def test_labels_of_ten_thousand_frames() -> None:
     frames = same = 0
     for block in range(10):
         for k in range(4):
-            sample = stream.sample(32 * block + k, 256)
+            sample = stream.sample(BLOCK * block + k, 256)
             check_boxes(sample, told)
             check_depth(sample, stream.last, rng, told)
             same += check_batches(sample, stream, (64,) * 4)

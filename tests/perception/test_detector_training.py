@@ -122,7 +122,7 @@ def test_a_run_from_start_to_card(tmp_path: Path) -> None:
     assert run.status == "interrupted" and run.weights is None and 320 <= run.frames < 640
     assert read_run(tmp_path / "run") == config
     run = pretrain(read_run(tmp_path / "run"), out=tmp_path / "run", resume=True, command="closedloop pretrain detector")
-    assert run.status == "finished" and run.frames == 640 and run.weights == tmp_path / "run" / "boxes.safetensors"
+    assert run.status == "finished" and run.frames == 640 and run.weights == tmp_path / "run" / "detector_boxes.safetensors"
     card = json.loads(run.weights.with_suffix(".json").read_text())
     assert card["command"] == "closedloop pretrain detector" and card["sha256"] == load(run.weights).sha256
     assert card["metrics"]["frames"] == 32 and "boxes" in card["data"]

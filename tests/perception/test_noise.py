@@ -147,6 +147,39 @@ def test_errors_lie_along_the_line_of_sight() -> None:
     assert float(turn[turn.abs() < 0.5 * math.pi].std()) == pytest.approx(0.2, rel=0.05)
 
 
+def test_recall_is_the_share_kept_of_what_would_be_detected() -> None:
+    """Also where nothing would be missed; what is kept would have been detected, and the best of it is kept."""
+    for miss, recall in ((0.0, 0.7), (0.3, 0.5)):
+        model = even_noise(miss=miss)
+        every, some = (list(told(model, 20, recall=share)) for share in (1.0, recall))
+        shares = [float(torch.stack([found.mask for _, found in side]).float().mean()) for side in (every, some)]
+        assert shares[0] == pytest.approx(1.0 - miss, abs=0.01)
+        assert shares[1] == pytest.approx(recall * (1.0 - miss), abs=0.01)
+        for (_, a), (_, b) in zip(every, some, strict=True):
+            assert not (b.mask & ~a.mask).any()
+            assert float(a.score[b.mask].mean()) > float(a.score[a.mask & ~b.mask].mean())
+    assert not any(found.mask.any() for _, found in told(even_noise(), 5, recall=0.0))
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="recall="):
+            NoisyOracle(even_noise(), recall=share)
+
+
+def test_position_is_a_factor_on_errors_of_place_and_what_is_said_of_them() -> None:
+    model = even_noise(along=0.05, across=0.01)
+    for (labels, one), (_, three), (_, none) in zip(
+        told(model, 2), told(model, 2, position=3.0), told(model, 2, position=0.0), strict=True
+    ):
+        torch.testing.assert_close(three.centre - labels.centre, 3.0 * (one.centre - labels.centre), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(none.centre, labels.centre)
+        clear = one.sigma > 0.051  # above the least that is ever said
+        torch.testing.assert_close(three.sigma[clear], 3.0 * one.sigma[clear])
+        assert torch.equal(one.mask, three.mask)
+        torch.testing.assert_close(one.size, three.size)
+    for factor in (-1.0, math.inf):
+        with pytest.raises(ValueError, match="position="):
+            NoisyOracle(model, position=factor)
+
+
 def test_false_detections_come_stay_and_go() -> None:
     model = even_noise(false_rate=1.5, false_life=5)
     found = [found for _, found in told(model, 50, batch=60, things=2)]
@@ -159,10 +192,15 @@ def test_false_detections_come_stay_and_go() -> None:
 
 
 def test_weather_and_time_step_matter() -> None:
-    model = replace(even_noise(miss=0.2, miss_memory=0.64), weathers=("clear", "fog"), weather=torch.tensor([0.0, 1.0]))
+    fog = {"weathers": ("clear", "fog"), "weather": torch.tensor([0.0, 1.0]), "weather_share": torch.tensor([0.7, 0.3])}
+    model = replace(even_noise(miss=0.2, miss_memory=0.64), **fog)
     shares = {w: np.mean([float((~f.mask).float().mean()) for _, f in told(model, 20, weather=w)]) for w in model.weathers}
     assert shares["clear"] == pytest.approx(0.2, abs=0.015)
     assert shares["fog"] == pytest.approx(norm.cdf(norm.ppf(0.2) + 1.0), abs=0.015)
+    # not told which: each world has its own for good, as often as the model says
+    drawn = torch.stack([(~f.mask).float().mean(1) for _, f in told(model, 40, batch=400, things=40)]).mean(0)
+    foggy = drawn > 0.5 * (shares["clear"] + shares["fog"])
+    assert float(foggy.float().mean()) == pytest.approx(0.3, abs=0.07)
     finer = NoisyOracle(model, interval=0.05).model
     assert finer.miss_memory == pytest.approx(0.8) and finer.interval == 0.05
     with pytest.raises(ValueError, match="no weather 'hail'"):
@@ -228,7 +266,8 @@ def test_a_fit_without_boxes_matches_by_place() -> None:
 
 
 def test_a_fit_tells_weathers_apart() -> None:
-    model = replace(even_noise(miss=0.2), weathers=("clear", "fog"), weather=torch.tensor([-0.2, 0.6]))
+    shares = torch.tensor([0.5, 0.5])
+    model = replace(even_noise(miss=0.2), weathers=("clear", "fog"), weather=torch.tensor([-0.2, 0.6]), weather_share=shares)
     frame, labels = make_truth(50, 30)
     pairs = []
     for step in range(20):
@@ -240,6 +279,7 @@ def test_a_fit_tells_weathers_apart() -> None:
             box = torch.stack((at, at, at + 10.0, at + 10.0), 1).expand(50, -1, 4)
             pairs.append(Pair(labels._replace(box=box), found._replace(box=box), weather=torch.full((50,), number)))
     got = fit_noise(pairs, weathers=model.weathers).model
+    assert got.weather_share.tolist() == pytest.approx([0.5, 0.5], abs=0.01)
     rates = [norm.cdf(norm.ppf(got.miss.mean()) + float(shift)) for shift in got.weather]
     assert rates == pytest.approx([norm.cdf(norm.ppf(0.2) - 0.2), norm.cdf(norm.ppf(0.2) + 0.6)], abs=0.02)
 

@@ -39,9 +39,25 @@ def test_json_is_all_there_is_on_stdout() -> None:
     result = run("--json", "--quick", "merge", str(BAD / "unit_typo.yaml"))
     found = json.loads(result.stdout)
     assert (result.return_value, found["ok"]) == (2, False)
-    assert found["files"][0] == {"name": "merge", "problems": []}
+    assert found["files"][0] == {"name": "merge", "problems": [], "warnings": []}
     (problem,) = found["files"][1]["problems"]
     assert (problem["line"], problem["column"], problem["path"]) == (4, 36, "road.speed_limit")
+
+
+def test_more_road_users_than_fit_are_a_warning_and_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "full.yaml"
+    path.write_text(
+        "version: 1\nname: full\nduration: 40 s\nmax_agents: 12\nroad: {kind: highway}\nego: {lane: main.0, s: 10 m}\n"
+        "traffic:\n  - flow: {lanes: [main.0, main.1], rate: 1500 veh/h}\n"
+    )
+    told = run(str(path))
+    assert told.return_value == 0
+    warning, verdict = told.stdout.splitlines()
+    assert warning.startswith("warning: full: 20 of 20 trial episodes draw more road users than max_agents=12 holds")
+    assert verdict == f"{path}: ok"
+    (entry,) = json.loads(run("--json", str(path)).stdout)["files"]
+    assert (entry["problems"], len(entry["warnings"])) == ([], 1)
+    assert "warning" not in run("--quick", str(path)).stdout
 
 
 def test_what_loading_does_not_see_is_found(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from scipy import stats
 
 import scenarios
 from scenarios import Episode, Kind, Role, ScenarioError
+from scenarios.checks import family
 from scenarios.episode import Action, AgentSpec, Trigger
 from scenarios.kinds import KIND_SPECS
 from scenarios.network import LaneType
 from scenarios.networks import place
+from scenarios.sampling import LEFT_OUT
 
 EVERY = scenarios.names(variants=True)
 ROOT = Path(__file__).parents[2]
@@ -319,7 +321,7 @@ def test_the_goal_can_be_reached_in_time_by_an_ordinary_driver(name: str) -> Non
 
 
 def test_motorways_are_free_or_congested_and_the_ego_never_starts_above_the_limit() -> None:
-    motorway, limits, paces = scenarios.load("highway"), set(), []
+    motorway, limits, slow = scenarios.load("highway"), set(), []
     for seed in range(80):
         episode = scenarios.sample(motorway, seed)
         ego, *others = episode.agents
@@ -327,8 +329,30 @@ def test_motorways_are_free_or_congested_and_the_ego_never_starts_above_the_limi
         limit = episode.network.lane(ego.lane).speed_limit
         assert ego.speed <= limit
         limits.add(round(limit * 3.6))
-        paces.append(float(np.median([other.speed for other in others if other.enter_time == 0.0])))
+        # the right lane has its slow ones in free traffic too
+        slow.append(sum(other.enter_time == 0.0 and other.lane != "main.0" and other.speed < 13.0 for other in others))
     assert limits == {80, 100, 120}
-    assert 0.25 < np.mean(np.array(paces) < 12.0) < 0.6
-    assert np.mean(np.array(paces) > 13.0) > 0.4
-    assert min(paces) < 8.0
+    assert 0.25 < np.mean(np.array(slow) >= 5) < 0.55
+    assert np.mean(np.array(slow) <= 2) > 0.4
+
+
+@pytest.mark.parametrize("name", scenarios.names())
+def test_traffic_of_the_library_goes_on_until_the_end(name: str) -> None:
+    """Flows fit the slots: hardly an episode leaves anybody out. Where arrivals are frequent, the last come near the end."""
+    for one in family(scenarios.load(name)):
+        assert scenarios.crowded(one, seeds=20) == []
+        rates = [float(rate) for seed in range(20) for path, rate in scenarios.sample(one, seed).drawn.items() if path.endswith("rate")]
+        if rates and min(rates) > 200 / 3600:  # some 5 arrivals and more in each episode
+            last = [max(a.enter_time for a in e.agents) / e.duration for e in (scenarios.sample(one, seed) for seed in range(20))]
+            assert sum(last) / len(last) > 0.75, one.id
+
+
+def test_who_finds_no_slot_is_counted_and_warned_of() -> None:
+    body = "traffic:\n  - flow: {lanes: [main.0, main.1, main.2], rate: 1500 veh/h}\n"
+    crowd = scenarios.load_text(text(body).replace("max_agents: 64", "max_agents: 12"))
+    few = scenarios.sample(crowd, 4)
+    assert len(few.agents) == 12
+    assert float(few.drawn[LEFT_OUT]) > 30  # of some 50 arrivals in 40 s on three lanes
+    (warning,) = scenarios.crowded(crowd)
+    assert "max_agents=12" in warning
+    assert scenarios.crowded(scenarios.load_text(text("")), seeds=3) == []

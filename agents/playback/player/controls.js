@@ -16,6 +16,7 @@ function frame(now) {
   previous = now;
   draw(time);
   drawPlots(time);
+  if (beliefs) showEyes(time);
   showNumbers();
   if (playing) refresh();
 }
@@ -92,6 +93,7 @@ function showAgent(ego) {
   row(table, "Position", `${show(pose.x + data.origin[0], 1)}, ${show(pose.y + data.origin[1], 1)} m`);
   row(table, "Lane", lane === null || lane < 0 ? "none" : data.lanes[lane]);
   if (chosen > 0 && ego) row(table, "To the ego", `${Math.hypot(pose.x - ego.x, pose.y - ego.y).toFixed(1)} m`);
+  if (chosen > 0 && beliefs) row(table, "Believed", ...believedOf(chosen, k));
 }
 
 // ------------------------------------------------------------ camera
@@ -188,6 +190,7 @@ const KEYS = [
   ["T", "Turn the view with the ego", { t: () => toggle("turning") }],
   ["0", "Show everything", { 0: fit }],
   ["A", "Choose the next road user (also click)", { a: nextAgent }],
+  ...(beliefs ? [[LAYERS.map(l => l.key).join(" "), "Show or hide what was believed: see the list", Object.fromEntries(LAYERS.map(l => [l.key, () => toggleLayer(l.name)]))]] : []),
   ["Esc", "Close", { Escape: () => choose(-1) }],
   ["?", "This list", { "?": () => $("shortcuts").showModal() }],
 ];
@@ -256,6 +259,10 @@ new ResizeObserver(refresh).observe($("plots"));
 const fromLink = () => { const t = new URLSearchParams(location.hash.slice(1)).get("t"); if (t !== null) seek(Number(t)); };
 addEventListener("hashchange", fromLink);
 camera.scale = Math.min(Math.max(canvas.clientWidth / 110, 4), 14);
+if (beliefs && beliefs.names.length) {
+  camera.turning = true;  // left in the picture is left in the view
+  camera.scale = Math.min(Math.max(canvas.clientHeight / 85, 4), 14);
+}
 if (!tracks[0].there.length) fit();
 fromLink();
 refresh();

@@ -54,6 +54,10 @@ function draw(time) {
   const ego = poseAt(0, time);
   if (ego && camera.follow) [camera.x, camera.y] = [ego.x, ego.y];
   camera.turn = camera.turning && ego ? ego.yaw - Math.PI / 2 : 0;
+  if (beliefs && ego && camera.follow && camera.turning) {  // what the eyes look at is ahead
+    const ahead = 0.25 * canvas.clientHeight / camera.scale;
+    [camera.x, camera.y] = [ego.x + ahead * Math.cos(ego.yaw), ego.y + ahead * Math.sin(ego.yaw)];
+  }
   const colours = data.colours[dark.matches ? "dark" : "light"], k = indexAt(time);
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.fillStyle = colours.ground;
@@ -62,6 +66,7 @@ function draw(time) {
   drawGrid(colours);
   drawRoads(colours, k);
   drawTrail(colours, time, k, ego);
+  if (beliefs) drawPaths(time);
   const order = tracks.map((_, i) => i).sort((a, b) => tracks[b].length - tracks[a].length || a - b).filter(i => i !== 0);
   for (const i of [...order, 0]) {
     const pose = i === 0 ? ego : poseAt(i, time);
@@ -72,6 +77,7 @@ function draw(time) {
   fill(drawn.hedges, colours.hedge);
   stroke(drawn.hedges, colours.hedge_edge, 0.3);
   data.lights.forEach(light => drawLight(light, changed(light.states, k) ?? 0, colours));
+  if (beliefs) drawBeliefs(time);
 }
 
 function fill(shape, colour) { ctx.fillStyle = colour; ctx.fill(shape); }

@@ -23,8 +23,8 @@ __all__ = ["Columns", "column_slope", "columns", "ground_spans", "nearest", "row
 
 PARALLEL = 1e-6  # a direction's component below this counts as parallel to a side
 NUMBERS = 128.0  # prisms are numbered below this
-FINEST = 1.0 / 320.0  # m; depths up to 409 m times NUMBERS are whole numbers below 2^24, which float32 holds exactly
-NOTHING = 2.0**24
+FINEST = 1.0 / 320.0  # m; depths up to 409 m are whole numbers below NOTHING, to which float32 can add a fraction of 1 / NUMBERS exactly
+NOTHING = 2.0**17
 
 
 class Columns(NamedTuple):
@@ -71,14 +71,15 @@ def _slabs(
 def columns(prisms: Prisms, lens: Lens, slope: Tensor, config: CameraConfig) -> Columns:
     """Every prism in every column. slope (N, W)."""
     p = prisms
-    enter, leave, endwise, (ox, dx, oy, dy) = _slabs(p.x, p.y, p.cos, p.sin, p.half_length, p.half_width, slope)
-    hit = (enter < leave) & (enter > config.near) & p.there.unsqueeze(2)
-    enter = torch.where(hit, enter, 1.0)
-    leave = torch.where(hit, leave, 2.0)
+    length, width = (torch.where(p.there, half, -1.0) for half in (p.half_length, p.half_width))
+    enter, leave, endwise, (ox, dx, oy, dy) = _slabs(p.x, p.y, p.cos, p.sin, stored(length), stored(width), slope)
+    hit = (enter < leave) & (enter > config.near)
+    enter, leave = stored(torch.where(hit, enter, 1.0)), stored(torch.where(hit, leave, 0.5))
+    hit = leave > enter
     # rounded outlines: an ellipse as wide and high as the side
-    lx, ly = (ox + enter * dx) / p.half_length.unsqueeze(2).clamp(min=1e-3), (oy + enter * dy) / p.half_width.unsqueeze(2).clamp(min=1e-3)
-    e = torch.where(endwise, ly, lx)
-    bulge = 1.0 - p.round.unsqueeze(2) * (1.0 - torch.sqrt((1.0 - e * e).clamp(min=0.0)))
+    by_length, by_width = (stored(1.0 / half.clamp(min=1e-3)).unsqueeze(2) for half in (p.half_length, p.half_width))
+    e = torch.where(endwise, (oy + enter * dy) * by_width, (ox + enter * dx) * by_length)
+    bulge = 1.0 - p.round.unsqueeze(2) * (1.0 - torch.sqrt(torch.relu(1.0 - e * e)))
     middle, half = 0.5 * (p.top + p.bottom).unsqueeze(2), 0.5 * (p.top - p.bottom).unsqueeze(2) * bulge
     focal, cv, eye = (value.view(-1, 1, 1) for value in (lens.focal, lens.cv, lens.z))
     rise, drop = focal * (middle + half - eye), focal * (middle - half - eye)  # m px: row = cv - rise / depth
@@ -88,7 +89,7 @@ def columns(prisms: Prisms, lens: Lens, slope: Tensor, config: CameraConfig) -> 
     lower = cv - torch.minimum(drop * ie, drop * il)
     face = torch.where(endwise, torch.where(dx > 0.0, 1.0, 0.0), torch.where(dy > 0.0, 3.0, 2.0))
     return Columns(
-        enter=stored(enter),
+        enter=enter,
         lid=stored(lid),
         upper=stored(torch.where(hit, upper, torch.inf)),
         lower=stored(lower),
@@ -99,16 +100,22 @@ def columns(prisms: Prisms, lens: Lens, slope: Tensor, config: CameraConfig) -> 
 def nearest(seen: Columns, inverse: Tensor, config: CameraConfig) -> Tensor:
     """(N, W, H) float32: the prism nearest at each pixel, -1: none. inverse (N, H).
 
-    A pixel's depth, in steps of FINEST, and the number of the prism share one whole number, so that the nearest is a minimum; prisms
-    less than a step apart are told by their number. (As bits of a float they would be slower: compiled loops reinterpret one by one.)
+    A pixel's depth in steps of FINEST and the number of the prism as its fraction share one number, so that the nearest is a minimum;
+    prisms less than a step apart are told by their number. Outside the rows of a prism NOTHING is added for each row beyond. Sums of
+    relu's say all this in plain instructions; comparisons, maxima and bits of floats take compiled loops several times as long.
     """
-    v = torch.arange(config.height, device=inverse.device, dtype=torch.float32) + 0.5
-    number = torch.arange(seen.enter.shape[1], device=inverse.device, dtype=torch.float32).view(-1, 1)
-    enter, lid, upper, lower = (value.transpose(1, 2).unsqueeze(3) for value in (seen.enter, seen.lid, seen.upper, seen.lower))
-    depth = torch.maximum(enter, lid * inverse[:, None, None, :])  # (N, W, P, H)
-    key = torch.floor(depth * (1.0 / FINEST)) * NUMBERS + number
-    first = stored(torch.where((v >= upper) & (v < lower), key, NOTHING).amin(2))
-    return stored(torch.where(first < NOTHING, first - NUMBERS * torch.floor(first * (1.0 / NUMBERS)), -1.0))
+    row = NOTHING * torch.arange(config.height, device=inverse.device, dtype=torch.float32)
+    first, end = (torch.ceil(value - 0.5).clamp(-1.0, config.height + 1.0) for value in (seen.upper, seen.lower))
+    number = torch.arange(seen.enter.shape[1], device=inverse.device, dtype=torch.float32).view(-1, 1) * (1.0 / NUMBERS)
+
+    def of(value: Tensor) -> Tensor:  # (N, P, W) -> (N, W, P, 1)
+        return stored(value).transpose(1, 2).unsqueeze(3)
+
+    side = torch.floor(seen.enter * (1.0 / FINEST))
+    lid = torch.floor(of(seen.lid) * stored(inverse * (1.0 / FINEST))[:, None, None, :])  # (N, W, P, H)
+    outside = torch.relu(of(first * NOTHING) - row) + torch.relu(row - of((end - 1.0) * NOTHING))
+    key = stored((of(side + number) + torch.relu(lid - of(side)) + outside).amin(2))
+    return stored(torch.where(key < NOTHING, torch.frac(key) * NUMBERS, -1.0))
 
 
 def ground_spans(box: Tensor, lens: Lens, slope: Tensor, config: CameraConfig) -> tuple[Tensor, Tensor]:

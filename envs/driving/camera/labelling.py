@@ -104,7 +104,7 @@ def labels(
         mask=per_world(mask),
         depth=picture(rendered.depth),
         instance=picture(instance_map(rendered)),
-        semantic=picture(rendered.semantic),
+        semantic=picture(rendered.semantic).to(torch.int64),
     )
 
 

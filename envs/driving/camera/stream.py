@@ -10,6 +10,7 @@ Everything follows from the seed: sample(seed, count) is the same whatever was s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,11 +20,11 @@ from torch import Tensor
 
 import scenarios
 from envs.driving.bank import build_bank
-from envs.driving.camera.config import CLASSES, CONDITIONS, SEMANTICS, CameraConfig
+from envs.driving.camera.config import CLASSES, CONDITIONS, MOUNTS, SEMANTICS, CameraConfig
 from envs.driving.camera.labelling import labels
-from envs.driving.camera.rendering import compiled_render, render, sensor_frame
+from envs.driving.camera.rendering import Rendered, compiled_render, portions, render, sensor_frame
 from envs.driving.camera.scenery import SceneryTables, build_scenery
-from envs.driving.camera.weather import draw_weather
+from envs.driving.camera.weather import Weather, draw_weather
 from envs.driving.make import fit, load_scenarios
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Setup, State
@@ -31,22 +32,24 @@ from perception.training.stream import Sample
 from perception.types import Labels, SensorFrame
 from scenarios.episode import Role
 from scenarios.kinds import KIND_SPECS, Kind
+from scenarios.traffic import limit_agents
 
 __all__ = ["DrivingStream"]
 
 FAMILIES = ("crossing", "signals", "signals", "junction")  # drawn more often than the rest: people, lights, signs
 WORLDS = 48  # of a block
-BLOCK = 32  # seeds that share a block
+BLOCK = 128  # seeds that share a block: simulating one takes as long as drawing ten thousand frames
+AGENTS = 32  # road users simulated, those most likely to come before the ego's camera: a camera shows half of them at most
 SECONDS = 20  # s simulated
 EVERY = 10  # ticks between snapshots
 EPISODE_SEED = 3_000_000  # of the first episode: neither those for judging nor those policies are trained on
+AROUND = 3  # every so many seeds all four cameras
 EXTRAS = 4  # things put beside the road of each world, at most
 SLOTS = 64
 T = TypeVar("T", Setup, State)
 # fields of State and Setup that are (B, A)
 PER_AGENT = frozenset(State._fields) | frozenset(Setup._fields)
 PER_AGENT -= {"step", "stats", "map_id", "log_id", "seed", "duration", "region", "goal_window"}
-TEXELS = 1 << 22  # tables are padded to multiples of this, so that compiled code fits every block
 # what cars become: kind, share of all cars
 EXCHANGE = ((Kind.TRUCK, 0.10), (Kind.BUS, 0.09), (Kind.MOTORCYCLE, 0.08), (Kind.BICYCLE, 0.07))
 BESIDE = ((Kind.PEDESTRIAN, 0.5), (Kind.BICYCLE, 0.2), (Kind.MOTORCYCLE, 0.1), (Kind.BUS, 0.08), (Kind.TRUCK, 0.07), (Kind.CAR, 0.05))
@@ -69,6 +72,7 @@ class DrivingStream:
         config: the camera; default: `CameraConfig()`.
         scenario: names or files to draw episodes from; default: the whole library.
         extras: exchange some cars for other road users and put further ones beside the road.
+        around: every third seed looks out of four cameras, front, left, right and rear; a sample then has a quarter of the worlds.
         compile: render under torch.compile; pays off from some ten thousand frames of one batch size on.
         worlds: simulated at once; seconds: for how long. Samples are the same only among streams that agree on these.
 
@@ -85,6 +89,7 @@ class DrivingStream:
         *,
         scenario: Sequence[str] = (),
         extras: bool = True,
+        around: bool = False,
         compile: bool = False,
         worlds: int = WORLDS,
         seconds: int = SECONDS,
@@ -95,12 +100,19 @@ class DrivingStream:
         names = tuple(scenario) or (*scenarios.names(), *FAMILIES)
         self._scenarios = load_scenarios(names)
         self.extras, self.compile = extras, compile
+        self._around = replace(self.config, cameras=tuple(MOUNTS)) if around else None
         self._held: dict[int, _Block] = {}
 
     def sample(self, seed: int, count: int) -> Sample:
-        """`count` frames, each of another world as far as there are enough."""
-        if count < 1:
-            raise ValueError(f"count={count}: must be at least 1")
+        """`count` images, each of another world as far as there are enough; of four cameras, each four.
+
+        Raises ValueError for a count below 1, or one that four cameras do not divide.
+        """
+        config = self._around if self._around is not None and seed % AROUND == AROUND - 1 else self.config
+        cameras = len(config.cameras)
+        if count < 1 or count % cameras:
+            raise ValueError(f"count={count}: must be at least 1 and a multiple of the {cameras} cameras")
+        count //= cameras
         block = self._block(seed // BLOCK)
         rng = np.random.Generator(np.random.Philox(key=[seed, 17]))
         worlds = np.concatenate([rng.permutation(self.worlds) for _ in range(-(-count // self.worlds))])[:count]
@@ -111,7 +123,7 @@ class DrivingStream:
         if self.extras:
             setup, state = _dressed(rng, setup, state, viewer)
         look = torch.from_numpy(rng.integers(0, 2**62, count))
-        return self._frames(block, setup, state, viewer, look, previous=None)
+        return self._frames(block, config, setup, state, viewer, look, previous=None)
 
     def frames(self, batch: int, seed: int) -> Iterator[tuple[SensorFrame, Labels]]:
         """Samples of `batch` frames without end."""
@@ -144,21 +156,33 @@ class DrivingStream:
         previous: State | None = None
         for _ in range(length):
             state = _widened(sim.state)
-            out.append(self._frames(block, block.setup, state, viewer, look, previous=previous))
+            out.append(self._frames(block, self.config, block.setup, state, viewer, look, previous=previous))
             previous = state
             sim.step(action)
         return out
 
-    def _frames(self, block: _Block, setup: Setup, state: State, viewer: Tensor, look: Tensor, previous: State | None) -> Sample:
-        weather = draw_weather(look, self.config)
+    def _frames(
+        self, block: _Block, config: CameraConfig, setup: Setup, state: State, viewer: Tensor, look: Tensor, previous: State | None
+    ) -> Sample:
+        weather = draw_weather(look, config)
+        images, truths = [], []
         with torch.no_grad():
-            if self.compile:
-                rendered = compiled_render(self.config, block.dt)(state, setup, block.maps, block.tables, weather, viewer)
-            else:
-                rendered = render(state, setup, block.maps, block.tables, weather, self.config, viewer=viewer, dt=block.dt)
-            frame = sensor_frame(rendered, state, setup, self.config, previous=previous, viewer=viewer, dt=block.dt)
-            truth = labels(rendered, state, setup, block.maps, block.tables, weather, self.config, viewer=viewer, dt=block.dt)
+            for part in portions(state, setup, weather, viewer):
+                rendered, truth = self._looked(block, config, *part)
+                images.append(rendered.image)
+                truths.append(truth)
+            truth = Labels(*(torch.cat(parts) for parts in zip(*truths, strict=True))) if len(truths) > 1 else truths[0]
+            frame = sensor_frame(torch.cat(images), state, setup, config, previous=previous, viewer=viewer, dt=block.dt)
         return Sample(frame, truth, weather.condition)
+
+    def _looked(
+        self, block: _Block, config: CameraConfig, state: State, setup: Setup, weather: Weather, viewer: Tensor
+    ) -> tuple[Rendered, Labels]:
+        if self.compile:
+            rendered = compiled_render(config, block.dt)(state, setup, block.maps, block.tables, weather, viewer)
+        else:
+            rendered = render(state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
+        return rendered, labels(rendered, state, setup, block.maps, block.tables, weather, config, viewer=viewer, dt=block.dt)
 
     def _block(self, number: int) -> _Block:
         if number not in self._held:
@@ -174,7 +198,8 @@ class DrivingStream:
     def _sim(self, first_seed: int, worlds: int, ticks: int, rng: np.random.Generator) -> DrivingSim:
         """Worlds of scenarios drawn at random, at their start."""
         chosen = rng.permutation(np.arange(max(worlds, len(self._scenarios))) % len(self._scenarios))[:worlds]
-        episodes = [scenarios.sample(self._scenarios[int(i)], first_seed + n) for n, i in enumerate(chosen)]
+        drawn = [scenarios.sample(self._scenarios[int(i)], first_seed + n) for n, i in enumerate(chosen)]
+        episodes = [replace(episode, agents=tuple(limit_agents(list(episode.agents), 1, AGENTS))) for episode in drawn]
         config = fit(DrivingConfig(autopilot=True, ticks_per_step=ticks), episodes)
         return DrivingSim(build_bank(episodes, config), config, batch=worlds)
 
@@ -189,7 +214,6 @@ class DrivingStream:
             if name.startswith("light_"):
                 slim[name] = _padded(slim[name], (worlds, 8))
         tables = tables._replace(
-            texels=_padded(tables.texels, (-(-len(tables.texels) // TEXELS) * TEXELS,)),
             **{name: _padded(getattr(tables, name), (worlds,)) for name in ("offset", "columns", "rows", "corner", "step")},
             **{name: _padded(getattr(tables, name), (worlds, 16)) for name in ("statics", "signs")},
             heads=_padded(tables.heads, (worlds, 16), -1.0),

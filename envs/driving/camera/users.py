@@ -15,14 +15,14 @@ from envs.driving.camera.scenery import SceneryTables
 from envs.driving.camera.shapes import PARTS, VARIANTS
 from envs.driving.camera.weather import Weather
 from envs.driving.collision import stored
-from envs.driving.rng import uniform
+from envs.driving.rng import scrambled
 from envs.driving.shapes import BRAKE_ABOVE
 from envs.driving.types import Setup, State
 from scenarios.kinds import Kind
 
 __all__ = ["agent_heights", "road_users", "shape_rows"]
 
-STREAM_PAINT = 3004  # of the counter-based generator
+STREAM_PAINT = 3004  # of random numbers
 BLINK = 1.5  # Hz of indicators
 BODY, SHADE, HEAD, TAIL, LEFT, RIGHT, SKIN, SECOND, YELLOW = (
     MATERIALS.index(name) for name in ("body", "shade", "headlight", "taillight", "left", "right", "skin", "second", "yellow")
@@ -42,9 +42,10 @@ def agent_heights(setup: Setup, weather: Weather, tables: SceneryTables) -> Tens
 
 def _draws(weather: Weather, agents: int, count: int) -> Tensor:
     """(B, A, count) uniform random numbers of each agent."""
+    own = scrambled(weather.seed ^ (weather.seed >> 32)) + scrambled(torch.full_like(weather.seed, STREAM_PAINT))
     index = torch.arange(agents * count, device=weather.seed.device)
-    zero = torch.zeros_like(weather.seed).unsqueeze(1)
-    return uniform(weather.seed.unsqueeze(1), zero, STREAM_PAINT, index).view(-1, agents, count)
+    word = scrambled(own.unsqueeze(1) + index)
+    return stored((word >> 8).to(torch.float32) * 2.0**-24).view(-1, agents, count)
 
 
 def _variant(setup: Setup, draws: Tensor) -> Tensor:
