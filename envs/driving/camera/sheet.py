@@ -40,8 +40,8 @@ def contact_sheet(
 ) -> Path:
     """Write a PNG: a row for each family (default: the whole library), `frames` columns for each weather, `scale` times enlarged.
 
-    Of CHOICE times as many frames those are shown that show most.
-    boxes: with the labels. Raises scenarios.ScenarioError for a family that does not exist, ValueError for another weather or size.
+    Of CHOICE times as many frames those are shown that show most. boxes: with the labels. Raises scenarios.ScenarioError for a family that
+    does not exist, ValueError for another weather or size.
     """
     if frames < 1 or not 1 <= scale <= 16:
         raise ValueError(f"frames={frames}, scale={scale}: at least one frame, scale 1 to 16")
