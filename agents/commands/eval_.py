@@ -69,7 +69,7 @@ def command(
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     """
     from agents.commands.compiling import require_compiler
-    from agents.commands.output import EpisodeProgress, as_json, print_json
+    from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.report import markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
@@ -85,7 +85,7 @@ def command(
         click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
     try:
-        with EpisodeProgress(len(policies) * plan.episodes) as tick:
+        with CountProgress(len(policies) * plan.episodes) as tick:
             results = judge(policies, plan, workers=workers, traces=rule, progress=tick, compile=compile_)
     except Interrupted as stop:
         results = stop.results

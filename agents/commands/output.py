@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ["EpisodeProgress", "as_json", "print_json", "print_table"]
+__all__ = ["CountProgress", "as_json", "print_json", "print_table"]
 
 
 def as_json(value: Any) -> str:
@@ -37,18 +37,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console.print(table)
 
 
-class EpisodeProgress:
-    """A bar on stderr if that is a terminal, else a line every tenth."""
+class CountProgress:
+    """A bar on stderr if that is a terminal, else a line every tenth; `unit` is what is counted."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.told = total, 0, 0
+    def __init__(self, total: int, unit: str = "episode") -> None:
+        self.total, self.unit, self.done, self.told = total, unit, 0, 0
         self.terminal = sys.stderr.isatty()
 
-    def __enter__(self) -> EpisodeProgress:
+    def __enter__(self) -> CountProgress:
         if self.terminal:
             from tqdm import tqdm  # type: ignore[import-untyped]
 
-            self.bar = tqdm(total=self.total, unit="episode", file=sys.stderr, leave=False)
+            self.bar = tqdm(total=self.total, unit=self.unit, file=sys.stderr, leave=False)
         return self
 
     def __call__(self, count: int) -> None:
@@ -57,7 +57,7 @@ class EpisodeProgress:
             self.bar.update(count)
         elif self.done * 10 // self.total > self.told:
             self.told = self.done * 10 // self.total
-            click.echo(f"{self.done} of {self.total} episodes", err=True)
+            click.echo(f"{self.done} of {self.total} {self.unit}s", err=True)
 
     def __exit__(self, *_: object) -> None:
         if self.terminal:

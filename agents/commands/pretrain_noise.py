@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 __all__ = ["command"]
 
 NAME = "noise_driving"
+WORLDS, LENGTH = 32, 30  # of a sequence, frames
 
 
 @click.command("noise")
@@ -34,7 +33,7 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
     """
     import torch
 
-    from agents.commands.output import print_json
+    from agents.commands.output import CountProgress, print_json
     from perception.registry import make_detector
     from perception.stages import Detector
     from perception.training.noise import SequenceStream, pretrain_noise
@@ -54,8 +53,11 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
     line = shlex.join(["closedloop", "pretrain", *sys.argv[2:]]) if sys.argv[1:2] == ["pretrain"] else ""
     told = {"detector": detector, "detector_sha256": str(getattr(made, "sha256", ""))}
     target = folder / f"{NAME}.json"
-    with _Bar() as bar:
-        fit = pretrain_noise(stream, made, target, sequences=sequences, seed=seed, command=line, told=told, progress=bar.advance)
+    with CountProgress(sequences * WORLDS * LENGTH, "frame") as tick:
+        fit = pretrain_noise(
+            stream, made, target, worlds=WORLDS, length=LENGTH, sequences=sequences, seed=seed, command=line, told=told,
+            progress=lambda done, total: tick(done - tick.done),
+        )  # fmt: skip
     if json_:
         print_json({"card": str(target), "frames": fit.frames, "things": fit.things, "found": fit.found, "false": fit.false})
     else:
@@ -63,30 +65,3 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
         click.echo(f"{fit.frames} frames: {fit.found} of {fit.things} things found ({share:.1f} %), {fit.false} false detections")
         click.echo(f"Error model: {target}")
     return 0
-
-
-class _Bar:
-    """A bar on stderr if that is a terminal, else a line every ten seconds."""
-
-    EVERY = 10.0  # s
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-        self.told = time.monotonic()
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def advance(self, done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            from tqdm import tqdm  # type: ignore[import-untyped]
-
-            self.bar = self.bar or tqdm(total=total, unit="frame", unit_scale=True, file=sys.stderr, dynamic_ncols=True)
-            self.bar.update(done - self.bar.n)
-        elif time.monotonic() - self.told >= self.EVERY:
-            self.told = time.monotonic()
-            click.echo(f"{done} of {total} frames", err=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()

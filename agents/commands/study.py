@@ -151,7 +151,7 @@ def _drive(
     """Judge all arms and write the report; the exit code."""
     from dataclasses import asdict
 
-    from agents.commands.output import EpisodeProgress, as_json, print_json
+    from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.suite import Interrupted, default_workers, judge
     from agents.studies.page import page
     from agents.studies.perception import as_data, study
@@ -161,7 +161,7 @@ def _drive(
     specs = [arm.spec for arm in arms]
     workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1)
     try:
-        with EpisodeProgress(len(specs) * plan.episodes) as tick:
+        with CountProgress(len(specs) * plan.episodes) as tick:
             results = judge(specs, plan, workers=workers, account=True, progress=tick, compile=compile_)
     except Interrupted as stop:
         results = stop.results
