@@ -171,3 +171,5 @@ def _serve(pipe: Any) -> None:
             pipe.send(None)
     except (EOFError, OSError):
         pass  # whoever asked has gone
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is leaving: an exception among Python's last steps would only be printed

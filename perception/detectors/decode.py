@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from perception.detectors.geometry import box_iou, lift, pick, ray_angle, wrap
-from perception.detectors.network import STRIDE, Maps, split
+from perception.detectors.network import BINS, STRIDE, Maps, split
 from perception.types import Camera, Detections
 
 __all__ = ["DecodeSpec", "decode", "read_boxes"]
@@ -102,6 +102,17 @@ def read_boxes(middle_u: Tensor, middle_v: Tensor, offset: Tensor, size: Tensor,
     return torch.cat((torch.minimum(low.clamp(min=0), limit), torch.minimum(high.clamp(min=0), limit)), -1)
 
 
+def read_angle(logits: Tensor) -> Tensor:
+    """(..., BINS) -> (...) rad: between the likeliest bin and its neighbours, each as far as it is likely.
+
+    Headings are told in bins because they have several modes: what could be front or rear has no mean worth telling (Mousavian et al.,
+    "3D Bounding Box Estimation Using Deep Learning and Geometry", 2017).
+    """
+    best = logits.argmax(-1, keepdim=True)
+    beside = logits.gather(-1, torch.cat((best - 1, best, best + 1), -1) % BINS).softmax(-1)
+    return (best[..., 0] + beside[..., 2] - beside[..., 0]) * (2.0 * math.pi / BINS)
+
+
 def _place(
     maps: Maps, at: Callable[[Tensor], Tensor], middle_u: Tensor, middle_v: Tensor, camera: Camera, spec: DecodeSpec
 ) -> dict[str, Tensor]:
@@ -113,11 +124,10 @@ def _place(
     along = depth * slant * at(maps.depth_spread)[..., 0].clamp(-8.0, 3.0).exp() * spec.along_scale
     # across the line of sight, a column subtends cos^2 of the angle at a range of depth / cos: depth cos / focal a pixel
     across = depth / slant / camera.focal * STRIDE * at(maps.side_spread)[..., 0].clamp(-8.0, 5.0).exp() * spec.across_scale
-    heading = at(maps.heading)
     return {
         "centre": lift(u, v, depth, camera),
         "size": at(maps.dims).clamp(-5.0, 5.0).exp(),
-        "yaw": wrap(torch.atan2(heading[..., 1], heading[..., 0]) + ray_angle(u, camera)),
+        "yaw": wrap(read_angle(at(maps.heading)) + ray_angle(u, camera)),
         "sigma": torch.stack((along, across), -1),
     }
 

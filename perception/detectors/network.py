@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from perception.types import Camera
 
-__all__ = ["LIGHTS", "MULTIPLE", "RAYS", "STRIDE", "Block", "Maps", "Network", "NetworkSpec", "rays", "split", "trace"]
+__all__ = ["BINS", "LIGHTS", "MULTIPLE", "RAYS", "STRIDE", "Block", "Maps", "Network", "NetworkSpec", "rays", "split", "trace"]
 
 STRIDE = 4  # px per cell
 MULTIPLE = 16  # the deepest level's stride: image sides must be multiples of it
+BINS = 16  # of headings
 LIGHTS = 5  # states of a traffic light, as in perception.types.Detections
 RAYS = 4  # planes of `rays`
 RARE = -4.0  # logit at which the heat maps begin: few cells hold an object (Lin et al., "Focal loss", 2017, section 4.1)
@@ -56,7 +57,7 @@ class NetworkSpec:
 
 
 # channels of each output map, in order, after the heat maps of the classes
-MAPS = {"offset": 2, "size": 2, "depth": 1, "depth_spread": 1, "dims": 3, "heading": 2, "centre": 2, "side_spread": 1, "light": LIGHTS}
+MAPS = {"offset": 2, "size": 2, "depth": 1, "depth_spread": 1, "dims": 3, "heading": BINS, "centre": 2, "side_spread": 1, "light": LIGHTS}
 
 
 class Maps(NamedTuple):
@@ -68,7 +69,7 @@ class Maps(NamedTuple):
     depth: Tensor  # (N, 1, h, w) log(depth along the optical axis / focal length), m/px
     depth_spread: Tensor  # (N, 1, h, w) log of the spread of `depth`
     dims: Tensor  # (N, 3, h, w) log of length, width, height of the 3-D box, m
-    heading: Tensor  # (N, 2, h, w) proportional to cos and sin of the angle between line of sight and heading
+    heading: Tensor  # (N, BINS, h, w) logits: the angle from line of sight to heading is near 2 pi k / BINS
     centre: Tensor  # (N, 2, h, w) projected middle of the 3-D box
     side_spread: Tensor  # (N, 1, h, w) log of the spread of `centre`'s u
     light: Tensor  # (N, 5, h, w) logits of the states of a traffic light

@@ -113,7 +113,7 @@ class DetectionFigures:
             "ap_all": everything["ap"],
             "conditions": by_condition,
             **_calibration(found, true, pairs, self.size),
-            **_place(found, true, pairs),
+            **_place(found, true, pairs, self.classes),
             **_recalls(true, pairs),
         }
 
@@ -201,7 +201,7 @@ def _calibration(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], 
     }
 
 
-def _place(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], pairs: Matches) -> dict[str, Any]:
+def _place(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], pairs: Matches, classes: Sequence[str]) -> dict[str, Any]:
     """Of the counted labels that were found: errors of centre, heading, size and light, and how honest the stated sigmas are."""
     row = np.flatnonzero((pairs.label >= 0) & (pairs.score >= SCORE_MIN))
     row = row[true["counted"][pairs.label[row]]]
@@ -214,7 +214,7 @@ def _place(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], pairs:
     across = error[:, 1] * sight[:, 0] - error[:, 0] * sight[:, 1]
     sigma = np.maximum(found["sigma"][row], 1e-9)
     turned = np.degrees(np.abs((found["yaw"][row] - true["yaw"][label] + np.pi) % (2 * np.pi) - np.pi))
-    lit = true["light"][label] >= 0
+    lit, kind = true["light"][label] >= 0, true["kind"][label]
     sizes = np.abs(found["size"][row] / np.maximum(true["size"][label], 1e-6) - 1.0).mean(-1)
     within = (along / sigma[:, 0]) ** 2 + (across / sigma[:, 1]) ** 2 <= ELLIPSE_90
     distance = np.linalg.norm(error, axis=-1)
@@ -228,6 +228,9 @@ def _place(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], pairs:
         "heading_error": _median(turned[~lit]),
         "heading_error_p90": _quantile(turned[~lit], 0.9),
         "heading_flipped": _share(turned[~lit] > 90.0),
+        "heading_error_by_class": {
+            name: _median(turned[~lit & (kind == k)]) for k, name in enumerate(classes) if (~lit & (kind == k)).any()
+        },
         "size_error": _median(sizes),
         "light_accuracy": _share(found["light"][row][lit] == true["light"][label][lit]),
         "coverage_90": _share(within),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, smooth_l1_loss
 
-from perception.detectors.network import Maps
+from perception.detectors.network import BINS, Maps
 from perception.training.targets import Objects, cells
 
 __all__ = ["Terms", "Weights", "loss"]
@@ -30,7 +30,7 @@ class Weights:
     box: float = 1.5
     depth: float = 0.6
     dims: float = 0.5
-    heading: float = 1.0
+    heading: float = 1.5
     centre: float = 0.3
     light: float = 0.3
 
@@ -72,7 +72,7 @@ def loss(maps: Maps, things: Objects, target: Tensor, counts: Tensor) -> Terms:
         box=(_box(middle, at(maps.offset), at(maps.size), things.box[:, :, None]) * share).sum(),
         depth=(_laplace(at(maps.depth)[..., 0] - things.depth[..., None], at(maps.depth_spread)[..., 0]) * share_3d).sum(),
         dims=((at(maps.dims) - things.dims[:, :, None]).abs().mean(-1) * share).sum(),
-        heading=(_chord(at(maps.heading), things.heading[:, :, None]) * share).sum(),
+        heading=(_heading(at(maps.heading), things.heading[..., None]) * share).sum(),
         centre=(_centre(middle + at(maps.centre) - things.centre[:, :, None], at(maps.side_spread)[..., 0]) * share_3d).sum(),
         light=_light(at(maps.light), things.light, weight),
     )
@@ -114,11 +114,12 @@ def _centre(error: Tensor, spread: Tensor) -> Tensor:
     return _laplace(error[..., 0], spread) + error[..., 1].abs()
 
 
-def _chord(heading: Tensor, wanted: Tensor) -> Tensor:
-    """Distance of the unit vectors, 2 sin(error / 2): unlike the cosine it also pulls from the opposite direction."""
-    unit = heading / (heading.square().sum(-1, keepdim=True) + 1e-6).sqrt()
-    apart: Tensor = ((unit - wanted).square().sum(-1) + 1e-6).sqrt()
-    return apart
+def _heading(logits: Tensor, angle: Tensor) -> Tensor:
+    """Cross entropy with the two bins on either side of the angle, each the more wanted the nearer it is."""
+    place = torch.remainder(angle * (BINS / (2.0 * math.pi)), BINS)  # (N, D, 1)
+    apart = (torch.arange(BINS, device=place.device) - place[..., None]).abs()
+    wanted = (1.0 - torch.minimum(apart, BINS - apart)).clamp(min=0.0)  # (N, D, 1, BINS)
+    return -(wanted * logits.log_softmax(-1)).sum(-1)
 
 
 def _light(logits: Tensor, light: Tensor, weight: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Objects(NamedTuple):
     box: Tensor  # (N, D, 4)
     depth: Tensor  # (N, D) log(m / px of focal length)
     dims: Tensor  # (N, D, 3) log m
-    heading: Tensor  # (N, D, 2) cos, sin of the angle between line of sight and heading
+    heading: Tensor  # (N, D) rad from line of sight to heading
     centre: Tensor  # (N, D, 2) projected middle of the 3-D box
     light: Tensor  # (N, D) int64, -1 none
     learn: Tensor  # (N, D) bool: taught
@@ -65,7 +65,7 @@ def objects(labels: Labels, camera: Camera) -> Objects:
         box=rows(labels.box / STRIDE),
         depth=rows((depth.clamp(min=DEPTH_MIN) / theirs.focal).log()),
         dims=rows(labels.size.clamp(min=0.05).log()),
-        heading=rows(torch.stack((alpha.cos(), alpha.sin()), -1)),
+        heading=rows(alpha),
         centre=rows(torch.stack((u, v), -1) / STRIDE),
         light=rows(labels.light),
         learn=only(learn),

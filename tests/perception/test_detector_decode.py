@@ -10,7 +10,7 @@ from torch import Tensor
 
 from perception.detectors.decode import DecodeSpec, decode
 from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
-from perception.detectors.network import NetworkSpec
+from perception.detectors.network import BINS, NetworkSpec
 from perception.training.boxes import BoxStream
 from perception.training.targets import cells, flip, heat, learnable, objects
 from perception.types import Camera, Labels
@@ -40,7 +40,7 @@ def perfect_output(labels: Labels, camera: Camera) -> Tensor:
                 things.depth[n, d, None],
                 torch.full((1,), math.log(0.05)),
                 things.dims[n, d],
-                2.5 * things.heading[n, d],
+                told(things.heading[n, d]),
                 things.centre[n, d] - middle,
                 torch.full((1,), math.log(0.5)),
                 torch.nn.functional.one_hot(things.light[n, d].clamp(min=0), 5).float(),
@@ -48,6 +48,16 @@ def perfect_output(labels: Labels, camera: Camera) -> Tensor:
         )
         output[n, k:, row, column] = values
     return output
+
+
+def told(angle: torch.Tensor) -> torch.Tensor:
+    """(BINS,) logits of one angle that lies between two bins, more likely the nearer."""
+    place = float(angle) / (2.0 * math.pi) * BINS
+    low, share = math.floor(place), place - math.floor(place)
+    chance = torch.full((BINS,), 1e-9)
+    chance[low % BINS] += 1.0 - share
+    chance[(low + 1) % BINS] += share
+    return chance.log()
 
 
 def test_labels_survive_the_round_trip() -> None:

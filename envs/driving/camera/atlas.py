@@ -21,7 +21,7 @@ MATERIALS = (
 )  # fmt: skip
 STYLES = (
     "car", "cabin", "roof", "van", "chassis", "cab", "cargo", "bus", "motorcycle", "bicycle", "torso", "head", "helmet", "legs", "stride",
-    "building", "hedge", "tree", "pole", "housing", "sign",
+    "jacket", "visor", "building", "hedge", "tree", "pole", "housing", "sign",
 )  # fmt: skip
 FRONT, REAR, LEFT, RIGHT, TOP, BOTTOM = range(6)
 CODE = {name: code for code, name in enumerate(MATERIALS)}
@@ -146,7 +146,7 @@ def _cargo(f: Faces) -> None:
     f[REAR].box("grey", 0.48, 0.52, 0.0, 1.0).box("grey", 0.0, 0.04, 0.0, 1.0).box("grey", 0.96, 1.0, 0.0, 1.0).box(
         "grey", 0.0, 1.0, 0.94, 1.0
     )
-    f[REAR].box("red", 0.04, 0.48, 0.0, 0.05).box("white", 0.52, 0.96, 0.0, 0.05)
+    f[REAR].box("red", 0.0, 1.0, 0.0, 0.07).box("red", 0.0, 0.06, 0.0, 1.0).box("red", 0.94, 1.0, 0.0, 1.0)  # contour marking, UNECE R104
 
 
 def _bus(f: Faces) -> None:
@@ -161,6 +161,7 @@ def _bus(f: Faces) -> None:
     f[FRONT].box("black", 0.0, 1.0, 0.0, 0.08).box("glass", 0.04, 0.96, 0.34, 0.80).box("yellow", 0.18, 0.82, 0.84, 0.96)
     f[FRONT].box("headlight", 0.03, 0.22, 0.12, 0.22).box("headlight", 0.78, 0.97, 0.12, 0.22).box("white", 0.4, 0.6, 0.1, 0.17)
     f[REAR].box("black", 0.0, 1.0, 0.0, 0.08).box("glass", 0.10, 0.90, 0.52, 0.82).box("shade", 0.2, 0.8, 0.12, 0.44)
+    f[REAR].box("yellow", 0.3, 0.7, 0.85, 0.95)
     f[REAR].box("taillight", 0.02, 0.16, 0.16, 0.34).box("taillight", 0.84, 0.98, 0.16, 0.34).box("white", 0.4, 0.6, 0.14, 0.22)
     for face in (f[FRONT], f[REAR]):
         face.box("right", 0.0, 0.06, 0.24, 0.36).box("left", 0.94, 1.0, 0.24, 0.36)
@@ -170,10 +171,10 @@ def _motorcycle(f: Faces) -> None:
     for face in f:
         face.all("black")
     for side in (f[LEFT], f[RIGHT]):
-        side.all("shade").box("body", 0.24, 0.80, 0.45, 1.0).box("grey", 0.36, 0.62, 0.10, 0.42).box("black", 0.0, 0.5, 0.86, 1.0)
+        side.all("shade").box("body", 0.28, 0.84, 0.42, 0.96).box("grey", 0.36, 0.62, 0.10, 0.40).box("black", 0.0, 0.5, 0.86, 1.0)
         _wheels(side, (0.15, 0.85), 0.15, 0.40)
-    f[FRONT].box("headlight", 0.15, 0.85, 0.62, 0.95).box("body", 0.0, 1.0, 0.5, 0.6)
-    f[REAR].box("taillight", 0.10, 0.90, 0.62, 0.88).box("white", 0.2, 0.8, 0.36, 0.56)
+    f[FRONT].box("body", 0.05, 0.95, 0.45, 1.0).box("headlight", 0.22, 0.78, 0.62, 0.92)
+    f[REAR].box("body", 0.10, 0.90, 0.60, 1.0).box("taillight", 0.20, 0.80, 0.66, 0.90).box("white", 0.25, 0.75, 0.36, 0.54)
     f[TOP].all("body")
 
 
@@ -196,6 +197,23 @@ def _torso(f: Faces) -> None:
     for face in f[:4]:
         face.box("shade", 0.0, 0.16, 0.0, 0.95).box("shade", 0.84, 1.0, 0.0, 0.95)
         face.box("skin", 0.0, 0.16, 0.0, 0.14).box("skin", 0.84, 1.0, 0.0, 0.14)
+    f[FRONT].box("white", 0.38, 0.62, 0.30, 1.0)  # an open jacket
+    f[REAR].box("second", 0.24, 0.76, 0.30, 0.92)  # a rucksack
+
+
+def _jacket(f: Faces) -> None:
+    for face in f:
+        face.all("second")
+    for face in f[:4]:
+        face.box("body", 0.0, 1.0, 0.60, 0.72)
+
+
+def _visor(f: Faces) -> None:
+    for face in f:
+        face.all("body")
+    f[FRONT].box("black", 0.08, 0.92, 0.35, 0.72)
+    for side in (f[LEFT], f[RIGHT]):
+        side.box("black", 0.55, 1.0, 0.35, 0.72)
 
 
 def _head(f: Faces) -> None:
@@ -271,6 +289,7 @@ def _sign(f: Faces) -> None:
 _PAINTERS: dict[str, Callable[[Faces], None]] = {
     "car": _car, "cabin": _cabin, "roof": _roof, "van": _van, "chassis": _chassis, "cab": _cab, "cargo": _cargo, "bus": _bus,
     "motorcycle": _motorcycle, "bicycle": _bicycle, "torso": _torso, "head": _head, "helmet": _helmet, "legs": _legs, "stride": _stride,
+    "jacket": _jacket, "visor": _visor,
     "building": _building, "hedge": _leaves, "tree": _leaves, "pole": _pole, "housing": _housing, "sign": _sign,
 }  # fmt: skip
 

@@ -55,9 +55,18 @@ def _bus(height: float, roof: float) -> tuple[float, tuple[Part, ...]]:
     return height, (Part(-0.5, 0.5, 1.0, 0.0, 0.94, "bus"), Part(roof, roof + 0.4, 0.7, 0.94, 1.0, "roof"), Part(0, 0, 0, 0, 0, "roof"))
 
 
-def _rider(height: float, machine: str, thin: float, seat: float, chest: float, head: str) -> tuple[float, tuple[Part, ...]]:
+def _motorcycle(height: float, wide: float, seat: float, chest: float) -> tuple[float, tuple[Part, ...]]:
+    """wide: the machine with its fairing and the rider's legs."""
     return height, (
-        Part(-0.5, 0.5, thin, 0.0, seat, machine),
+        Part(-0.5, 0.5, wide, 0.0, seat, "motorcycle"),
+        Part(-0.28, 0.10, 0.84, 0.90 * seat, chest, "jacket", 0.35),
+        Part(-0.10, 0.10, 0.40, chest, 1.0, "visor", 0.9),
+    )
+
+
+def _cyclist(height: float, seat: float, chest: float, head: str) -> tuple[float, tuple[Part, ...]]:
+    return height, (
+        Part(-0.5, 0.5, 0.14, 0.0, seat, "bicycle"),
         Part(-0.20, 0.10, 0.84, 0.82 * seat, chest, "torso", 0.35),
         Part(-0.08, 0.10, 0.36, chest, 1.0, head, 0.9),
     )
@@ -87,16 +96,16 @@ _SHAPES: dict[Kind, tuple[tuple[float, tuple[Part, ...]], ...]] = {
     ),
     Kind.BUS: (_bus(3.1, -0.3), _bus(3.0, -0.1), _bus(3.2, -0.4), _bus(3.1, 0.0)),
     Kind.MOTORCYCLE: (
-        _rider(1.50, "motorcycle", 0.42, 0.58, 0.82, "helmet"),
-        _rider(1.45, "motorcycle", 0.50, 0.60, 0.83, "helmet"),
-        _rider(1.55, "motorcycle", 0.38, 0.56, 0.82, "helmet"),
-        _rider(1.50, "motorcycle", 0.45, 0.58, 0.82, "helmet"),
+        _motorcycle(1.50, 0.72, 0.58, 0.82),
+        _motorcycle(1.45, 0.85, 0.62, 0.83),
+        _motorcycle(1.55, 0.66, 0.56, 0.82),
+        _motorcycle(1.50, 0.78, 0.60, 0.82),
     ),
     Kind.BICYCLE: (
-        _rider(1.72, "bicycle", 0.14, 0.46, 0.86, "head"),
-        _rider(1.68, "bicycle", 0.14, 0.47, 0.85, "helmet"),
-        _rider(1.75, "bicycle", 0.14, 0.45, 0.86, "head"),
-        _rider(1.70, "bicycle", 0.14, 0.46, 0.85, "helmet"),
+        _cyclist(1.72, 0.46, 0.86, "head"),
+        _cyclist(1.68, 0.47, 0.85, "helmet"),
+        _cyclist(1.75, 0.45, 0.86, "head"),
+        _cyclist(1.70, 0.46, 0.85, "helmet"),
     ),
     Kind.PEDESTRIAN: (
         _walker(1.74, "stride", 1.0),

@@ -44,15 +44,15 @@ SECONDS = 20  # s simulated
 EVERY = 10  # ticks between snapshots
 EPISODE_SEED = 3_000_000  # of the first episode: neither those for judging nor those policies are trained on
 AROUND = 3  # every so many seeds all four cameras
-EXTRAS = 4  # things put beside the road of each world, at most
+EXTRAS = 6  # things put beside the road of each world, at most
 SLOTS = 64
 T = TypeVar("T", Setup, State)
 # fields of State and Setup that are (B, A)
 PER_AGENT = frozenset(State._fields) | frozenset(Setup._fields)
 PER_AGENT -= {"step", "stats", "map_id", "log_id", "seed", "duration", "region", "goal_window"}
 # what cars become: kind, share of all cars
-EXCHANGE = ((Kind.TRUCK, 0.10), (Kind.BUS, 0.09), (Kind.MOTORCYCLE, 0.08), (Kind.BICYCLE, 0.07))
-BESIDE = ((Kind.PEDESTRIAN, 0.5), (Kind.BICYCLE, 0.2), (Kind.MOTORCYCLE, 0.1), (Kind.BUS, 0.08), (Kind.TRUCK, 0.07), (Kind.CAR, 0.05))
+EXCHANGE = ((Kind.TRUCK, 0.10), (Kind.BUS, 0.10), (Kind.MOTORCYCLE, 0.10), (Kind.BICYCLE, 0.10))
+BESIDE = ((Kind.PEDESTRIAN, 0.4), (Kind.BICYCLE, 0.21), (Kind.MOTORCYCLE, 0.17), (Kind.BUS, 0.10), (Kind.TRUCK, 0.07), (Kind.CAR, 0.05))
 
 
 class _Block(NamedTuple):

@@ -117,13 +117,15 @@ def _agent_colours(
     hue = mine[..., 3:4]
     bright = torch.cat([0.5 + 0.5 * torch.cos(6.2831853 * (hue - shift)) for shift in (0.0, 0.33, 0.67)], dim=-1)  # a colour circle
     cloth = (0.15 + 0.75 * mine[..., 4:5]) * (0.35 + 0.65 * bright)
-    person = ((kind == int(Kind.PEDESTRIAN)) | (kind == int(Kind.BICYCLE)) | (kind == int(Kind.MOTORCYCLE))).unsqueeze(-1)
-    large = (kind == int(Kind.BUS)).unsqueeze(-1)
-    body = torch.where(person, cloth, torch.where(large, 0.25 + 0.7 * bright, paint)).clamp(0.0, 0.97)
-    cargo = torch.where(mine[..., 5:6] < 0.6, 0.75 + 0.2 * mine[..., 6:7].expand_as(body), 0.25 + 0.6 * bright)
+    walks, cycles, rides, bus = ((kind == int(one)).unsqueeze(-1) for one in (Kind.PEDESTRIAN, Kind.BICYCLE, Kind.MOTORCYCLE, Kind.BUS))
+    vest = torch.where(mine[..., 7:8] < 0.3, paint.new_tensor([0.80, 0.95, 0.15]), paint.new_tensor([1.0, 0.42, 0.08]))  # seen from afar
+    body = torch.where(walks | cycles, cloth, torch.where(bus | rides, 0.25 + 0.7 * bright, paint))
+    body = torch.where(cycles & (mine[..., 7:8] < 0.5), vest, body).clamp(0.0, 0.97)
+    cargo = torch.where(mine[..., 5:6] < 0.6, 0.75 + 0.2 * mine[..., 6:7].expand_as(body), 0.18 + 0.22 * bright)  # white, or muted
     trousers = mine[..., 5:6] * body.new_tensor([0.30, 0.32, 0.42]) + 0.05
+    leather = (0.03 + 0.10 * mine[..., 5:6]).expand_as(body)
     skin = body.new_tensor([0.80, 0.60, 0.48]) * (0.45 + 0.6 * mine[..., 6:7])
-    second = torch.where(person, trousers, cargo)
+    second = torch.where(walks | cycles, trousers, torch.where(rides, leather, cargo))
 
     lamps = weather.lamps[world].unsqueeze(1)  # (N, 1)
     none = torch.zeros_like(mine[..., 0])
@@ -133,13 +135,13 @@ def _agent_colours(
     leftwards = of(state.d) < 0.0
     white, red, amber = (body.new_tensor(c).expand_as(body) for c in ((1.0, 0.98, 0.90), (1.0, 0.10, 0.07), (1.0, 0.60, 0.08)))
     unlit_red, unlit_amber = body.new_tensor([0.40, 0.05, 0.05]), body.new_tensor([0.60, 0.34, 0.10])
-    tail = torch.where(braking, 1.0, 0.55 * lamps.expand_as(none))
+    lamp_on = torch.where(rides[..., 0], 1.0, lamps.expand_as(none))  # a motorcycle's burn by day too (UNECE R53)
+    tail = torch.where(braking & ~cycles[..., 0], 1.0, 0.55 * lamp_on)
     palette = common_palette(none)
     palette = recoloured(palette, BODY, body, none)
     palette = recoloured(palette, SHADE, 0.66 * body, none)
     palette = recoloured(palette, SECOND, second, none)
     palette = recoloured(palette, SKIN, skin, none)
-    lamp_on = lamps.expand_as(none)
     palette = recoloured(
         palette, HEAD, torch.where(lamp_on.unsqueeze(-1) > 0.0, white, body.new_tensor([0.78, 0.80, 0.80])), 1.15 * lamp_on
     )
@@ -147,7 +149,7 @@ def _agent_colours(
     for material, side in ((LEFT, leftwards), (RIGHT, ~leftwards)):
         on = changing & side & lit
         palette = recoloured(palette, material, torch.where(on.unsqueeze(-1), amber, unlit_amber), torch.where(on, 1.0, 0.0))
-    sign = torch.where(lamp_on > 0.8, 0.6, 0.0)  # a bus shows where it goes
+    sign = torch.full_like(none, 0.6)  # a bus shows where it goes
     return recoloured(palette, YELLOW, body.new_tensor([0.98, 0.66, 0.10]).expand_as(body), sign)
 
 
