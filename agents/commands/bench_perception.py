@@ -70,7 +70,7 @@ def command(
     paces: list[Pace] = []
     for part in chosen:
         for kind in BACKENDS.get(part, BACKENDS["camera"]):
-            ways = {"eager": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
+            ways = {"eager": "eager", "half": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
             if backend != "both" and part != "tracker" and ways.get(kind, backend) != backend:
                 continue
             for batch in batches or BATCHES:

@@ -42,12 +42,12 @@ NEEDED = (
     "matplotlib",
     "tensorboard",
 )
-EXTRAS = {  # extra: (module, what it is for)
-    "commonroad": ("commonroad", "closedloop import"),
-    "video": ("av", "closedloop play --video"),
-    "onnx": ("onnxruntime", "detectors on the CPU, and those of others as onnx:FILE"),
-    "metrics": ("pycocotools", "closedloop eval-perception"),
-    "bench": ("highway_env", "the peers in closedloop bench"),
+EXTRAS = {  # extra: (modules, what they are for)
+    "commonroad": (("commonroad",), "closedloop import"),
+    "video": (("av",), "closedloop play --video"),
+    "onnx": (("onnxruntime", "onnx"), "detectors on CPUs without bfloat16, and those of others as onnx:FILE"),
+    "metrics": (("pycocotools", "trackeval"), "closedloop eval-perception"),
+    "bench": (("highway_env", "mujoco"), "the peers in closedloop bench"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
     "atari": ("ale_py", "Atari games"),
@@ -68,7 +68,7 @@ class Check:
 def checks() -> list[Check]:
     """Every finding, in the order shown. Never raises: a check that breaks is itself a failed check."""
     found: list[Check] = []
-    for probe in (_python, _packages, _requirements, _torch, _compiler, _extras, _programs, _weights, _writing):
+    for probe in (_python, _packages, _requirements, _torch, _detector, _compiler, _extras, _programs, _weights, _writing):
         try:
             found += probe()
         except Exception as error:
@@ -118,6 +118,22 @@ def _torch() -> list[Check]:
     ]
 
 
+def _detector() -> list[Check]:
+    import torch
+
+    from perception.detectors.backends import fastest
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ways = {
+        "half": "torch in half precision, which this CPU computes by itself",
+        "onnx": "onnxruntime",
+        "torch": "torch in single precision; onnxruntime is faster: pip install 'closedloop[onnx]'",
+        "compiled": "torch, compiled, in half precision",
+    }
+    name = fastest(device)
+    return [Check(name="detector", status=NOTE if name == "torch" else OK, detail=f"runs by {ways[name]}")]
+
+
 def _compiler() -> list[Check]:
     path = compiler()
     if path is None:
@@ -133,9 +149,10 @@ def _compiler() -> list[Check]:
 
 def _extras() -> list[Check]:
     found = []
-    for extra, (module, purpose) in EXTRAS.items():
-        there = find_spec(module) is not None
-        detail = f"for {purpose}" if there else f"not installed; for {purpose}: pip install 'closedloop[{extra}]'"
+    for extra, (modules, purpose) in EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        there = not missing
+        detail = f"for {purpose}" if there else f"{', '.join(missing)} not installed; for {purpose}: pip install 'closedloop[{extra}]'"
         found.append(Check(name=f"extra {extra}", status=OK if there else NOTE, detail=detail))
     later = [f"{extra} ({purpose})" for extra, (_, purpose) in RESERVED.items()]
     return [*found, Check(name="extras reserved", status=OK, detail=f"for features to come, nothing uses them yet: {', '.join(later)}")]

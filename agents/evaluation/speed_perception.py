@@ -49,7 +49,9 @@ UNITS = {
     "perceived": "world-steps",
 }
 PARTS = tuple(UNITS)
-BACKENDS = {"camera": ("eager", "compiled"), "detector": ("onnx", "torch", "compiled"), "tracker": ("eager",)}  # the rest as the camera
+BACKENDS = {  # the parts that are not here run as the camera
+    "camera": ("eager", "compiled"), "detector": ("onnx", "half", "torch", "compiled"), "tracker": ("eager",),
+}  # fmt: skip
 EPISODES, FIRST_SEED = 24, 950_000  # in the bank, worlds share them; seeds for judging
 LOOKS = 12  # instants that the parts are measured on, in turn
 STEPS = 25  # decision steps of 0.2 s until worlds begin anew

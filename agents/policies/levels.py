@@ -2,6 +2,7 @@
 
 The first four levels share one observation space, so nothing about the policy changes but what it is told of its surroundings. `pixels`
 shows images instead: a policy that was trained on those stays on that level, with other options at most (`mine@pixels,weather=night`).
+`forecasts=3,predictor=driving` has the traffic predicted and so shown in replays, whether or not the policy heeds it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.policies.base import Policy, PolicyError, PolicyNeeds
 from envs.driving.camera.config import CameraConfig
+from envs.driving.features_objects import OBJECT_FEATURES, belief_names
 from envs.driving.types import LEVELS, SAME_SPACE, DrivingConfig
 from scenarios.errors import did_you_mean
 
@@ -23,7 +25,7 @@ __all__ = ["OPTIONS", "AtLevel", "at_level"]
 
 # what may follow the level, and how it is read
 OPTIONS: dict[str, type] = {
-    "detector": str, "predictor": str, "noise": str, "recall": float, "position": float, "cameras": str, "weather": str,
+    "detector": str, "predictor": str, "forecasts": int, "noise": str, "recall": float, "position": float, "cameras": str, "weather": str,
     "perceive_every": int, "latency": int, "drop": float, "view_range": float, "view_fov": float,
 }  # fmt: skip
 
@@ -42,7 +44,10 @@ class AtLevel:
         return getattr(self.policy, "bundle", None)
 
     def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
-        """As the policy itself."""
+        """As the policy itself, which sees no more forecasts than it was made for."""
+        if self.needs.forecasts > self.policy.needs.forecasts:
+            width = len(OBJECT_FEATURES) + len(belief_names(self.policy.needs.forecasts))
+            observation = observation._replace(objects=observation.objects[..., :width])
         return self.policy.act(observation, seed=seed, step=step)
 
 
@@ -69,6 +74,8 @@ def at_level(policy: Policy, text: str) -> AtLevel:
         except ValueError:
             raise PolicyError(f"{part!r}: {value!r} is not a number") from None
     needs = replace(policy.needs, **changes)
+    if needs.forecasts < policy.needs.forecasts:
+        raise PolicyError(f"{text!r}: {policy.name!r} was made for {policy.needs.forecasts} forecasts of each object; that many or more")
     try:
         needs.config(agents=8)
         CameraConfig(cameras=tuple(needs.cameras.split("+")), weather=needs.weather)

@@ -75,7 +75,7 @@ def test_unfolded_networks_are_not_exported(network: Network) -> None:
         onnx_graph(network)
 
 
-@pytest.mark.parametrize("name", ["onnx", "torch"])
+@pytest.mark.parametrize("name", ["onnx", "half", "torch"])
 def test_an_image_gives_the_same_bits_in_any_batch(network: Network, name: str) -> None:
     if name == "onnx":
         pytest.importorskip("onnxruntime")
@@ -100,9 +100,19 @@ def OnnxBackendOf(network: Network) -> OnnxBackend:
     return backend
 
 
-def test_auto_takes_onnx_on_the_cpu(network: Network) -> None:
+@pytest.mark.parametrize(("able", "name"), [(True, "half"), (False, "onnx")])
+def test_auto_takes_the_fastest_on_the_cpu(network: Network, able: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    assert make_backend(network, "auto", device=CPU).name == "onnx"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    assert make_backend(network, "auto", device=CPU).name == name
+
+
+def test_half_precision_says_the_same_within_its_digits(network: Network) -> None:
+    image, where = inputs(5)
+    half, single = (make_backend(network, name, device=CPU)(image, where) for name in ("half", "torch"))
+    assert half.dtype == single.dtype == torch.float32
+    assert not torch.equal(half, single)
+    assert float((half - single).abs().max()) < 0.03 * float(single.abs().max())
 
 
 def test_where_compiling_fails_it_goes_on_without(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
