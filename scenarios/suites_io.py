@@ -1,9 +1,9 @@
-"""Suites: which scenarios are judged, on how many episodes, from which seed on. As strict as scenario files."""
+"""Suites: which scenarios are judged, on how many episodes, from which seed on, and by which metrics. As strict as scenario files."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,31 +14,52 @@ from scenarios.errors import Problem, ScenarioError, did_you_mean
 from scenarios.loader import SUFFIXES, Scenario, load
 from scenarios.translate import problem_at, validate
 
-__all__ = ["SUITES", "Suite", "SuiteEntry", "is_suite", "load_suite", "suite_names"]
+__all__ = ["SUITES", "Suite", "SuiteEntry", "SuiteMetric", "is_suite", "load_suite", "suite_names"]
 
 SUITES = Path(__file__).parent / "suites"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteEntry:
-    """Episodes of one scenario: seeds `seed`, `seed` + 1, ..., `seed` + `episodes` - 1."""
+    """A stratum, episodes of one scenario: seeds `seed`, `seed` + 1, ..., `seed` + `episodes` - 1."""
 
     scenario: Scenario
+    family: str  # the entries of one family are also judged together
     episodes: int
     seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuiteMetric:
+    """A metric that may not get worse. Margins are shares of its range (0.02: two points of a rate in percent)."""
+
+    metric: str
+    margin: float  # a mean loss of this much over the whole suite is too much
+    family_margin: float | None  # the same within a family; None: a family can fail but need not be shown to have kept up
+    priority: int  # 1 first: its tests get the larger share of the permitted error
+
+
+@dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Entries in the order of the file."""
+    """Entries and metrics in the order of the file."""
 
     name: str
     description: str
     entries: tuple[SuiteEntry, ...]
+    metrics: tuple[SuiteMetric, ...]
+    file: str  # its name in messages
+    root: Node = field(repr=False, compare=False)  # for the places in messages
+
+    def error(self, path: tuple[str | int, ...], expected: str, *, value: str | None = None, hint: str = "") -> ScenarioError:
+        """A ScenarioError at a path of the file."""
+        return ScenarioError([problem_at(self.root, self.file, path, expected, value=value, hint=hint)])
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
 class EntryModel(_Strict):
@@ -49,16 +70,29 @@ class EntryModel(_Strict):
     )
     episodes: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="left out: the suite's")
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="first seed; left out: the suite's")
+    family: _Name | None = Field(default=None, description="judged together with others of the same name; left out: the scenario's")
+
+
+class MetricModel(_Strict):
+    """One gated metric, as `closedloop compare` judges it."""
+
+    metric: _Name = Field(description="its name in results")
+    margin: Annotated[float, Field(ge=0.001, le=1)] = Field(description="the mean loss, as a share of the range, that is too much")
+    family_margin: Annotated[float, Field(ge=0.001, le=1)] | None = Field(
+        default=None, description="the same within each family; left out: families can fail but need not be shown to have kept up"
+    )
+    priority: Annotated[int, Field(ge=1, le=9)] = Field(default=2, description="1 first; safety comes first")
 
 
 class SuiteModel(_Strict):
     """A suite file."""
 
     version: Literal[1]
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] = Field(description="the file's name without .yaml")
+    name: _Name = Field(description="the file's name without .yaml")
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     episodes: Annotated[int, Field(ge=1, le=100_000)] = Field(default=10, description="of each entry that says nothing else")
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(default=0, description="first seed of each entry that says nothing else")
+    metrics: Annotated[tuple[MetricModel, ...], Field(max_length=50)] = Field(default=(), description="what `closedloop compare` gates")
     entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)]
 
 
@@ -101,10 +135,15 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
             )
         seen.add((entry.scenario, seed))
         if scenario is not None:
-            entries.append(SuiteEntry(scenario=scenario, episodes=model.episodes if entry.episodes is None else entry.episodes, seed=seed))
+            episodes = model.episodes if entry.episodes is None else entry.episodes
+            entries.append(SuiteEntry(scenario=scenario, family=entry.family or scenario.name, episodes=episodes, seed=seed))
+    metrics = tuple(SuiteMetric(**metric.model_dump()) for metric in model.metrics)
+    for index, metric in enumerate(metrics):
+        if metric.metric in (other.metric for other in metrics[:index]):
+            problems.append(problem_at(root, file, ("metrics", index, "metric"), "expected each metric once"))
     if problems:
         raise ScenarioError(problems)
-    return Suite(name=model.name, description=model.description, entries=tuple(entries))
+    return Suite(name=model.name, description=model.description, entries=tuple(entries), metrics=metrics, file=file, root=root)
 
 
 def _find(text: str) -> Path:

@@ -23,6 +23,7 @@ from scenarios import load, sample
 __all__ = ["Job", "drive", "lost"]
 
 Keep = Callable[[EpisodeResult], None]
+Died = Callable[["Job", str], None]
 PATIENCE = 5.0  # s for a process to leave when asked
 
 
@@ -38,11 +39,12 @@ class Job:
     traces: TraceRule
     compile: bool = False  # run the simulator under torch.compile
     account: bool = False  # tell what collisions were with
+    fingerprints: bool = False  # take the fingerprint of every episode
     again: bool = False  # the process that had it has died
 
 
-def drive(jobs: Sequence[Job], *, workers: int, keep: Keep) -> None:
-    """Call `keep` once with the result of every episode of the jobs, as they end.
+def drive(jobs: Sequence[Job], *, workers: int, keep: Keep, died: Died | None = None) -> None:
+    """Call `keep` once with the result of every episode of the jobs, as they end; `died` with the job and the cause when a process dies.
 
     An exception costs the episodes that its job still had. Those of a process that died are driven once more in a fresh one; if that dies
     too they are lost. Lost episodes have `end` "error". On KeyboardInterrupt, and on any other way out, no process stays behind.
@@ -51,7 +53,7 @@ def drive(jobs: Sequence[Job], *, workers: int, keep: Keep) -> None:
         for job in jobs:
             _run(job, keep)
     else:
-        _spread(jobs, workers, keep)
+        _spread(jobs, workers, keep, died)
 
 
 def lost(job: Job, seed: int, why: str) -> EpisodeResult:
@@ -75,7 +77,8 @@ def _run(job: Job, keep: Keep) -> None:
             except Exception as error:
                 tell(lost(job, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
         rollout(
-            policy, episodes, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile
+            policy, episodes, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile,
+            fingerprints=job.fingerprints,
         )  # fmt: skip
     except Exception as error:
         for seed in list(left):
@@ -113,7 +116,7 @@ class _Worker:
             self.process.join()
 
 
-def _spread(jobs: Sequence[Job], workers: int, keep: Keep) -> None:
+def _spread(jobs: Sequence[Job], workers: int, keep: Keep, died: Died | None) -> None:
     waiting = deque(jobs)
     busy: dict[Any, _Worker] = {}  # by pipe
 
@@ -131,7 +134,9 @@ def _spread(jobs: Sequence[Job], workers: int, keep: Keep) -> None:
                     result = worker.pipe.recv()
                 except (EOFError, OSError):
                     del busy[pipe]
-                    _bury(worker, waiting, keep)
+                    cause = _bury(worker, waiting, keep)
+                    if died:
+                        died(worker.job, cause)
                     if waiting:
                         start()
                     continue
@@ -147,18 +152,19 @@ def _spread(jobs: Sequence[Job], workers: int, keep: Keep) -> None:
             worker.stop()
 
 
-def _bury(worker: _Worker, waiting: deque[Job], keep: Keep) -> None:
-    """What a process that died had still to do waits again, if this was the first time."""
+def _bury(worker: _Worker, waiting: deque[Job], keep: Keep) -> str:
+    """What a process that died had still to do waits again, if this was the first time. Returns what it died of."""
     worker.process.join(PATIENCE)
     worker.stop()
     job, code = worker.job, worker.process.exitcode or 0
+    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     rest = tuple(seed for seed in job.seeds if seed in worker.left)
     if rest and not job.again:
         waiting.append(replace(job, seeds=rest, again=True))
-        return
-    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return cause
     for seed in rest:
         keep(lost(job, seed, f"its process died twice, at last by {cause}"))
+    return cause
 
 
 def _serve(pipe: Any) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from agents.evaluation.struck import CollisionLog, Struck
 from agents.playback.beliefs import told
+from agents.playback.fingerprint import Fingerprints
 from agents.playback.storage import Array
 from agents.playback.trace import Recorder
 from agents.policies.base import Policy, PolicyError
@@ -53,6 +54,7 @@ class EpisodeResult:
     trace: str = ""  # path of the trace, if one was written
     reward: float | None = None  # return: the default rewards (`RewardWeights()`) added up, undiscounted; None after an error
     struck: Struck | None = None  # what a collision was with, if an account of collisions was asked for
+    fingerprint: str = ""  # of what happened (`agents.playback.fingerprint`), if asked for; "" after an error
 
     @property
     def failed(self) -> bool:
@@ -103,19 +105,21 @@ def rollout(
     account: bool = False,
     progress: Callable[[EpisodeResult], None] | None = None,
     compile: bool = False,
+    fingerprints: bool = False,
 ) -> list[EpisodeResult]:
     """One result an episode, in the order given.
 
     name: what the results and traces call the policy (default: its own name). account: also tell what collisions were with. progress:
     called once an episode, as they end. compile: run the simulator under torch.compile, which pays from some hundred episodes on; the last
-    bits differ from eager ones. What the policy or the simulator raises, and actions that are not finite, become results with `end`
-    "error" for the episodes concerned; the others go on. Raises PolicyError if actions have the wrong shape, ValueError for batch < 1.
+    bits differ from eager ones. fingerprints: also take the fingerprint of every episode. What the policy or the simulator raises, and
+    actions that are not finite, become results with `end` "error" for the episodes concerned; the others go on. Raises PolicyError if
+    actions have the wrong shape, ValueError for batch < 1.
     """
     if batch < 1:
         raise ValueError(f"batch={batch}: must be at least 1")
     run = _Run(
         policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), account=account,
-        progress=progress, compile=compile,
+        progress=progress, compile=compile, fingerprints=fingerprints,
     )  # fmt: skip
     for indices in _groups(episodes, compile):
         run.group(indices)
@@ -151,8 +155,9 @@ class _Run:
         account: bool,
         progress: Callable[[EpisodeResult], None] | None,
         compile: bool,
+        fingerprints: bool,
     ) -> None:
-        self.account, self.compile = account, compile
+        self.account, self.compile, self.fingerprints = account, compile, fingerprints
         self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
         self.policy_hash = str(getattr(getattr(policy, "bundle", None), "sha256", ""))  # trained policies know their file's
         self.results: dict[int, EpisodeResult] = {}
@@ -202,8 +207,11 @@ class _Run:
         eyes = Sight(sim) if config.observation == "pixels" else Eyes(sim) if needs_eyes(config) else None
         believer = eyes if isinstance(eyes, Eyes) else None  # pixels are not believed in
         log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
+        prints = Fingerprints(sim) if self.fingerprints else None
         returns = torch.zeros(self.batch)
         record(every)
+        if prints:
+            prints.begin(driving)
         while driving:
             if log:
                 log.look()
@@ -217,6 +225,8 @@ class _Run:
             beliefs = told(believer) if believer and self.recorders else None
             for recorder in self.recorders.values():
                 recorder.add(sim, action, out, believer, beliefs)
+            if prints:
+                prints.add(action, out)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
             if not ended:
                 continue
@@ -229,7 +239,8 @@ class _Run:
                 else:
                     final = {key: float(value[world]) for key, value in metrics.items()}
                     struck = log.struck(world) if log and final["collision"] else None
-                    self._close(i, _end(out, world), metrics=final, reward=float(returns[world]), struck=struck)
+                    seal = prints.end(world, final) if prints else ""
+                    self._close(i, _end(out, world), metrics=final, reward=float(returns[world]), struck=struck, fingerprint=seal)
             start(ended)
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
@@ -240,6 +251,8 @@ class _Run:
             if eyes:
                 eyes.reset_where(mask)
             record(ended)
+            if prints:
+                prints.begin(world for world in ended if world in driving)
 
     def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None) -> Tensor:
         seen: Any  # a PixelObservation for policies that need pixels
@@ -262,12 +275,13 @@ class _Run:
         error: str = "",
         reward: float | None = None,
         struck: Struck | None = None,
+        fingerprint: str = "",
     ) -> None:
         """Keep the result of an episode, and its trace if the rule says so."""
         episode, recorder = self.episodes[index], self.recorders.pop(index, None)
         result = EpisodeResult(
             policy=self.name, scenario=episode.scenario, seed=episode.seed, end=end, metrics=metrics or {}, error=error, reward=reward,
-            struck=struck,
+            struck=struck, fingerprint=fingerprint,
         )  # fmt: skip
         if recorder is not None and not error and self.traces.keeps(result):
             path = self.traces.path(self.name, episode)

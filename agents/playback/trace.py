@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from envs.driving.sim import DrivingSim
     from envs.driving.types import Out
 
-__all__ = ["FORMAT", "OUT_FIELDS", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
+__all__ = ["ACTIONS", "FORMAT", "OUT_FIELDS", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
 
 FORMAT = "closedloop-trace"
 VERSION = 2  # with beliefs; 1: without
@@ -72,7 +72,7 @@ OUT_FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "truncated": ("|b1", ()),
     "touched": ("|b1", ("A",)),
 }
-_ACTIONS: dict[str, tuple[str, tuple[int, ...]]] = {"continuous": ("<f4", (2,)), "discrete": ("<i8", ()), "trajectory": ("<f4", (20, 3))}
+ACTIONS: dict[str, tuple[str, tuple[int, ...]]] = {"continuous": ("<f4", (2,)), "discrete": ("<i8", ()), "trajectory": ("<f4", (20, 3))}
 _TEXTS = ("closedloop", "torch", "backend", "device", "cpu", "policy", "policy_hash", "command")
 
 
@@ -179,7 +179,7 @@ class Recorder:
 
     def finish(self, metrics: Mapping[str, float] | None = None) -> Trace:
         """The sealed trace. metrics: final figures by name, as `envs.driving.metrics.episode_metrics` calls them."""
-        dtype, rest = _ACTIONS[self.config.action]
+        dtype, rest = ACTIONS[self.config.action]
         sizes = _sizes(self.config, self.episode)
         empty = {name: np.zeros((0, *(sizes[axis] for axis in axes)), kind) for name, (kind, axes) in OUT_FIELDS.items()}
         return Trace(
@@ -288,7 +288,7 @@ def _shaped(trace: Trace) -> Trace:
     def group(values: Mapping[str, Array], table: dict[str, tuple[str, tuple[str, ...]]], count: int) -> dict[str, Array]:
         return {name: fit(values, name, dtype, (count, *(sizes[axis] for axis in axes))) for name, (dtype, axes) in table.items()}
 
-    dtype, rest = _ACTIONS[trace.config.action]
+    dtype, rest = ACTIONS[trace.config.action]
     return replace(
         trace,
         actions=fit({"actions": trace.actions}, "actions", dtype, (trace.steps, sizes["N"], *rest)),
