@@ -1,7 +1,7 @@
 """The command `closedloop`. A command's module is imported when it runs, so `--help` imports neither torch nor gymnasium.
 
-Exit codes: 0 done, 1 a trace does not reproduce, 2 bad input, 4 something was lost or crashed, 130 interrupted. 1 and 3 are reserved for
-the verdicts of a gate to come: regression, inconclusive.
+Exit codes: 0 done, 1 a regression, or a trace that does not reproduce, 2 bad input, 3 inconclusive, 4 something was lost or crashed, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: whoever reads our output
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("agents.commands.train", "Train a policy on a scenario."),
     "eval": ("agents.commands.eval_", "Judge policies on scenarios or a suite."),
+    "compare": ("agents.commands.compare", "Ask whether a policy got worse than another anywhere."),
     "play": ("agents.commands.play", "Verify a trace and turn it into a web page or a video."),
     "import": ("agents.commands.import_", "Turn recorded traffic into scenarios."),
     "validate": ("agents.commands.validate", "Check scenario files and show every mistake."),
@@ -76,8 +77,8 @@ class LazyGroup(HelpfulGroup):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 a trace does not reproduce (play), 2 bad input, 4 something was lost or crashed, 130 interrupted. "
-    "1 and 3 are reserved for a gate to come: regression, inconclusive. --debug, anywhere, shows the traceback of an error.",
+    epilog="Exit codes: 0 done, 1 regression (compare) or a trace does not reproduce (play), 2 bad input, 3 inconclusive (compare), "
+    "4 something was lost or crashed, 130 interrupted. --debug, anywhere, shows the traceback of an error.",
 )
 @click.version_option(__version__, prog_name="closedloop")
 def cli() -> None:
@@ -86,6 +87,7 @@ def cli() -> None:
     \b
     closedloop train --scenario highway
     closedloop eval highway idm random --scenario highway
+    closedloop compare highway runs/mine --suite nightly
     closedloop play runs/eval/traces
     """
 

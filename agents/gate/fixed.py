@@ -47,4 +47,4 @@ def signed_rank(d: ArrayLike, margin: float | None = None) -> float:
     values = np.asarray(d, dtype=np.float64) + (margin or 0.0)
     if not np.any(values):
         return 1.0
-    return float(stats.wilcoxon(values, alternative="less" if margin is None else "greater", method="asymptotic").pvalue)
+    return float(stats.wilcoxon(values, alternative="less" if margin is None else "greater", method="approx").pvalue)

@@ -1,0 +1,263 @@
+"""`closedloop compare`: did a policy get worse anywhere? Pass, regression, or an honest "inconclusive"."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from agents.evaluation.suite import Plan
+    from agents.gate.baseline import Baseline
+    from agents.gate.plan import GatePlan
+    from agents.gate.report import Report
+    from agents.gate.run import Order, Outcome
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@click.argument("policies", nargs=-1, required=True, metavar="[BASELINE] CANDIDATE")
+@click.option("--suite", required=True, metavar="NAME", help="A suite with metrics, by name or path; see `closedloop list suites`.")
+@click.option(
+    "--baseline",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Kept results, instead of a BASELINE to drive.",
+)
+@click.option("--update-baseline", "reason", metavar="REASON", help="Write the candidate's results to --baseline, with the reason.")
+@click.option(
+    "--alpha", default=0.05, show_default=True, type=click.FloatRange(0.0001, 0.2), help="Chance of a false alarm, over all tests."
+)
+@click.option(
+    "--test",
+    type=click.Choice(["sequential", "fixed"]),
+    default="sequential",
+    show_default=True,
+    help="sequential: stops as soon as it is known; fixed: McNemar and signed-rank tests when all has been driven.",
+)
+@click.option("--full", is_flag=True, help="Drive everything, even when the verdict is known.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for journal and report. [default: runs/compare/<run>]"
+)
+@click.option("--resume", is_flag=True, help="Go on with a comparison that was interrupted.")
+@click.option("--workers", type=click.IntRange(1), help="Processes. The verdict does not depend on it. [default: one a core]")
+@click.option("--compile/--no-compile", "compile_", default=False, help="Run the simulator under torch.compile; see `closedloop eval`.")
+@click.option("--dry-run", is_flag=True, help="Say what would be driven, what it could find and how long it takes; drive next to nothing.")
+@click.option("--json", "json_", is_flag=True, help="Print the report as JSON on stdout; its schema: closedloop schema --report.")
+def command(
+    policies: tuple[str, ...],
+    suite: str,
+    file: Path | None,
+    reason: str | None,
+    alpha: float,
+    test: str,
+    full: bool,
+    out: Path | None,
+    resume: bool,
+    workers: int | None,
+    compile_: bool,
+    dry_run: bool,
+    json_: bool,
+) -> int:
+    """Did CANDIDATE get worse anywhere? Both policies drive the same episodes until that is known.
+
+    Writes report.json, report.md, junit.xml and journal.jsonl. Exit codes: 0 pass (it kept up within the margins of the suite, or nothing
+    has changed), 1 regression, 2 bad input, 3 inconclusive, 4 something was lost or crashed, 130 interrupted: --resume goes on.
+
+    \b
+    closedloop compare highway runs/mine --suite nightly
+    closedloop compare highway runs/mine --suite nightly --dry-run
+    closedloop compare runs/mine --suite smoke --baseline gate/mine.json
+    closedloop compare runs/mine --suite smoke --baseline gate/mine.json --update-baseline "learned to merge"
+    """
+    from agents.commands.compiling import require_compiler
+    from agents.evaluation.suite import default_workers
+    from agents.gate.journal import JournalError
+    from agents.gate.plan import plan_from
+    from agents.gate.run import Order
+    from scenarios import load_suite
+
+    require_compiler(compile_)
+    if len(policies) > 2:
+        raise click.UsageError("two policies at most: BASELINE and CANDIDATE")
+    if reason is not None and (file is None or not reason.strip()):
+        raise click.UsageError("--update-baseline needs a reason, and --baseline FILE to write to")
+    if len(policies) == 2 and file is not None and reason is None:
+        raise click.UsageError("either a BASELINE to drive or --baseline FILE, not both")
+    if len(policies) == 1 and file is None:
+        raise click.UsageError("what to compare with? BASELINE CANDIDATE, or --baseline FILE")
+    plan = plan_from(load_suite(suite), alpha=alpha, test=test)
+    order = Order(
+        plan=plan,
+        candidate=policies[-1],
+        baseline=policies[0] if len(policies) == 2 else None,
+        kept=_kept(file, plan, new=reason is not None),
+        full=full or reason is not None,
+        compile=compile_,
+    )
+    folder = out or Path("runs") / "compare" / order.run
+    for warning in (*plan.warnings, *order.warnings):
+        click.echo(f"warning: {warning}", err=True)
+    workers = workers or default_workers(_as_eval(plan), len(order.policies), os.cpu_count() or 1)
+    if dry_run:
+        return _show_plan(order, folder, workers, json_)
+    again = _again(order, suite, file, reason, folder)
+    try:
+        return _compare(order, folder, resume, workers, file, reason, again, json_)
+    except JournalError as error:
+        return _crashed(str(error))
+    except KeyboardInterrupt:
+        click.echo(f"\nwhat was driven is kept; to go on: {again} --resume", err=True)
+        raise
+
+
+def _kept(file: Path | None, plan: GatePlan, *, new: bool) -> Baseline | None:
+    """The baseline in the file, checked; None without one, or if it is about to be made."""
+    from agents.gate.baseline import BaselineError, load_baseline
+
+    if file is None or (new and not file.exists()):
+        return None
+    found = load_baseline(file)
+    try:
+        found.fits(plan)
+    except BaselineError:
+        if not new:
+            raise
+        click.echo(f"warning: {file} holds other episodes than the suite: it is replaced, not compared with", err=True)
+        return None
+    return found
+
+
+def _compare(order: Order, folder: Path, resume: bool, workers: int, file: Path | None, reason: str | None, again: str, json_: bool) -> int:
+    """Drive, judge, write, tell; the exit code."""
+    from agents.commands.output import CountProgress, print_json
+    from agents.gate.pages import junit, markdown
+    from agents.gate.run import run_gate
+    from scenarios.files import write_atomic
+
+    outcome = run_gate(order, folder, resume=resume, workers=workers, progress=lambda total: CountProgress(max(total, 1)))
+    report = outcome.report
+    try:
+        if report is not None:
+            write_atomic(folder / "report.json", report.text())
+            write_atomic(folder / "report.md", markdown(report, command=again))
+            write_atomic(folder / "junit.xml", junit(report))
+        if reason is not None and file is not None and not outcome.lost and not outcome.incidents:
+            outcome.as_baseline(order, reason).save(file)
+    except OSError as error:
+        return _crashed(f"{error.filename}: {error.strerror}: the results could not be written; the journal has them")
+    if report is not None:
+        if json_:
+            print_json(report.model_dump(mode="json"))
+        else:
+            _show(report)
+        click.echo(f"Report: {folder / 'report.md'}, {folder / 'report.json'}, {folder / 'junit.xml'}", err=True)
+    code = _closing(outcome, again)
+    if reason is not None and not code:
+        click.echo(f"{file} now holds the results of {order.candidate}: {reason}", err=True)
+        return 0
+    return report.exit_code if report is not None else code
+
+
+def _show(report: Report) -> None:
+    from agents.commands.output import print_table
+    from agents.gate.pages import HEADINGS, row, told
+
+    names = [str(side.get("name", "")) for side in (report.baseline, report.candidate)]
+    print_table(f"{names[1]} against {names[0]} on {report.suite}", HEADINGS, [row(f) for f in told(report)])
+    click.echo(f"{report.verdict}: {report.because}")
+    if report.worse:
+        first = report.worse[0]
+        click.echo(f"{report.worse_in_all} pairs got worse, {first.scenario} seed {first.seed} for one: {first.command}")
+
+
+def _closing(outcome: Outcome, again: str) -> int:
+    """Name what was lost; 4 if anything was, else 0."""
+    from agents.cli import CRASHED
+
+    for lost in outcome.lost[:10]:
+        click.echo(f"lost: {lost.role}, {lost.scenario}, seed {lost.seed}: {lost.why}", err=True)
+    for line in outcome.incidents:
+        click.echo(f"crashed: {line}", err=True)
+    if not outcome.lost and not outcome.incidents:
+        return 0
+    click.echo(f"{len(outcome.lost)} episodes were lost; to try those again: {again} --resume", err=True)
+    return CRASHED
+
+
+def _crashed(message: str) -> int:
+    from agents.cli import CRASHED
+
+    click.echo(f"closedloop: {message}", err=True)
+    return CRASHED
+
+
+def _as_eval(plan: GatePlan) -> Plan:
+    from agents.evaluation.suite import Plan
+
+    return Plan(entries=tuple((stratum.spec, stratum.seeds) for stratum in plan.strata))
+
+
+def _again(order: Order, suite: str, file: Path | None, reason: str | None, folder: Path) -> str:
+    """The command line that does the same."""
+    design = order.plan.design
+    words = ["closedloop", "compare", *order.policies.values(), "--suite", suite]
+    words += ["--baseline", str(file)] if file else []
+    words += ["--update-baseline", reason] if reason else ["--full"] * order.full
+    words += ["--alpha", f"{design.alpha:g}"] if design.alpha != 0.05 else []
+    words += ["--test", design.test] if design.test != "sequential" else []
+    words += ["--compile"] * order.compile
+    return shlex.join([*words, "--out", str(folder)])
+
+
+def _show_plan(order: Order, folder: Path, workers: int, json_: bool) -> int:
+    """What would be driven, what it can find, and how long it takes."""
+    from dataclasses import asdict
+
+    from agents.commands.output import print_json, print_table
+    from agents.gate.power import NOISE, outlook
+    from agents.gate.run import seconds
+
+    plan, design = order.plan, order.plan.design
+    found, time = outlook(design, plan.rounds), seconds(order, workers)
+    if json_:
+        strata = [{"scenario": s.name, "family": s.family, "seeds": [s.seeds[0], s.seeds[-1]]} for s in plan.strata]
+        print_json(
+            {
+                "run": order.run,
+                "out": str(folder),
+                "suite": plan.suite,
+                "pairs": plan.episodes,
+                "episodes": order.episodes,
+                "rounds": plan.rounds,
+                "strata": strata,
+                "metrics": [asdict(metric) for metric in design.metrics],
+                "noise": NOISE,
+                "outlook": [asdict(o) for o in found],
+                "workers": workers,
+                "seconds": time,
+            }
+        )
+        return 0
+    click.echo(
+        f"{plan.suite}: {plan.episodes} pairs, in {plan.rounds} rounds of {len(design.strata)}; up to {order.episodes} episodes to drive"
+    )
+    rows = []
+    for o in found:
+        drop = "-" if o.detectable is None else f"{100 * o.detectable:.1f}"
+        pairs = "-" if o.pairs is None else str(o.pairs)
+        rows.append((o.metric, f"{100 * o.margin:g}", drop, f"{100 * o.keeps_up:.0f} %", pairs))
+    headings = ("metric", "margin", "drop found with 90 % power", "chance that no change passes", "after pairs")
+    print_table("in points of the range", headings, rows)
+    click.echo(f"On the whole suite, if {100 * NOISE:g} % of pairs differ by chance; where fewer do, much less is needed.")
+    click.echo(f"At most about {_duration(time)} on {workers} process{'es' * (workers != 1)}; journal and report in {folder}")
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,183 @@
+"""One gate from beginning to end: journal, driving, judging, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
+from agents.gate.baseline import Baseline, make_baseline
+from agents.gate.drive import BASELINE, CANDIDATE, Collector, Key, drive_plan, half_of, record_of
+from agents.gate.findings import make_report
+from agents.gate.journal import Journal, JournalError
+from agents.gate.plan import GatePlan, configuration, identity, run_id
+from agents.gate.report import Lost, Report
+from agents.gate.verdict import tester_for
+from agents.policies.base import load_policy
+from scenarios import load, sample
+
+__all__ = ["JOURNAL", "Order", "Outcome", "run_gate", "seconds"]
+
+JOURNAL = "journal.jsonl"
+Tick = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be compared. Neither baseline nor kept: the candidate is only driven, to become a baseline."""
+
+    plan: GatePlan
+    candidate: str  # policies as load_policy takes them
+    baseline: str | None = None
+    kept: Baseline | None = None  # in place of a baseline that is driven
+    full: bool = False  # drive everything, even when the verdict is known
+    compile: bool = False
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """What is driven, by role."""
+        return ({BASELINE: self.baseline} if self.baseline else {}) | {CANDIDATE: self.candidate}
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What decides the results. Raises PolicyError or BundleError for a policy that cannot be used."""
+        policies = {role: identity(spec) for role, spec in self.policies.items()}
+        if self.kept:
+            policies = {BASELINE: {**self.kept.policy, "kept": self.kept.hash}, **policies}
+        return configuration(self.plan, policies, full=self.full, compile=self.compile)
+
+    @cached_property
+    def run(self) -> str:
+        """The name of the run: the same for the same configuration."""
+        return run_id(self.config)
+
+    @property
+    def episodes(self) -> int:
+        """At most so many are driven."""
+        return self.plan.episodes * len(self.policies)
+
+    @property
+    def warnings(self) -> list[str]:
+        """About a baseline that was made elsewhere."""
+        if self.kept is None:
+            return []
+        now = self.config["versions"]
+        other = [f"{name} {then}, now {now.get(name)}" for name, then in self.kept.made_with.items() if now.get(name) != then]
+        if not other:
+            return []
+        return [
+            f"The baseline was made with {'; '.join(other)}. Rounding may differ, so that pairs are rarely identical to the last bit; "
+            "the tests hold all the same."
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of it. `report` is None where there was nothing to compare with."""
+
+    report: Report | None
+    lost: tuple[Lost, ...]  # episodes of the candidate and of a driven baseline
+    incidents: tuple[str, ...]
+    records: dict[Key, dict[str, Any]]  # as in the journal
+
+    def as_baseline(self, order: Order, reason: str) -> Baseline:
+        """The candidate's results as a file. Raises KeyError if one of them is missing."""
+        return make_baseline(
+            order.plan,
+            lambda scenario, seed: self.records[CANDIDATE, scenario, seed],
+            policy=order.config["policies"][CANDIDATE],
+            made_with={name: order.config["versions"][name] for name in ("closedloop", "torch", "cpu")} | {"compile": order.compile},
+            reason=reason,
+            before=order.kept,
+        )
+
+
+def run_gate(
+    order: Order,
+    folder: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    progress: Callable[[int], AbstractContextManager[Tick]] = lambda total: nullcontext(lambda count: None),
+) -> Outcome:
+    """Drive and judge, with a journal in `folder`. progress: given how many episodes are left at most, what to tell of those that end.
+
+    Raises OSError, OtherRunError or JournalError as `Journal` does; KeyboardInterrupt, after which `resume` goes on.
+    """
+    path = folder / JOURNAL
+    journal, old = Journal.resume(path, order.config) if resume else (Journal.create(path, order.config), [])
+    records: dict[Key, dict[str, Any]] = {}
+    names = [metric.name for metric in order.plan.design.metrics]
+    collector = None
+    if order.baseline or order.kept:
+        collector = Collector(order.plan, tester_for(order.plan.design), full=order.full)
+        for (scenario, seed), half in (order.kept.halves(order.plan) if order.kept else {}).items():
+            collector.put(BASELINE, scenario, seed, half)
+
+    def take(record: dict[str, Any]) -> bool:
+        role, scenario, seed = record["role"], record["scenario"], record["seed"]
+        records[role, scenario, seed] = record
+        if collector is None:
+            return len(records) == order.episodes
+        half = half_of(record["end"], record["metrics"], record["fingerprint"], record["error"], names)
+        return collector.put(role, scenario, seed, half)
+
+    with journal:
+        enough = any(take(record) for record in _settled(old, path))
+        incidents: list[str] = []
+        if not enough:
+            with progress(order.episodes - len(records)) as tick:
+                incidents = drive_plan(
+                    order.plan,
+                    order.policies,
+                    journal,
+                    known=list(records),
+                    put=lambda role, scenario, seed, result: take(record_of(result)),
+                    workers=workers,
+                    compile=order.compile,
+                    progress=tick,
+                )
+    if collector is None:
+        lost = tuple(
+            Lost(role=role, scenario=scenario, seed=seed, why=r["error"]) for (role, scenario, seed), r in records.items() if r["error"]
+        )
+        return Outcome(report=None, lost=lost, incidents=tuple(incidents), records=records)
+    report = make_report(
+        collector, config=order.config, run=order.run, candidate=order.candidate, incidents=incidents, warnings=order.warnings
+    )
+    return Outcome(report=report, lost=report.lost, incidents=report.incidents, records=records)
+
+
+def _settled(old: Iterable[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """The records of an earlier attempt that need not be driven again: those with figures. Raises JournalError if two contradict."""
+    found: dict[Key, dict[str, Any]] = {}
+    for record in old:
+        if record["error"]:
+            continue
+        key = (record["role"], record["scenario"], record["seed"])
+        if found.setdefault(key, record) != record:
+            raise JournalError(f"{path}: two different results of {key[0]} on {key[1]}, seed {key[2]}: it does not repeat itself")
+    return list(found.values())
+
+
+def seconds(order: Order, workers: int) -> float:
+    """About how long it takes at most, s: from the time that one short episode of the candidate takes just now.
+
+    Every job is taken to last as long as its episodes may, and to cost as much as a full batch does, which it does.
+    """
+    shortest = min(order.plan.strata, key=lambda stratum: stratum.duration)
+    episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(order.candidate)
+    begun = time.perf_counter()
+    (result,) = rollout(policy, [episode], fingerprints=True, compile=order.compile)
+    pace = (time.perf_counter() - begun) / max(_lived(result), 1.0)  # s a simulated second of a batch
+    batches = sum(-(-len(stratum.seeds) // BATCH) * stratum.duration for stratum in order.plan.strata)
+    return pace * batches * len(order.policies) / workers
+
+
+def _lived(result: EpisodeResult) -> float:
+    return result.metrics.get("duration", 0.0)
