@@ -255,7 +255,7 @@ def _show_plan(order: Order, folder: Path, workers: int, json_: bool) -> int:
     headings = ("metric", "margin", "drop found with 90 % power", "chance that no change passes", "after pairs")
     print_table("in points of the range", headings, rows)
     click.echo(f"On the whole suite, if {100 * NOISE:g} % of pairs differ by chance; where fewer do, much less is needed.")
-    click.echo(f"At most about {_duration(time)} on {workers} process{'es' * (workers != 1)}; journal and report in {folder}")
+    click.echo(f"About {_duration(time)} for all of it, on {workers} process{'es' * (workers != 1)}; journal and report in {folder}")
     return 0
 
 

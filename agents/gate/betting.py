@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 
 __all__ = ["FRACTIONS", "log_evidence", "log_payoff", "mean_bounds"]
 
@@ -39,7 +38,9 @@ def log_payoff(x: ArrayLike, bound: ArrayLike) -> Values:
 
 def log_evidence(log_wealth: Values) -> Values:
     """Logarithm of the e-value, (...): the wealth of all bets together. log_wealth (..., J): the sum of `log_payoff` so far."""
-    return np.asarray(logsumexp(log_wealth + _LOG_SHARES, axis=-1), dtype=np.float64)
+    parts = log_wealth + _LOG_SHARES
+    most = parts.max(axis=-1, keepdims=True)  # so that nothing overflows
+    return np.asarray(most[..., 0] + np.log(np.exp(parts - most).sum(axis=-1)), dtype=np.float64)
 
 
 def mean_bounds(d: ArrayLike, alpha: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
 from agents.gate.journal import Journal, JournalError
 from agents.gate.metrics import MetricError, goodness
 from agents.gate.plan import GatePlan, Pair
-from agents.gate.verdict import Decision, Tester
+from agents.gate.verdict import Decision, Referee
 
 __all__ = ["BASELINE", "CANDIDATE", "Collector", "Half", "Judged", "drive_plan", "half_of", "record_of"]
 
@@ -66,14 +66,14 @@ class Judged:
 
 
 class Collector:
-    """Holds results until their round is complete, hands rounds to the tester in order, and knows when it is enough.
+    """Holds results until their round is complete, hands rounds to the referee in order, and knows when it is enough.
 
     As long as all pairs were the same to the last bit a pass is not called early: if they all are, nothing has changed, which is more than
     any statistics can say. full: call nothing early.
     """
 
-    def __init__(self, plan: GatePlan, tester: Tester, *, full: bool = False) -> None:
-        self.plan, self.tester, self.full = plan, tester, full
+    def __init__(self, plan: GatePlan, referee: Referee, *, full: bool = False) -> None:
+        self.plan, self.referee, self.full = plan, referee, full
         self.halves: dict[Key, Half] = {}
         self.judged: list[Judged] = []
         self.decision: Decision | None = None
@@ -83,7 +83,7 @@ class Collector:
     @property
     def enough(self) -> bool:
         """Whether no further episode is needed."""
-        return self.gave_up or self.tester.rounds == self.plan.rounds or (self.decision is not None and not self.full)
+        return self.gave_up or self.referee.rounds == self.plan.rounds or (self.decision is not None and not self.full)
 
     @property
     def lost(self) -> list[Judged]:
@@ -99,16 +99,16 @@ class Collector:
 
     def close(self) -> Decision:
         """The decision on everything that was judged. All the same: pass."""
-        if self.tester.rounds == self.plan.rounds and self.identical and self.judged:
+        if self.referee.rounds == self.plan.rounds and self.identical and self.judged:
             return "pass"
         if self.decision is None:
-            return self.tester.close()
+            return self.referee.close()
         return self.decision
 
     def _next(self) -> list[Judged] | None:
         """The next round, if all its results are there."""
         found = []
-        for pair in self.plan.round(self.tester.rounds):
+        for pair in self.plan.round(self.referee.rounds):
             name = self.plan.strata[pair.stratum].name
             halves = [self.halves.get((role, name, pair.seed)) for role in (BASELINE, CANDIDATE)]
             if halves[0] is None or halves[1] is None:
@@ -120,7 +120,7 @@ class Collector:
         self.judged += pairs
         self.identical = self.identical and all(judged.same for judged in pairs)
         metrics = len(self.plan.design.metrics)
-        said = self.tester.add(np.array([judged.difference(metrics) for judged in pairs]))
+        said = self.referee.add(np.array([judged.difference(metrics) for judged in pairs]))
         if said == "regression" or (said and not self.identical and self.decision is None):
             self.decision = said
         self.gave_up = len(self.lost) >= GIVE_UP

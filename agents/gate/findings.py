@@ -58,7 +58,7 @@ def make_report(
         pairs_judged=len(judged),
         pairs_identical=sum(pair.same for pair in judged),
         pairs_lost=len(collector.lost),
-        rounds=collector.tester.rounds,
+        rounds=collector.referee.rounds,
         findings=findings,
         worse=tuple(worse[:MOST]),
         worse_in_all=len(worse),
@@ -86,13 +86,13 @@ def _repeated(collector: Collector) -> Iterator[str]:
 
 
 def _findings(collector: Collector) -> Iterator[Finding]:
-    design, tester = collector.plan.design, collector.tester
+    design, referee = collector.plan.design, collector.referee
     good = [judged for judged in collector.judged if not judged.lost]
     stratum = np.array([judged.pair.stratum for judged in good], dtype=np.int64)
     base = np.array([j.baseline.values for j in good]).reshape(len(good), len(design.metrics))
     cand = np.array([j.candidate.values for j in good]).reshape(len(good), len(design.metrics))
     diff = np.array([j.difference(len(design.metrics)) for j in good]).reshape(base.shape)
-    adjusted, found, kept, q = tester.adjusted, tester.worse, tester.kept, benjamini_hochberg(tester.p_worse)
+    adjusted, found, kept, q = referee.adjusted, referee.worse, referee.kept, benjamini_hochberg(referee.p_worse)
     for h, (scope, metric) in enumerate(design.hypotheses()):
         c, m = divmod(h, len(design.metrics))
         mine = np.isin(stratum, np.flatnonzero(design.members[c]))
@@ -100,7 +100,7 @@ def _findings(collector: Collector) -> Iterator[Finding]:
         sides = [[values[mine & (stratum == s), m] for s in np.flatnonzero(design.members[c])] for values in (base, cand)]
         low, high = mean_bounds(d, design.alpha)
         score = METRICS[metric.name].kind == "score" and scope == ALL
-        when = int(tester.when_worse[h] or tester.when_kept[h])
+        when = int(referee.when_worse[h] or referee.when_kept[h])
         size = int(design.members[c][design.strata].sum())
         yield Finding(
             scope=scope,
@@ -118,13 +118,13 @@ def _findings(collector: Collector) -> Iterator[Finding]:
             better=int((d > 0).sum()),
             worse=int((d < 0).sum()),
             same=int((d == 0).sum()),
-            p_worse=float(tester.p_worse[h]),
+            p_worse=float(referee.p_worse[h]),
             p_worse_adjusted=float(adjusted[h]),
             q_worse=float(q[h]),
-            p_kept=None if math.isnan(margin) else float(tester.p_kept[h]),
+            p_kept=None if math.isnan(margin) else float(referee.p_kept[h]),
             found_after=when * size if when else None,
             pairing_gain=_pairing_gain(sides[0], sides[1], [diff[mine & (stratum == s), m] for s in np.flatnonzero(design.members[c])]),
-            curve=_curve(tester, m, size) if scope == ALL and isinstance(tester, Sequential) else (),
+            curve=_curve(referee, m, size) if scope == ALL and isinstance(referee, Sequential) else (),
         )
 
 
@@ -148,11 +148,11 @@ def _pairing_gain(base: Sequence[Values], cand: Sequence[Values], diff: Sequence
     return float(apart / paired) if paired > 0 else None
 
 
-def _curve(tester: Sequential, m: int, size: int) -> tuple[tuple[int, float, float], ...]:
+def _curve(referee: Sequential, m: int, size: int) -> tuple[tuple[int, float, float], ...]:
     """At most POINTS of the evidence, the last one included."""
-    rounds = len(tester.curve)
+    rounds = len(referee.curve)
     chosen = sorted({*range(0, rounds, max(1, math.ceil(rounds / POINTS))), rounds - 1}) if rounds else []
-    return tuple(((r + 1) * size, float(tester.curve[r][0][m]), float(tester.curve[r][1][m])) for r in chosen)
+    return tuple(((r + 1) * size, float(referee.curve[r][0][m]), float(referee.curve[r][1][m])) for r in chosen)
 
 
 def _worse(collector: Collector, candidate: str, compile: bool) -> list[Worse]:

@@ -37,7 +37,7 @@ def markdown(report: Report, *, command: str = "") -> str:
     lines += ["| " + " | ".join(HEADINGS) + " |", "|---|---|---:|---:|---:|---:|---|"]
     lines += [f"| {' | '.join(row(f))} |" for f in told(report)]
     gains = [f.pairing_gain for f in report.findings if f.scope == ALL and f.pairing_gain is not None]
-    saved = f" Without pairs the same certainty would have taken {min(gains):.1f} to {max(gains):.1f} times as many." if gains else ""
+    saved = f" Without pairs it takes {min(gains):.1f} to {max(gains):.1f} times as many episodes to be as sure." if gains else ""
     lines += [
         "",
         f"{report.pairs_judged} of {report.pairs_planned} pairs judged, {report.pairs_identical} of them identical to the last bit.{saved} "

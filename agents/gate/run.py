@@ -17,7 +17,7 @@ from agents.gate.findings import make_report
 from agents.gate.journal import Journal, JournalError
 from agents.gate.plan import GatePlan, configuration, identity, run_id
 from agents.gate.report import Lost, Report
-from agents.gate.verdict import tester_for
+from agents.gate.verdict import referee_for
 from agents.policies.base import load_policy
 from scenarios import load, sample
 
@@ -66,7 +66,7 @@ class Order:
         """About a baseline that was made elsewhere."""
         if self.kept is None:
             return []
-        now = self.config["versions"]
+        now = {**self.config["versions"], "compile": self.compile}
         other = [f"{name} {then}, now {now.get(name)}" for name, then in self.kept.made_with.items() if now.get(name) != then]
         if not other:
             return []
@@ -115,7 +115,7 @@ def run_gate(
     names = [metric.name for metric in order.plan.design.metrics]
     collector = None
     if order.baseline or order.kept:
-        collector = Collector(order.plan, tester_for(order.plan.design), full=order.full)
+        collector = Collector(order.plan, referee_for(order.plan.design), full=order.full)
         for (scenario, seed), half in (order.kept.halves(order.plan) if order.kept else {}).items():
             collector.put(BASELINE, scenario, seed, half)
 

@@ -17,13 +17,13 @@ from agents.gate.design import Design
 from agents.gate.fixed import mcnemar_midp, signed_rank, tango
 from agents.gate.multiple import holm
 
-__all__ = ["Decision", "Tester", "tester_for"]
+__all__ = ["Decision", "Referee", "referee_for"]
 
 Decision = Literal["pass", "regression", "inconclusive"]
 Values = NDArray[np.float64]
 
 
-class Tester:
+class Referee:
     """Takes rounds, and says after each whether it knows. Subclasses say how p-values come about.
 
     `p_worse` (H,): of "no worse"; small: it got worse. `p_kept` (H,): of "worse by the margin or more"; small: it kept up; NaN where
@@ -76,33 +76,37 @@ class Tester:
         return "pass" if (kept | np.isnan(self.p_kept)).all() else None
 
 
-class Sequential(Tester):
+class Sequential(Referee):
     """By betting: it may be asked after every round."""
 
     def __init__(self, design: Design) -> None:
         super().__init__(design)
         shape = (*design.margins.shape, len(FRACTIONS))  # (C, M, J)
         self.bet_worse, self.bet_kept = np.zeros(shape), np.zeros(shape)  # log wealth
-        self.margins = np.where(np.isnan(design.margins), 0.5, design.margins)  # a stand-in; its results are not used
-        self.bound = 1.0 - np.minimum(self.margins, 0.9)  # of d + margin from below; a larger bound is a smaller bet, and valid too
         self.belongs = design.members[:, design.strata].astype(np.float64)  # (C, P)
         self.curve: list[tuple[Values, Values]] = []  # log evidence on the whole suite after each round: worse (M,), kept (M,)
 
     def _update(self, d: Values) -> None:
         there = ~np.isnan(d)
         d = np.where(there, d, 0.0)
-        worse = log_payoff(-d, 1.0) * there[..., None]  # (P, M, J)
-        self.bet_worse += np.einsum("cp,pmj->cmj", self.belongs, worse)
-        for c, mine in enumerate(self.belongs > 0):
-            payoff = log_payoff(d[mine] + self.margins[c], self.bound[c]) * there[mine][..., None]
-            self.bet_kept[c] += payoff.sum(axis=0)
+        self.bet_worse += self._wealth(self.belongs, log_payoff(-d, 1.0) * there[..., None])
+        margins = self.design.margins
+        for scopes in (slice(0, 1), slice(1, None)):  # the families share their margins
+            if len(margins[scopes]):
+                margin = np.where(np.isnan(margins[scopes][0]), 0.5, margins[scopes][0])  # (M,); without one, results are not used
+                bound = 1.0 - np.minimum(margin, 0.9)  # of d + margin from below; a larger bound is a smaller bet, and valid too
+                self.bet_kept[scopes] += self._wealth(self.belongs[scopes], log_payoff(d + margin, bound) * there[..., None])
         e_worse, e_kept = log_evidence(self.bet_worse), log_evidence(self.bet_kept)  # (C, M)
         self.curve.append((e_worse[0], e_kept[0]))
         self.p_worse = np.minimum(self.p_worse, np.exp(-np.maximum(e_worse, 0.0)).ravel())
         self.p_kept = np.where(np.isnan(self.p_kept), np.nan, np.fmin(self.p_kept, np.exp(-np.maximum(e_kept, 0.0)).ravel()))
 
+    def _wealth(self, belongs: Values, payoff: Values) -> Values:
+        """(C, M, J) the sum of payoffs (P, M, J) over the pairs that belong to each scope, (C, P)."""
+        return (belongs @ payoff.reshape(len(payoff), -1)).reshape(len(belongs), *payoff.shape[1:])
 
-class Fixed(Tester):
+
+class Fixed(Referee):
     """Classical tests, once, when all rounds are in."""
 
     def __init__(self, design: Design) -> None:
@@ -129,8 +133,8 @@ class Fixed(Tester):
         return super()._look() or "inconclusive"
 
 
-def tester_for(design: Design) -> Tester:
-    """The tester that the design asks for. Raises ValueError for one that is not known."""
+def referee_for(design: Design) -> Referee:
+    """The referee that the design asks for. Raises ValueError for one that is not known."""
     kinds = {"sequential": Sequential, "fixed": Fixed}
     if design.test not in kinds:
         raise ValueError(f"test={design.test!r}: must be 'sequential' or 'fixed'")
