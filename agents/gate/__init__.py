@@ -9,6 +9,7 @@ verdict     rounds of paired results in, pass, regression or neither out
 power       what a plan can find, before anything is driven
 journal     every result on disk as soon as it is there, in a file that survives being killed
 drive       driving the episodes and handing them on in a fixed order
+changes     where two configurations differ
 baseline    results of a policy kept in a small file
 run         one gate from beginning to end
 findings    figures and what the tests say of them

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.gate.changes import differences
 from agents.gate.drive import DIGITS, Half
 from agents.gate.metrics import METRICS, MetricError, goodness
-from agents.gate.plan import GatePlan, differences
+from agents.gate.plan import GatePlan
 from agents.playback.storage import canonical_json
 from scenarios.files import write_atomic
 

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from agents.gate.plan import differences
+from agents.gate.changes import differences
 from agents.playback.storage import canonical_json
 from scenarios.files import write_atomic
 

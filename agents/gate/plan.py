@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -177,20 +177,3 @@ def run_id(config: dict[str, Any]) -> str:
     from agents.playback.storage import canonical_json
 
     return hashlib.sha256(canonical_json(config)).hexdigest()[:12]
-
-
-def differences(then: Any, now: Any, path: Sequence[str] = ()) -> Iterator[str]:
-    """Where two configurations differ: 'alpha: 0.05 then, 0.01 now'."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        for key in dict.fromkeys((*then, *now)):
-            yield from differences(then.get(key), now.get(key), (*path, str(key)))
-    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        for index, (a, b) in enumerate(zip(then, now, strict=True)):
-            yield from differences(a, b, (*path, str(index)))
-    elif then != now:
-        yield f"{'.'.join(path)}: {_short(then)} then, {_short(now)} now"
-
-
-def _short(value: Any, limit: int = 60) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
