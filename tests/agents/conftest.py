@@ -293,3 +293,23 @@ def sighted(highway_trace: Trace) -> tuple[Trace, Sight]:
     """The highway with made-up beliefs, and what there was to be seen."""
     beliefs, sight = _eyes_of(highway_trace)
     return dataclasses.replace(highway_trace, beliefs=beliefs).sealed(), sight
+
+
+MINI = """
+version: 1
+name: mini
+episodes: 12
+metrics:
+  - {metric: success, margin: 0.25, priority: 1}
+  - {metric: route_progress, margin: 0.3}
+entries:
+  - {scenario: brief.yaml}
+  - {scenario: brief.yaml/easy, family: short}
+"""
+
+
+@pytest.fixture
+def mini(brief: str, tmp_path: pathlib.Path) -> str:
+    """A suite of two strata in two families, 24 pairs of episodes that are soon over."""
+    (tmp_path / "mini.yaml").write_text(MINI)
+    return str(tmp_path / "mini.yaml")

@@ -1,0 +1,239 @@
+"""The command `closedloop compare`: what it writes, says and ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agents import cli
+from agents.commands import compare as module
+from agents.gate import run as run_module
+from agents.gate.baseline import load_baseline
+from agents.gate.report import report_schema
+from agents.gate.run import JOURNAL
+
+
+def compare(*words: str, suite: str) -> int:
+    return cli.run(["compare", *words, "--suite", suite, "--workers", "1"])
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "code", "verdict"),
+    [("constant", "constant", 0, "pass"), ("constant", "random", 1, "regression"), ("idm", "constant", 0, "pass")],
+)
+def test_verdicts(
+    mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], baseline: str, candidate: str, code: int, verdict: str
+) -> None:
+    out = tmp_path / "out"
+    assert compare(baseline, candidate, "--out", str(out), "--json", suite=mini) == code
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert report == json.loads((out / "report.json").read_text())
+    jsonschema.validate(report, report_schema())
+    assert (report["verdict"], report["exit_code"]) == (verdict, code)
+    assert report["identical"] == (baseline == candidate)
+    assert (out / "report.md").read_text().startswith(f"# {verdict}: {candidate} against {baseline} on mini")
+    assert "<testsuite" in (out / "junit.xml").read_text()
+    assert f"Report: {out / 'report.md'}" in shown.err
+
+
+def test_inconclusive_is_exit_code_3(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(mini).write_text(Path(mini).read_text().replace("0.25", "0.02"))
+    assert compare("idm", "constant", "--out", str(tmp_path / "out"), suite=mini) == 3
+    shown = capsys.readouterr().out
+    assert "inconclusive: Neither is established after 24 pairs" in shown
+    assert "success on the whole suite" in shown
+    assert "constant against idm on mini" in shown
+
+
+def test_the_fixed_test_drives_all_of_it(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("constant", "random", "--out", str(tmp_path / "out"), "--test", "fixed", "--json", suite=mini) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["test"], report["pairs_judged"]) == ("fixed", 24)
+
+
+def test_a_lost_episode_is_exit_code_4(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from agents.evaluation import jobs
+
+    draw = jobs.sample
+
+    def sample(scenario: Any, seed: int) -> Any:
+        if seed == 3:
+            raise ValueError("no room for the ego")
+        return draw(scenario, seed)
+
+    monkeypatch.setattr(jobs, "sample", sample)
+    out = tmp_path / "out"
+    assert compare("constant", "constant", "--out", str(out), suite=mini) == 4
+    shown = capsys.readouterr()
+    assert "incomplete: No verdict: 4 episodes lost" in shown.out
+    assert "lost: candidate, brief, seed 3: the episode could not be drawn: ValueError: no room for the ego" in shown.err
+    assert "--resume" in shown.err
+    monkeypatch.undo()
+    assert compare("constant", "constant", "--out", str(out), "--resume", suite=mini) == 0
+
+
+def test_an_interrupted_comparison_goes_on(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, append, count = tmp_path / "out", run_module.Journal.append, list[int]()
+
+    def stop(self: Any, body: dict[str, Any]) -> None:
+        append(self, body)
+        count.append(1)
+        if len(count) == 9:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module.Journal, "append", stop)
+    assert compare("constant", "idm", "--out", str(out), suite=mini) == 130
+    err = capsys.readouterr().err
+    assert f"closedloop compare constant idm --suite {mini} --out {out} --resume" in err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in out.iterdir()) == [JOURNAL]
+    monkeypatch.undo()
+    assert compare("constant", "idm", "--out", str(out), suite=mini) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    assert compare("constant", "random", "--out", str(out), "--resume", suite=mini) == 2
+    assert "policies.candidate.name: idm then, random now" in capsys.readouterr().err
+    assert compare("constant", "idm", "--out", str(out), "--resume", suite=mini) == 0
+    assert (out / JOURNAL).read_bytes().count(b'"role"') == len(count) + json.loads((out / "report.json").read_text())[
+        "pairs_planned"
+    ] * 2 - 9
+
+
+def test_a_damaged_journal_is_exit_code_4(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert compare("constant", "constant", "--out", str(out), suite=mini) == 0
+    lines = (out / JOURNAL).read_text().splitlines(keepends=True)
+    (out / JOURNAL).write_text(
+        "".join([*lines[:5], lines[5].replace("arrived", "off_road").replace('"success":1', '"success":0'), *lines[6:]])
+    )
+    capsys.readouterr()
+    assert compare("constant", "constant", "--out", str(out), "--resume", suite=mini) == 4
+    assert f"{out / JOURNAL}:6: damaged" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_exit_code_4(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scenarios import files
+
+    write = files.write_atomic
+
+    def full(path: Any, data: Any) -> Path:
+        if Path(path).name == "report.md":
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, data)
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    assert compare("constant", "constant", "--out", str(tmp_path / "out"), suite=mini) == 4
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_baseline_file_from_its_making_to_its_replacement(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gate" / "baseline.json"
+    words = ("--baseline", str(file))
+    assert compare("constant", *words, "--out", str(tmp_path / "a"), suite=mini) == 2  # there is none yet
+    assert "No such file" in capsys.readouterr().err
+    assert compare("constant", *words, "--update-baseline", "first", "--out", str(tmp_path / "b"), suite=mini) == 0
+    assert f"{file} now holds the results of constant: first" in capsys.readouterr().err
+    made = file.read_bytes()
+    assert compare("constant", *words, "--out", str(tmp_path / "c"), suite=mini) == 0
+    assert "all 24 pairs went the same way" in capsys.readouterr().out
+    assert compare("random", *words, "--out", str(tmp_path / "d"), suite=mini) == 1
+    assert file.read_bytes() == made  # only on request
+    assert compare("random", *words, "--update-baseline", "a joke", "--out", str(tmp_path / "e"), suite=mini) == 0
+    assert "regression: Got worse" in capsys.readouterr().out
+    assert [change.reason for change in load_baseline(file).history] == ["first", "a joke"]
+    file.write_text(file.read_text().replace("a joke", "progress"))
+    assert compare("random", *words, "--out", str(tmp_path / "f"), suite=mini) == 2
+    assert "does not fit its hash" in capsys.readouterr().err
+
+
+def test_a_baseline_for_a_suite_that_has_changed_is_made_anew(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("constant", "--baseline", str(tmp_path / "b.json"))
+    assert compare(*words, "--update-baseline", "first", "--out", str(tmp_path / "a"), suite=mini) == 0
+    Path(mini).write_text(Path(mini).read_text().replace("episodes: 12", "episodes: 5"))
+    assert compare(*words, "--out", str(tmp_path / "b"), suite=mini) == 2
+    assert "strata.0.seeds.1: 11 then, 4 now" in capsys.readouterr().err
+    assert compare(*words, "--update-baseline", "shorter", "--out", str(tmp_path / "c"), suite=mini) == 0
+    assert "it is replaced" in capsys.readouterr().err
+    assert compare(*words, "--out", str(tmp_path / "d"), suite=mini) == 0
+
+
+def test_the_plan_is_told_and_nothing_is_written(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert compare("constant", "idm", "--out", str(out), "--dry-run", suite=mini) == 0
+    shown = capsys.readouterr().out
+    assert "mini: 24 pairs, in 12 rounds of 2; up to 48 episodes to drive" in shown
+    assert "drop found with 90 % power" in shown
+    assert compare("constant", "idm", "--out", str(out), "--dry-run", "--json", suite=mini) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["pairs"], plan["episodes"], plan["rounds"]) == (24, 48, 12)
+    assert [o["metric"] for o in plan["outlook"]] == ["success", "route_progress"]
+    assert plan["seconds"] > 0
+    assert not out.exists()
+
+
+def test_the_default_folder_is_that_of_the_run(mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert compare("constant", "constant", suite=mini) == 0
+    assert compare("constant", "constant", suite=mini) == 2
+    assert compare("constant", "constant", "--resume", suite=mini) == 0
+    (folder,) = (tmp_path / "runs" / "compare").iterdir()
+    assert json.loads((folder / "report.json").read_text())["run"] == folder.name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["idm"], "what to compare with?"),
+        (["idm", "constant", "random"], "two policies at most"),
+        (["idm", "constant", "--baseline", "b.json"], "not both"),
+        (["idm", "--update-baseline", "why"], "needs a reason, and --baseline FILE"),
+        (["idm", "--baseline", "b.json", "--update-baseline", " "], "needs a reason"),
+        (["idm", "constnat"], "did you mean 'constant'"),
+        (["idm", "constant", "--alpha", "0.5"], "0.5"),
+        (["idm", "constant", "--test", "bayes"], "bayes"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_bad_input_is_exit_code_2(words: list[str], said: str, mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*words, "--out", str(tmp_path / "out"), suite=mini) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "said"),
+    [
+        ("margin: 0.25", "margin: 0", "mini.yaml:6:"),
+        ("metric: success", "metric: sucess", "did you mean 'success'?"),
+        ("brief.yaml/easy", "brief.yaml/eesy", "mini.yaml:10:"),
+        ("metrics:", "metric:", "did you mean 'metrics'?"),
+    ],
+)
+def test_mistakes_in_the_suite_have_their_place(
+    find: str, put: str, said: str, mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(mini).write_text(Path(mini).read_text().replace(find, put))
+    assert compare("idm", "constant", "--out", str(tmp_path / "out"), suite=mini) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_schema_of_reports_is_published(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["schema", "--report"]) == 0
+    assert json.loads(capsys.readouterr().out) == report_schema()
+    assert cli.run(["schema", "--report", "--suite"]) == 2
+
+
+def test_durations_are_readable() -> None:
+    assert [module._duration(s) for s in (3.2, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]
