@@ -18,6 +18,9 @@ import pytest
 from agents import cli
 from agents.commands import doctor, play
 from agents.evaluation.suite import PlanError
+from agents.gate.baseline import BaselineError
+from agents.gate.journal import OtherRunError
+from agents.gate.report import EXIT
 from agents.layout import PACKAGES, intruders, package_folders
 from agents.learning.checkpoint import CheckpointError
 from agents.learning.config import TrainConfigError
@@ -110,7 +113,9 @@ def test_errors_of_the_user_have_no_traceback(
     assert capsys.readouterr().err.lstrip("\n") == said
 
 
-@pytest.mark.parametrize("error", [PolicyError, BundleError, TraceError, TrainConfigError, CheckpointError, PlanError, DataError])
+@pytest.mark.parametrize(
+    "error", [PolicyError, BundleError, TraceError, TrainConfigError, CheckpointError, PlanError, DataError, BaselineError, OtherRunError]
+)
 def test_every_error_type_of_ours_is_about_the_input(error: type[Exception], fake: Fake) -> None:
     fake(raising(error("no")))
     assert cli.run(["fake"]) == 2
@@ -145,9 +150,10 @@ def test_debug_anywhere_shows_the_traceback(error: Exception, code: int, fake: F
 
 def test_help_lists_the_exit_codes_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
-    used, _, rest = " ".join(capsys.readouterr().out.partition("Exit codes:")[2].split()).partition(". ")
-    assert sorted(map(int, re.findall(r"\d+", used))) == sorted([0, play.DIFFERS, cli.BAD_INPUT, cli.CRASHED, cli.INTERRUPTED])
-    assert "1 and 3 are reserved" in rest
+    used, _, _ = " ".join(capsys.readouterr().out.partition("Exit codes:")[2].split()).partition(". ")
+    assert sorted(map(int, re.findall(r"\d+", used))) == sorted([*EXIT.values(), cli.BAD_INPUT, cli.INTERRUPTED])
+    assert EXIT["incomplete"] == cli.CRASHED
+    assert EXIT["regression"] == play.DIFFERS
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3), (4, 4)])

@@ -19,13 +19,40 @@ def suite(folder: Path, text: str) -> Path:
 
 
 def test_the_suites_of_the_package() -> None:
-    assert scenarios.suite_names() == ["driving", "smoke"]
-    driving, smoke = scenarios.load_suite("driving"), scenarios.load_suite("smoke")
+    assert scenarios.suite_names() == ["driving", "nightly", "release", "smoke"]
+    suites = {name: scenarios.load_suite(name) for name in scenarios.suite_names()}
     families = scenarios.names()
-    assert sorted(entry.scenario.id for entry in driving.entries) == [f"{f}/{v}" for f in families for v in ("easy", "hard")]
-    assert sorted(entry.scenario.id for entry in smoke.entries) == families
-    assert all((entry.episodes, entry.seed) == (20, 100_000) for entry in driving.entries)
-    assert driving.description
+    for name in ("driving", "nightly", "release"):
+        assert sorted(entry.scenario.id for entry in suites[name].entries) == [f"{f}/{v}" for f in families for v in ("easy", "hard")]
+    assert {entry.scenario.id for entry in suites["smoke"].entries} < {*families}
+    assert all((entry.episodes, entry.seed) == (20, 100_000) for entry in suites["driving"].entries)
+    for suite in suites.values():
+        assert suite.description
+        assert min(metric.priority for metric in suite.metrics) == 1
+        assert all(entry.family == entry.scenario.name for entry in suite.entries)
+
+
+def test_no_two_suites_share_an_episode() -> None:
+    seen: set[tuple[str, int]] = set()
+    for name in scenarios.suite_names():
+        for entry in scenarios.load_suite(name).entries:
+            mine = {(entry.scenario.name, seed) for seed in range(entry.seed, entry.seed + entry.episodes)}
+            if entry.scenario.variant != "hard":  # easy and hard share seeds
+                assert not seen & mine
+                seen |= mine
+
+
+def test_metrics_have_margins_and_priorities(tmp_path: Path) -> None:
+    text = "metrics:\n  - {metric: success, margin: 0.02, family_margin: 0.1, priority: 3}\n  - {metric: comfort, margin: 1}\n"
+    found = scenarios.load_suite(suite(tmp_path, text + "entries:\n  - {scenario: merge, family: joining}\n"))
+    assert [(m.metric, m.margin, m.family_margin, m.priority) for m in found.metrics] == [
+        ("success", 0.02, 0.1, 3),
+        ("comfort", 1.0, None, 2),
+    ]
+    assert found.entries[0].family == "joining"
+    assert str(found.error(("metrics", 1, "metric"), "expected another")).endswith(
+        "exam.yaml:5:14: metrics[1].metric: expected another (got 'comfort')"
+    )
 
 
 def test_entries_override_the_suite_and_may_be_files_beside_it(tmp_path: Path) -> None:
@@ -54,6 +81,18 @@ def test_entries_override_the_suite_and_may_be_files_beside_it(tmp_path: Path) -
         ("entries:\n  - {scenario: ../mine.yaml}\n", 4, "inside the suite's folder"),
         ("entries:\n  - {scenario: /tmp/mine.yaml}\n", 4, "inside the suite's folder"),
         ("entries:\n  - {scenario: nowhere.yaml}\n", 4, "scenario without mistakes"),
+        ("metrics:\n  - {metric: success}\nentries:\n  - {scenario: merge}\n", 4, "expected the key 'margin'"),
+        ("metrics:\n  - {metric: success, margin: 2}\nentries:\n  - {scenario: merge}\n", 4, "at most 1"),
+        ("metrics:\n  - {metric: success, margin: 0}\nentries:\n  - {scenario: merge}\n", 4, "at least 0.001"),
+        ("metrics:\n  - {metric: success, margin: 2 %}\nentries:\n  - {scenario: merge}\n", 4, "a number"),
+        ("metrics:\n  - {metric: success, margin: 0.1, prio: 1}\nentries:\n  - {scenario: merge}\n", 4, "did you mean 'priority'?"),
+        ("metrics:\n  - {metric: success, margin: 0.1, priority: 0}\nentries:\n  - {scenario: merge}\n", 4, "at least 1"),
+        ("metrics:\n  - {metric: off road, margin: 0.1}\nentries:\n  - {scenario: merge}\n", 4, "a letter, then"),
+        (
+            "metrics:\n  - {metric: success, margin: 0.1}\n  - {metric: success, margin: 0.2}\nentries:\n  - {scenario: merge}\n",
+            5,
+            "each metric once",
+        ),
         ("seed: 1.5\nentries:\n  - {scenario: merge}\n", 3, "whole number"),
     ],
 )
