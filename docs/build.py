@@ -40,11 +40,15 @@ def cli_page() -> str:
 def metrics_page() -> str:
     """Metrics, statistics behind them, and rewards."""
     from agents.evaluation import stats
+    from agents.gate import betting, fixed, multiple
     from envs.driving import metrics, rewards
 
     sections = [
         ("Metrics of an episode", metrics, [metrics.episode_metrics, metrics.at_fault, metrics.nearest_ttc, metrics.within_lane]),
         ("Intervals", stats, [stats.proportion, stats.mean_interval, stats.iqm]),
+        ("The gate: evidence by betting", betting, [betting.log_payoff, betting.log_evidence, betting.mean_bounds]),
+        ("The gate: tests at the end", fixed, [fixed.mcnemar_midp, fixed.tango, fixed.signed_rank]),
+        ("The gate: many tests", multiple, [multiple.holm, multiple.benjamini_hochberg]),
         ("Rewards", rewards, [rewards.reward_terms]),
     ]
     body = ["# Metrics and rewards\n"]

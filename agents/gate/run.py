@@ -142,6 +142,9 @@ def run_gate(
                     compile=order.compile,
                     progress=tick,
                 )
+        if not (collector.enough if collector else len(records) == order.episodes):
+            for role, scenario, seed in _missing(order, records):
+                take(record_of(EpisodeResult(policy=role, scenario=scenario, seed=seed, end="error", error="no result came back")))
     if collector is None:
         lost = tuple(
             Lost(role=role, scenario=scenario, seed=seed, why=r["error"]) for (role, scenario, seed), r in records.items() if r["error"]
@@ -151,6 +154,13 @@ def run_gate(
         collector, config=order.config, run=order.run, candidate=order.candidate, incidents=incidents, warnings=order.warnings
     )
     return Outcome(report=report, lost=report.lost, incidents=report.incidents, records=records)
+
+
+def _missing(order: Order, records: Iterable[Key]) -> list[Key]:
+    """Episodes that should have been driven and have no record."""
+    there = frozenset(records)
+    keys = [(role, s.name, seed) for s in order.plan.strata for seed in s.seeds for role in order.policies]
+    return [key for key in keys if key not in there]
 
 
 def _settled(old: Iterable[dict[str, Any]], path: Path) -> list[dict[str, Any]]:

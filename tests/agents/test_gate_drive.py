@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from agents.evaluation import jobs
+from agents.gate import drive as drive_module
 from agents.gate import journal as journal_module
 from agents.gate.drive import BASELINE, CANDIDATE, GIVE_UP, Collector, Half, half_of
 from agents.gate.journal import JournalError, read
@@ -236,6 +237,21 @@ def test_an_episode_that_cannot_be_drawn_is_named(mini: str, tmp_path: Path, mon
     monkeypatch.undo()
     again = report_of(order, tmp_path, resume=True)  # what was lost is tried again
     assert (again["verdict"], again["identical"]) == ("pass", True)
+
+
+def test_results_that_do_not_come_back_are_named(mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = drive_module.drive
+
+    def forgetful(jobs: Any, **options: Any) -> None:
+        whole([job for job in jobs if (job.label, job.name) != (CANDIDATE, "brief/easy")], **options)
+
+    monkeypatch.setattr(drive_module, "drive", forgetful)
+    report = report_of(order_of(mini, candidate="constant"), tmp_path / "a")
+    assert report["exit_code"] == 4
+    assert {(lost["role"], lost["scenario"], lost["why"]) for lost in report["lost"]} == {(CANDIDATE, "brief/easy", "no result came back")}
+    assert len(report["lost"]) == 12
+    outcome = run_gate(Order(plan=plan_from(load_suite(mini)), candidate="constant", full=True), tmp_path / "b")
+    assert len(outcome.lost) == 12
 
 
 def test_a_scenario_that_was_spoilt_meanwhile_is_named(mini: str, tmp_path: Path) -> None:
