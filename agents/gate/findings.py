@@ -40,7 +40,7 @@ def make_report(
     lost = tuple(_lost(collector))
     identical = collector.identical and len(judged) == plan.episodes
     verdict: Verdict = "incomplete" if lost or incidents else said
-    findings = tuple(_findings(collector))
+    findings = tuple(_findings(collector, identical))
     worse = _worse(collector, candidate, config["compile"])
     return Report(
         verdict=verdict,
@@ -85,7 +85,7 @@ def _repeated(collector: Collector) -> Iterator[str]:
             yield f"{stratum.name}: only {len(set(seen))} of {len(seen)} seeds are different episodes: it counts for more than it should."
 
 
-def _findings(collector: Collector) -> Iterator[Finding]:
+def _findings(collector: Collector, identical: bool) -> Iterator[Finding]:
     design, referee = collector.plan.design, collector.referee
     good = [judged for judged in collector.judged if not judged.lost]
     stratum = np.array([judged.pair.stratum for judged in good], dtype=np.int64)
@@ -107,7 +107,7 @@ def _findings(collector: Collector) -> Iterator[Finding]:
             metric=metric.name,
             priority=metric.priority,
             margin=None if math.isnan(margin) else margin,
-            state="worse" if found[h] else "kept up" if kept[h] else "open",
+            state="same" if identical else "worse" if found[h] else "kept up" if kept[h] else "open",
             baseline=_figure(sides[0], metric),
             candidate=_figure(sides[1], metric),
             baseline_iqm=_plain(iqm(sides[0])) if score else None,

@@ -35,7 +35,7 @@ class Finding(_Strict):
     metric: str
     priority: int
     margin: float | None = Field(description="how much worse it may be, as a share of the range; null: that need not be shown")
-    state: Literal["worse", "kept up", "open"]
+    state: Literal["worse", "kept up", "open", "same"] = Field(description="same: all planned pairs are identical to the last bit")
     baseline: Figure
     candidate: Figure
     baseline_iqm: Figure | None = Field(description="mean of the middle half; of scores on the whole suite")

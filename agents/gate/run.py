@@ -184,10 +184,6 @@ def seconds(order: Order, workers: int) -> float:
     episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(order.candidate)
     begun = time.perf_counter()
     (result,) = rollout(policy, [episode], fingerprints=True, compile=order.compile)
-    pace = (time.perf_counter() - begun) / max(_lived(result), 1.0)  # s a simulated second of a batch
+    pace = (time.perf_counter() - begun) / max(result.metrics.get("duration", 0.0), 1.0)  # s a simulated second of a batch
     batches = sum(-(-len(stratum.seeds) // BATCH) * stratum.duration for stratum in order.plan.strata)
     return pace * batches * len(order.policies) / workers
-
-
-def _lived(result: EpisodeResult) -> float:
-    return result.metrics.get("duration", 0.0)

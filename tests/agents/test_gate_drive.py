@@ -299,7 +299,8 @@ def test_a_disk_that_fills_up_ends_it(mini: str, tmp_path: Path, monkeypatch: py
     assert len(read(tmp_path / JOURNAL)[0]) == 11
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_report(mini: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_goes_on_to_the_same_report(mini: str, tmp_path: Path, kills: int) -> None:
     """The whole command, killed with SIGKILL when the journal has grown to some random length, several times over."""
 
     def command(out: Path, *more: str) -> list[str]:
@@ -310,7 +311,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_report(mini: str, tmp_path:
     assert subprocess.run(command(whole), cwd=ROOT, capture_output=True).returncode == 0
     size = (whole / JOURNAL).stat().st_size
     rng = np.random.default_rng(4)
-    for attempt, share in enumerate(sorted(rng.uniform(0.05, 0.9, 2))):
+    for attempt, share in enumerate(sorted(rng.uniform(0.05, 0.9, kills))):
         with subprocess.Popen(command(out, *["--resume"] * bool(attempt)), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
             end = time.monotonic() + 120.0
             while process.poll() is None and not ((out / JOURNAL).exists() and (out / JOURNAL).stat().st_size > share * size):

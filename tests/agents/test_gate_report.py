@@ -76,6 +76,7 @@ def test_verdicts_and_exit_codes(reports: dict[str, Report]) -> None:
         "crashed": ("incomplete", 4),
     }
     assert [name for name, r in reports.items() if r.identical] == ["identical", "crashed"]
+    assert {f.state for f in reports["identical"].findings} == {"same"}
     assert "success in short (0.833 to 0.000)" in reports["regression"].because
     assert "Nothing has changed: all 24 pairs" in reports["identical"].because
     assert "1 episode lost" in reports["incomplete"].because
