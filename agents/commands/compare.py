@@ -77,6 +77,7 @@ def command(
     """
     from agents.commands.compiling import require_compiler
     from agents.evaluation.suite import default_workers
+    from agents.gate.baseline import load_baseline
     from agents.gate.journal import JournalError
     from agents.gate.plan import plan_from
     from agents.gate.run import Order
@@ -92,11 +93,13 @@ def command(
     if len(policies) == 1 and file is None:
         raise click.UsageError("what to compare with? BASELINE CANDIDATE, or --baseline FILE")
     plan = plan_from(load_suite(suite), alpha=alpha, test=test)
+    found = load_baseline(file) if file is not None and (reason is None or file.exists()) else None
     order = Order(
         plan=plan,
         candidate=policies[-1],
         baseline=policies[0] if len(policies) == 2 else None,
-        kept=_kept(file, plan, new=reason is not None),
+        kept=_fitting(found, plan, new=reason is not None) if len(policies) == 1 else None,
+        replaces=found,
         full=full or reason is not None,
         compile=compile_,
     )
@@ -116,19 +119,17 @@ def command(
         raise
 
 
-def _kept(file: Path | None, plan: GatePlan, *, new: bool) -> Baseline | None:
-    """The baseline in the file, checked; None without one, or if it is about to be made."""
-    from agents.gate.baseline import BaselineError, load_baseline
+def _fitting(found: Baseline | None, plan: GatePlan, *, new: bool) -> Baseline | None:
+    """The baseline if it can be compared with. One of other episodes is an error, unless a new one is about to be made."""
+    from agents.gate.baseline import BaselineError
 
-    if file is None or (new and not file.exists()):
-        return None
-    found = load_baseline(file)
     try:
-        found.fits(plan)
+        if found is not None:
+            found.fits(plan)
     except BaselineError:
         if not new:
             raise
-        click.echo(f"warning: {file} holds other episodes than the suite: it is replaced, not compared with", err=True)
+        click.echo("warning: the baseline holds other episodes than the suite: it is replaced, not compared with", err=True)
         return None
     return found
 

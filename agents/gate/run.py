@@ -35,6 +35,7 @@ class Order:
     candidate: str  # policies as load_policy takes them
     baseline: str | None = None
     kept: Baseline | None = None  # in place of a baseline that is driven
+    replaces: Baseline | None = None  # what a baseline made of the candidate takes the place of
     full: bool = False  # drive everything, even when the verdict is known
     compile: bool = False
 
@@ -93,7 +94,7 @@ class Outcome:
             policy=order.config["policies"][CANDIDATE],
             made_with={name: order.config["versions"][name] for name in ("closedloop", "torch", "cpu")} | {"compile": order.compile},
             reason=reason,
-            before=order.kept,
+            before=order.replaces,
         )
 
 

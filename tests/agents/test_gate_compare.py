@@ -157,6 +157,16 @@ def test_a_baseline_file_from_its_making_to_its_replacement(mini: str, tmp_path:
     assert "does not fit its hash" in capsys.readouterr().err
 
 
+def test_two_policies_may_be_compared_and_the_second_kept(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file then plays no part in the comparison."""
+    file = tmp_path / "baseline.json"
+    words = ("--baseline", str(file), "--update-baseline")
+    assert compare("random", *words, "first", "--out", str(tmp_path / "a"), suite=mini) == 0
+    assert compare("constant", "constant", *words, "second", "--out", str(tmp_path / "b"), suite=mini) == 0
+    assert "all 24 pairs went the same way" in capsys.readouterr().out
+    assert [(change.reason, change.policy) for change in load_baseline(file).history] == [("first", "random"), ("second", "constant")]
+
+
 def test_a_baseline_for_a_suite_that_has_changed_is_made_anew(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("constant", "--baseline", str(tmp_path / "b.json"))
     assert compare(*words, "--update-baseline", "first", "--out", str(tmp_path / "a"), suite=mini) == 0
@@ -166,6 +176,7 @@ def test_a_baseline_for_a_suite_that_has_changed_is_made_anew(mini: str, tmp_pat
     assert compare(*words, "--update-baseline", "shorter", "--out", str(tmp_path / "c"), suite=mini) == 0
     assert "it is replaced" in capsys.readouterr().err
     assert compare(*words, "--out", str(tmp_path / "d"), suite=mini) == 0
+    assert [change.reason for change in load_baseline(tmp_path / "b.json").history] == ["first", "shorter"]
 
 
 def test_the_plan_is_told_and_nothing_is_written(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

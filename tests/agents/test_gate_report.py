@@ -195,7 +195,7 @@ def test_a_baseline_made_elsewhere_is_warned_of(kept: Path, plan: GatePlan) -> N
 
 def test_reasons_stay_in_the_file(kept: Path, plan: GatePlan, tmp_path: Path) -> None:
     before = load_baseline(kept)
-    order = Order(plan=plan, candidate="idm", kept=before, full=True)
+    order = Order(plan=plan, candidate="idm", kept=before, replaces=before, full=True)
     run_gate(order, tmp_path / "again").as_baseline(order, "drives faster").save(kept)
     after = load_baseline(kept)
     assert [(c.reason, c.policy, c.replaces) for c in after.history] == [("first", "constant", ""), ("drives faster", "idm", before.hash)]
