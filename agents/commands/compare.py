@@ -174,7 +174,8 @@ def _show(report: Report) -> None:
     click.echo(f"{report.verdict}: {report.because}")
     if report.worse:
         first = report.worse[0]
-        click.echo(f"{report.worse_in_all} pairs got worse, {first.scenario} seed {first.seed} for one: {first.command}")
+        count = f"{report.worse_in_all} pair{'s' * (report.worse_in_all != 1)}"
+        click.echo(f"{count} got worse, {first.scenario} seed {first.seed} for one: {first.command}")
 
 
 def _closing(outcome: Outcome, again: str) -> int:
