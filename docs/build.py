@@ -44,7 +44,7 @@ def metrics_page() -> str:
 
     sections = [
         ("Metrics of an episode", metrics, [metrics.episode_metrics, metrics.at_fault, metrics.nearest_ttc, metrics.within_lane]),
-        ("Intervals", stats, [stats.proportion, stats.mean_interval, stats.iqm]),
+        ("Intervals", stats, [stats.proportion, stats.mean_interval, stats.iqm, stats.paired_difference, stats.of_means]),
         ("Rewards", rewards, [rewards.reward_terms]),
     ]
     body = ["# Metrics and rewards\n"]
