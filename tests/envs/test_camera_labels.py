@@ -177,10 +177,10 @@ def check_depth(sample: Sample, scene: Scene, rng: np.random.Generator, told: Co
         enter, leave = cast(eye, rays, boxes)
         met = (enter <= leave) & (enter > CAMERA.near)
         first = np.where(met, enter, np.inf)
-        exact = np.where(plain, first, np.inf)
-        nearest, which = exact.min(-1, initial=np.inf), exact.argmin(-1)
+        exact = np.column_stack([np.where(plain, first, np.inf), np.full(len(first), np.inf)])  # the last is nobody's
+        nearest, which = exact.min(-1), exact.argmin(-1)
         expected = np.minimum(nearest, ground)
-        who = np.where(nearest < ground, owner[which], -1)
+        who = np.where(nearest < ground, np.append(owner, -1)[which], -1)
         mine, what, whose = depth[b][v, u].astype(np.float64), semantic[b][v, u], instance[b][v, u]
         # ground is exact wherever it is seen
         floor = np.isin(what, GROUND) & (ground < 1000.0)
