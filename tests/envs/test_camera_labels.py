@@ -195,7 +195,7 @@ def check_depth(sample: Sample, scene: Scene, rng: np.random.Generator, told: Co
         # whoever has rounded parts is seen between where the ray enters its boxes and where it leaves them
         soft = (whose >= 0) & np.isin(what - CAR, PLAIN, invert=True) & ~np.isin(what, FURNITURE)
         theirs = met & (owner == whose[:, None])
-        low, high = np.where(theirs, enter, np.inf).min(-1), np.where(theirs, leave, -np.inf).max(-1)
+        low, high = np.where(theirs, enter, np.inf).min(-1, initial=np.inf), np.where(theirs, leave, -np.inf).max(-1, initial=-np.inf)
         told["soft"] += int(soft.sum())
         told["soft wrong"] += int((soft & ~((mine >= low - 5e-3) & (mine <= high + 5e-3))).sum())
 
