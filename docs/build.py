@@ -45,7 +45,7 @@ def metrics_page() -> str:
 
     sections = [
         ("Metrics of an episode", metrics, [metrics.episode_metrics, metrics.at_fault, metrics.nearest_ttc, metrics.within_lane]),
-        ("Intervals", stats, [stats.proportion, stats.mean_interval, stats.iqm]),
+        ("Intervals", stats, [stats.proportion, stats.mean_interval, stats.iqm, stats.paired_difference, stats.of_means]),
         ("The gate: evidence by betting", betting, [betting.log_payoff, betting.log_evidence, betting.mean_bounds]),
         ("The gate: tests at the end", fixed, [fixed.mcnemar_midp, fixed.tango, fixed.signed_rank]),
         ("The gate: many tests", multiple, [multiple.holm, multiple.benjamini_hochberg]),

@@ -97,7 +97,7 @@ def make_detector(spec: str, **options: Any) -> Detector | Witness:
     """A detector by name. Raises StageError, or the ValueError of a file that cannot be used."""
     if spec in DETECTORS:
         return cast(Witness, _built("detector", spec, DETECTORS[spec], options))
-    if spec.startswith("onnx:") or FILE.fullmatch(spec) or spec in shipped("detector"):
+    if spec.startswith("onnx:") or FILE.fullmatch(spec) or {spec, f"detector_{spec}"} & {*shipped("detector")}:
         return make_network(spec, **options)
     stage = _entry("detector", spec, detector_names(), options)
     if not isinstance(stage, (Detector, Witness)):
@@ -119,7 +119,7 @@ def make_predictor(spec: str, **options: Any) -> Predictor:
     """A predictor by name. Raises StageError, or the ValueError of a file that cannot be used."""
     if spec in PREDICTORS:
         return cast(Predictor, _built("predictor", spec, PREDICTORS[spec], options))
-    if FILE.fullmatch(spec) or spec in shipped("predictor"):
+    if FILE.fullmatch(spec) or {spec, f"predictor_{spec}"} & {*shipped("predictor")}:
         from perception.prediction.learned import Learned
 
         return Learned.from_file(spec, **options)

@@ -114,7 +114,7 @@ def fit(network: nn.Module, stored: Stored) -> None:
         if given.shape != value.shape or given.dtype != value.dtype:
             raise WeightsError(
                 f"{stored.name}: tensor {name} is {given.dtype} of shape {tuple(given.shape)}; "
-                f"expected {value.dtype} of shape {tuple(value.shape)}"
+                f"expected {value.dtype} of shape {tuple(value.shape)}. Weights that another version made must be trained anew"
             )
     network.load_state_dict(stored.tensors)
 

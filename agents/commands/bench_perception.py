@@ -57,6 +57,7 @@ def command(
     from agents.commands.output import as_json, print_json
     from agents.evaluation.speed import machine
     from agents.evaluation.speed_perception import BACKENDS, BATCHES, measure
+    from perception.detectors.backends import fastest, halves
     from perception.storage import find
     from scenarios.files import write_atomic
 
@@ -71,6 +72,8 @@ def command(
     for part in chosen:
         for kind in BACKENDS.get(part, BACKENDS["camera"]):
             ways = {"eager": "eager", "half": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
+            if kind == "half" and not halves():  # emulated
+                continue
             if backend != "both" and part != "tracker" and ways.get(kind, backend) != backend:
                 continue
             for batch in batches or BATCHES:
@@ -83,6 +86,7 @@ def command(
         "unit": "frames, worlds or world-steps per CPU-second of one thread",
         "parts": WHAT,
         "made": datetime.now().isoformat(timespec="seconds"),
+        "detector": f"{Path(detector).stem}; in `perceived` it runs by {fastest(torch.device('cpu'))}",
         "machine": machine("torch", "numpy", "onnxruntime", "mujoco"),
         "peer": {"what": PEER, "per_second": drawn.frames / drawn.seconds, **vars(drawn)} if drawn else {"what": PEER, "missing": silent},
         "rates": [{**vars(pace), "per_second": pace.per_second, **_ratios(pace, paces, drawn)} for pace in paces],

@@ -125,7 +125,7 @@ def _detector() -> list[Check]:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ways = {
-        "half": "torch in half precision, which this CPU computes by itself",
+        "half": "torch in half precision (bfloat16), which this CPU computes by itself",
         "onnx": "onnxruntime",
         "torch": "torch in single precision; onnxruntime is faster: pip install 'closedloop[onnx]'",
         "compiled": "torch, compiled, in half precision",

@@ -31,6 +31,7 @@ from envs.driving.roads import roads_around
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Setup, State
 from envs.driving.worlds import Worlds
+from perception.detectors.backends import halves
 from perception.detectors.centernet import CenterNet
 from perception.prediction.history import History
 from perception.registry import make_predictor
@@ -103,6 +104,8 @@ def measure(part: str, *, backend: str, batch: int, seconds: float, scenarios: S
         "truth": partial(_steps, compiled=compiled, config=DrivingConfig(autopilot=True)),
         "perceived": partial(_steps, compiled=compiled, config=_perceiving(detector)),
     }
+    if part == "detector" and backend == "half" and not halves():
+        raise ValueError("part='detector', backend='half': this CPU does not compute in bfloat16 by itself")
     steps = runs[part](scenarios, batch)
     count, spent = _timed(steps, seconds)
     return Pace(part=part, backend=backend, batch=batch, unit=UNITS[part], count=count * batch, seconds=spent)

@@ -26,6 +26,7 @@ Report = Mapping[str, Any]
 DETECTOR: dict[str, tuple[str, float, str, int]] = {
     "ap50": ("AP50, sides >= 4 px", 1.0, "", 3),
     "ap": ("AP, sides >= 4 px", 1.0, "", 3),
+    "ap50_half_hidden": ("AP50, at most half hidden", 1.0, "", 3),
     "ap50_with_hidden": ("AP50, the mostly hidden too", 1.0, "", 3),
     "ap50_all": ("AP50, every label", 1.0, "", 3),
     "recall": ("recall", 100.0, " %", 1),
@@ -94,7 +95,12 @@ def _detector_tables(report: Report) -> list[Table]:
         for name, row in report["conditions"].items()
     ]
     out.append(Table("by condition", ("condition", "frames", "AP50", "AP"), conditions))
-    out.append(Table("by class", ("class", "AP50"), [(name, _cell(value, 1.0, "", 3)) for name, value in report["ap50_by_class"].items()]))
+    turned, flipped = report["heading_error_by_class"], report["heading_flipped_by_class"]
+    classes: list[tuple[str, ...]] = [
+        (name, _cell(value, 1.0, "", 3), _cell(turned.get(name), 1.0, " deg", 1), _cell(flipped.get(name)))
+        for name, value in report["ap50_by_class"].items()
+    ]
+    out.append(Table("by class", ("class", "AP50", "heading error, median", "off by more than 90 deg"), classes))
     for key, what in (("recall_by_range", "range"), ("recall_by_hidden", "share hidden")):
         out.append(Table(f"recall by {what}", (what, "recall"), [(bin_, _cell(value)) for bin_, value in report[key].items()]))
     return out

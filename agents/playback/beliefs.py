@@ -66,6 +66,7 @@ class About:
     classes: tuple[str, ...]  # what kinds count
     detector: str = ""  # sha256 of its weights, "" if it has none
     predictor: str = ""
+    backend: str = ""  # what computed the detector's network, "" if it has none or it was not noted
 
     def sizes(self) -> dict[str, int]:
         """Length of every axis of BELIEF_FIELDS."""
@@ -82,6 +83,7 @@ class About:
             raise TraceError(f"header: beliefs must be a mapping with frame 'ego', found {str(data)[:80]}")
         sizes: dict[str, Any] = {name: data.get(name) for name in SIZES}
         texts: dict[str, Any] = {name: data.get(name) for name in ("detector", "predictor")}
+        texts["backend"] = data.get("backend", "")
         times, classes = data.get("times"), data.get("classes")
         if not all(type(size) is int and 0 <= size <= 4096 for size in sizes.values()):
             raise TraceError(f"header: beliefs: sizes must be whole numbers from 0 to 4096, found {sizes}")
@@ -146,6 +148,7 @@ def about(eyes: Eyes) -> About:
         classes=tuple(pipeline.detector.classes),
         detector=fingerprint(pipeline.detector),
         predictor=fingerprint(pipeline.predictor),
+        backend=getattr(getattr(pipeline.detector, "backend", None), "name", ""),
     )
 
 

@@ -99,6 +99,8 @@ def _eyes(trace: Trace, sim: DrivingSim, other: list[str]) -> tuple[Eyes | None,
     for stage in ("detector", "predictor"):
         if getattr(now, stage) != getattr(then, stage):
             return None, f"the {stage} has other weights now"
+    if now.backend != then.backend:
+        return None, f"the detector ran by {then.backend or 'what was not noted'} then, by {now.backend or 'nothing'} now"
     return (eyes, "") if now == then else (None, "the perception stack has other sizes now")
 
 

@@ -2,7 +2,8 @@
 
 The first four levels share one observation space, so nothing about the policy changes but what it is told of its surroundings. `pixels`
 shows images instead: a policy that was trained on those stays on that level, with other options at most (`mine@pixels,weather=night`).
-`forecasts=3,predictor=driving` has the traffic predicted and so shown in replays, whether or not the policy heeds it.
+`forecasts=3,predictor=driving` has the traffic predicted and so shown in replays, whether or not the policy heeds it; `truth` and `visible`
+then come through the tracker, as a predictor needs tracks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, h, w) float32.
 
-On CPUs with instructions for bfloat16, torch in that precision is the fastest, three quarters again as fast as onnxruntime, which knows
-single precision only.
+On x86 CPUs with instructions for bfloat16, torch in that precision is faster than onnxruntime, which knows single precision only:
+`closedloop bench perception --part detector` says how much.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor
 
 from perception.detectors.network import Network
 
-__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "fastest", "make_backend"]
+__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "fastest", "halves", "make_backend"]
 
 BACKENDS = ("auto", "onnx", "half", "torch", "compiled")
 CHUNK_CPU, CHUNK_CUDA = 16, 256  # images at once through torch; onnxruntime is fastest with one
 CHUNK_HALF = 4  # as fast as more on a CPU, and a single image wastes less
 
 
-def _halves() -> bool:
-    """Whether the CPU computes in bfloat16 by itself."""
+def halves() -> bool:
+    """Whether this is an x86 CPU that computes in bfloat16 by itself; others take many steps for each product."""
     told = torch.cpu.get_capabilities()
     return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
 
@@ -52,7 +52,7 @@ def make_backend(network: Network, name: str, *, device: torch.device, threads: 
         if device.type != "cpu":
             raise ValueError(f"backend 'onnx' runs on the CPU, not on {device}; take 'torch' or 'compiled'")
         return OnnxBackend(folded, threads=threads, chunk=chunk or 1)
-    half = name == "half" or device.type == "cuda"
+    half = name == "half" or (name == "compiled" and device.type == "cuda")
     usual = CHUNK_CUDA if device.type == "cuda" else CHUNK_HALF if half else CHUNK_CPU
     return TorchBackend(folded, device, compiled=name == "compiled", half=half, chunk=chunk or usual)
 
@@ -61,7 +61,7 @@ def fastest(device: torch.device) -> str:
     """What "auto" stands for here."""
     if device.type != "cpu":
         return "compiled" if device.type == "cuda" else "torch"
-    if _halves():
+    if halves():
         return "half"
     return "onnx" if find_spec("onnxruntime") is not None and find_spec("onnx") is not None else "torch"
 
@@ -93,13 +93,16 @@ class OnnxBackend:
 class TorchBackend:
     """torch, in single precision or `half`: float16 on CUDA, bfloat16 on the CPU.
 
-    Where compiling fails, it warns once and goes on without.
+    The last convolution is computed in single precision in any case: its digits are the answer. Where compiling fails, it warns once and
+    goes on without.
     """
 
     def __init__(self, network: Network, device: torch.device, *, compiled: bool, half: bool, chunk: int) -> None:
         self.name = "compiled" if compiled else "half" if half else "torch"
         self.dtype = torch.float32 if not half else torch.float16 if device.type == "cuda" else torch.bfloat16
         self.network = network.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if half:
+            self.network.out.float().register_forward_pre_hook(lambda _, given: (given[0].float(),))
         self.device, self.chunk, self.outputs = device, chunk, network.spec.outputs
         self.run = torch.compile(self.network, dynamic=False) if compiled else self.network
 
@@ -114,7 +117,7 @@ class TorchBackend:
                 if self.run is self.network:
                     raise
                 warnings.warn(f"the detector runs uncompiled: {str(error).splitlines()[0]}", RuntimeWarning, stacklevel=2)
-                self.name, self.run = "torch", self.network
+                self.name, self.run = "torch" if self.dtype == torch.float32 else "half", self.network
                 pieces.append(self.run(part, place).float())
         return torch.cat(pieces)[: len(image)] if pieces else where.new_zeros((0, self.outputs, *where.shape[2:]))
 

@@ -27,8 +27,8 @@ KIND = "detector"
 class CenterNet:
     """A detector. `classes` names what `Detections.kind` counts.
 
-    backend: "onnx" (onnxruntime, CPU), "half" (torch in half precision), "torch" (single), "compiled" (torch.compile), or "auto": half
-    on CPUs that compute in bfloat16, on others onnx where onnxruntime is installed; compiled, in half precision, on CUDA. threads: of
+    backend: "onnx" (onnxruntime, CPU), "half" (torch in half precision), "torch" (single), "compiled" (torch.compile; half on CUDA), or
+    "auto": half on x86 CPUs that compute in bfloat16, on others onnx where onnxruntime is installed; compiled on CUDA. threads: of
     onnxruntime.
     Raises WeightsError, ValueError on an unknown backend, ModuleNotFoundError if what the backend needs is not installed.
     """

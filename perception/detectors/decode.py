@@ -142,7 +142,9 @@ def _light(logits: Tensor, kind: Tensor, classes: tuple[str, ...]) -> Tensor:
 def _best(found: Detections, slots: int) -> Detections:
     """Drop what is seen twice by one camera, then keep the best `slots` over all cameras; fill up if there are fewer."""
     order = torch.where(found.mask, found.score, -1.0)
-    stronger = (order[:, None, :] > order[:, :, None]) & (found.camera[:, None, :] == found.camera[:, :, None])
+    first = torch.arange(order.shape[1], device=order.device)
+    ahead = (order[:, None, :] == order[:, :, None]) & (first[None, :] < first[:, None])  # of equals the first stays
+    stronger = ((order[:, None, :] > order[:, :, None]) | ahead) & (found.camera[:, None, :] == found.camera[:, :, None])
     twice = (stronger & found.mask[:, None, :] & (box_iou(found.box, found.box) > SAME)).any(-1)
     keep = found.mask & ~twice
     have = order.shape[1]

@@ -94,6 +94,7 @@ class DetectionFigures:
         headline = average_precision(found, true, counted, frames, self.classes, side_min=SIDE_MIN)
         sides = (true["box"][:, 2:] - true["box"][:, :2]).min(-1) >= SIDE_MIN
         hidden_too = average_precision(found, true, sides, frames, self.classes, side_min=SIDE_MIN)
+        half_hidden = average_precision(found, true, counted & (true["occlusion"] <= 0.5), frames, self.classes, side_min=SIDE_MIN)
         by_condition = {}
         for index, name in enumerate(self.conditions):
             here = condition == index
@@ -108,6 +109,7 @@ class DetectionFigures:
             "ap50": headline["ap50"],
             "ap": headline["ap"],
             "ap50_by_class": headline["by_class"],
+            "ap50_half_hidden": half_hidden["ap50"],
             "ap50_with_hidden": hidden_too["ap50"],
             "ap50_all": everything["ap50"],
             "ap_all": everything["ap"],
@@ -214,7 +216,9 @@ def _place(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], pairs:
     across = error[:, 1] * sight[:, 0] - error[:, 0] * sight[:, 1]
     sigma = np.maximum(found["sigma"][row], 1e-9)
     turned = np.degrees(np.abs((found["yaw"][row] - true["yaw"][label] + np.pi) % (2 * np.pi) - np.pi))
-    lit, kind = true["light"][label] >= 0, true["kind"][label]
+    lit = true["light"][label] >= 0
+    mine = {name: ~lit & (true["kind"][label] == k) for k, name in enumerate(classes)}
+    solid = {name: which for name, which in mine.items() if which.any()}
     sizes = np.abs(found["size"][row] / np.maximum(true["size"][label], 1e-6) - 1.0).mean(-1)
     within = (along / sigma[:, 0]) ** 2 + (across / sigma[:, 1]) ** 2 <= ELLIPSE_90
     distance = np.linalg.norm(error, axis=-1)
@@ -228,9 +232,8 @@ def _place(found: dict[str, NDArray[Any]], true: dict[str, NDArray[Any]], pairs:
         "heading_error": _median(turned[~lit]),
         "heading_error_p90": _quantile(turned[~lit], 0.9),
         "heading_flipped": _share(turned[~lit] > 90.0),
-        "heading_error_by_class": {
-            name: _median(turned[~lit & (kind == k)]) for k, name in enumerate(classes) if (~lit & (kind == k)).any()
-        },
+        "heading_error_by_class": {name: _median(turned[which]) for name, which in solid.items()},
+        "heading_flipped_by_class": {name: _share(turned[which] > 90.0) for name, which in solid.items()},
         "size_error": _median(sizes),
         "light_accuracy": _share(found["light"][row][lit] == true["light"][label][lit]),
         "coverage_90": _share(within),

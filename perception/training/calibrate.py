@@ -27,7 +27,7 @@ TWO_SIDED_90 = 1.645  # 95 % quantile of the normal distribution
 def calibrate(network: Network, spec: DecodeSpec, samples: Iterable[Sample]) -> DecodeSpec:
     """`spec` with score_scale, score_bias, along_scale and across_scale fitted to `samples`."""
     raw = replace(spec, score_scale=1.0, score_bias=0.0, along_scale=1.0, across_scale=1.0)
-    detector = CenterNet(network, replace(raw, threshold=SCORE_LOW))
+    detector = CenterNet(network, replace(raw, threshold=SCORE_LOW), backend="torch")
     figures = DetectionFigures(spec.classes)
     for frame, labels, _ in samples:
         figures.add(detector(frame), labels, frame.camera)

@@ -134,10 +134,10 @@ def test_pretrain_and_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert told["status"] == "finished" and Path(told["weights"]).is_file()
     with pytest.raises(FileExistsError, match="--resume"):
         call(pretrain.command, *args)
-    judged = ("--domain", "boxes", "--detector", told["weights"], "--frames", 16)
+    judged = ("--domain", "boxes", "--detector", told["weights"], "--backend", "torch", "--frames", 16)
     assert call(eval_perception.command, *judged, "--json", "--plot", tmp_path / "pr.png") == 0
     report = json.loads(capsys.readouterr().out)["detector"]
-    assert report["frames"] == 16 and report["backend"] == "onnx" and (tmp_path / "pr.png").read_bytes().startswith(b"\x89PNG")
+    assert report["frames"] == 16 and report["backend"] == "torch" and (tmp_path / "pr.png").read_bytes().startswith(b"\x89PNG")
     assert call(eval_perception.command, *judged) == 0
     assert "AP50" in capsys.readouterr().out
     file = write_image(tmp_path / "street.png", picture())

@@ -241,6 +241,10 @@ def test_beliefs_that_were_never_held_are_found(recorded: Callable[..., Trace]) 
     other = verify(dataclasses.replace(trace, beliefs=dataclasses.replace(forged, about=about)).sealed())
     assert other.ok  # nobody can tell: what believed it is not here any more
     assert other.beliefs == "the detector has other weights now"
+    about = dataclasses.replace(trace.beliefs.about, backend="onnx")
+    slower = verify(dataclasses.replace(trace, beliefs=dataclasses.replace(forged, about=about)).sealed())
+    assert slower.ok
+    assert slower.beliefs == "the detector ran by onnx then, by nothing now"
     elsewhere = verify(dataclasses.replace(trace, torch="1.0", beliefs=forged).sealed())
     assert elsewhere.ok and "torch 1.0 then" in elsewhere.beliefs
 

@@ -37,9 +37,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_counts_what_it_says(part: str, weights: str) -> None:
-    if part in ("detector", "perceived"):
-        pytest.importorskip("onnxruntime")
-    backend = "onnx" if part == "detector" else "eager"
+    backend = "torch" if part == "detector" else "eager"
     pace = measure(part, backend=backend, batch=2, seconds=1e-4, scenarios=("highway",), detector=weights)
     assert pace.unit == UNITS[part] and pace.count > 0 and pace.count % 2 == 0
     assert pace.per_second == pace.count / pace.seconds

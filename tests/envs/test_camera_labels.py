@@ -177,10 +177,10 @@ def check_depth(sample: Sample, scene: Scene, rng: np.random.Generator, told: Co
         enter, leave = cast(eye, rays, boxes)
         met = (enter <= leave) & (enter > CAMERA.near)
         first = np.where(met, enter, np.inf)
-        exact = np.where(plain, first, np.inf)
-        nearest, which = exact.min(-1, initial=np.inf), exact.argmin(-1)
+        exact = np.column_stack([np.where(plain, first, np.inf), np.full(len(first), np.inf)])  # the last is nobody's
+        nearest, which = exact.min(-1), exact.argmin(-1)
         expected = np.minimum(nearest, ground)
-        who = np.where(nearest < ground, owner[which], -1)
+        who = np.where(nearest < ground, np.append(owner, -1)[which], -1)
         mine, what, whose = depth[b][v, u].astype(np.float64), semantic[b][v, u], instance[b][v, u]
         # ground is exact wherever it is seen
         floor = np.isin(what, GROUND) & (ground < 1000.0)
@@ -195,7 +195,7 @@ def check_depth(sample: Sample, scene: Scene, rng: np.random.Generator, told: Co
         # whoever has rounded parts is seen between where the ray enters its boxes and where it leaves them
         soft = (whose >= 0) & np.isin(what - CAR, PLAIN, invert=True) & ~np.isin(what, FURNITURE)
         theirs = met & (owner == whose[:, None])
-        low, high = np.where(theirs, enter, np.inf).min(-1), np.where(theirs, leave, -np.inf).max(-1)
+        low, high = np.where(theirs, enter, np.inf).min(-1, initial=np.inf), np.where(theirs, leave, -np.inf).max(-1, initial=-np.inf)
         told["soft"] += int(soft.sum())
         told["soft wrong"] += int((soft & ~((mine >= low - 5e-3) & (mine <= high + 5e-3))).sum())
 

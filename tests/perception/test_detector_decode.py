@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from perception.detectors.decode import DecodeSpec, decode
+from perception.detectors.decode import DecodeSpec, decode, read_angle
 from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
 from perception.detectors.network import BINS, NetworkSpec
 from perception.training.boxes import BoxStream
+from perception.training.losses import _heading
 from perception.training.targets import cells, flip, heat, learnable, objects
 from perception.types import Camera, Labels
 
@@ -40,7 +41,7 @@ def perfect_output(labels: Labels, camera: Camera) -> Tensor:
                 things.depth[n, d, None],
                 torch.full((1,), math.log(0.05)),
                 things.dims[n, d],
-                told(things.heading[n, d]),
+                bins(things.heading[n, d]),
                 things.centre[n, d] - middle,
                 torch.full((1,), math.log(0.5)),
                 torch.nn.functional.one_hot(things.light[n, d].clamp(min=0), 5).float(),
@@ -50,7 +51,7 @@ def perfect_output(labels: Labels, camera: Camera) -> Tensor:
     return output
 
 
-def told(angle: torch.Tensor) -> torch.Tensor:
+def bins(angle: torch.Tensor) -> torch.Tensor:
     """(BINS,) logits of one angle that lies between two bins, more likely the nearer."""
     place = float(angle) / (2.0 * math.pi) * BINS
     low, share = math.floor(place), place - math.floor(place)
@@ -200,3 +201,28 @@ def test_heat_is_one_at_the_middles_alone_and_hidden_things_do_not_count() -> No
     assert ones == middles
     assert ((counts == 0).flatten(1).any(1) == things.ignore.any(1)).all()
     assert float(weight.max()) == 1.0 and not weight[~things.learn].any()
+
+
+def test_the_angles_that_are_taught_are_those_that_are_read() -> None:
+    """Logits that have followed the loss's gradient down are read as the angle they were taught, the seam between bins included."""
+    angle = torch.linspace(-7.0, 7.0, 97)[None]  # (1, D), over both seams
+    logits = torch.zeros(1, 97, 1, BINS, requires_grad=True)
+    optimiser = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(400):
+        optimiser.zero_grad()
+        _heading(logits, angle[..., None]).sum().backward()
+        optimiser.step()
+    assert float(wrap(read_angle(logits[:, :, 0].detach()) - angle).abs().max()) < 0.02
+
+
+def test_of_two_that_are_equally_likely_and_cover_the_same_box_one_stays() -> None:
+    """As in half precision, where neighbouring cells often say the very same."""
+    frame, labels, _ = BoxStream(most=1).sample(5, 1)
+    output = perfect_output(labels, frame.camera)
+    cell = int(cells(objects(labels, frame.camera), HEIGHT // 4, WIDTH // 4)[0][0, 0, 0])
+    row, column = divmod(cell, WIDTH // 4)
+    beside = column + 1 if column + 1 < WIDTH // 4 else column - 1
+    output[0, :, row, beside] = output[0, :, row, column]
+    output[0, len(CLASSES), row, beside] += column - beside  # the same middle
+    found = decode(output, frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    assert int(found.mask.sum()) == 1

@@ -1,7 +1,7 @@
 """What road users are built of: up to three prisms each, by kind and variant.
 
-Lengths along the box are shares of its length (-0.5 rear, 0.5 front), widths and heights shares of the width and the height. The lowest
-prism of a vehicle fills exactly the box that collides.
+Lengths along the box are shares of its length (-0.5 rear, 0.5 front), widths and heights shares of the width and the height. The parts of a
+vehicle together fill the box that collides; those of two-wheelers, whose box has room for a rider's elbows, fill its length.
 """
 
 from __future__ import annotations
