@@ -18,6 +18,7 @@ from envs.driving.camera.config import CONDITIONS
 __all__ = ["AXES", "levels_plot", "sensitivity_plot", "weather_plot", "why_plot"]
 
 COLOURS = ("#2563a8", "#c2570c", "#1b7f4b", "#7c3aed", "#b4235f", "#0e7490")
+MARKS = ("o", "s", "^")  # where there are more than colours
 GREY, RED = "#6b7280", "#c0392b"
 # known: the policy's doing, in grey; the others are perception's, the more so the darker
 CAUSE_COLOURS = dict(zip(CAUSES, ("#9ca3af", "#f3c26b", "#d9772b", "#2f6690", "#16324f"), strict=True))
@@ -101,7 +102,8 @@ def weather_plot(made: Study) -> str:
                 mine = [row for row in made.weathers if row["arm"] == arm]
                 x = [found.index(row["condition"]) + (k - (len(arms) - 1) / 2) * min(0.16, 0.8 / len(arms)) for row in mine]
                 values = [getattr(row["figures"], name) for row in mine]
-                _points(axis, x, values, scale, COLOURS[k % len(COLOURS)], f"{arm.policy}, {arm.shown}")
+                turn, place = divmod(k, len(COLOURS))
+                _points(axis, x, values, scale, COLOURS[place], f"{arm.policy}, {arm.shown}", MARKS[turn % len(MARKS)])
             axis.set_xticks(range(len(found)), found)
             axis.set_title(label, fontsize=10, loc="left")
             axis.set_ylim(-4, 104)
@@ -132,12 +134,12 @@ def why_plot(made: Study) -> str:
     return _svg("why", draw, (9.0, 1.2 + 0.42 * len(rows)), (1, 1))
 
 
-def _points(axis: Any, x: Sequence[float], values: Sequence[Estimate], scale: float, colour: str, label: str) -> None:
+def _points(axis: Any, x: Sequence[float], values: Sequence[Estimate], scale: float, colour: str, label: str, mark: str = "o") -> None:
     """Estimates as points with their intervals; bounds that are not known are left out."""
     y = np.array([v.value for v in values]) * scale
     low, high = (np.array([getattr(v, side) for v in values]) * scale for side in ("low", "high"))
     reach = np.nan_to_num(np.clip(np.stack([y - low, high - y]), 0.0, None))
-    axis.errorbar(x, y, yerr=reach, fmt="o", color=colour, markersize=5, capsize=3, linewidth=1.4, label=label)
+    axis.errorbar(x, y, yerr=reach, fmt=mark, color=colour, markersize=5, capsize=3, linewidth=1.4, label=label)
 
 
 def _svg(name: str, draw: Callable[[Any], None], size: tuple[float, float], grid: tuple[int, int]) -> str:
@@ -158,7 +160,8 @@ def _svg(name: str, draw: Callable[[Any], None], size: tuple[float, float], grid
             axis.spines[["top", "right"]].set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
         if labels:
-            figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5), frameon=False, fontsize=9)
+            fit = int(14.0 * size[0] / (6 + max(map(len, labels))))  # 14 letters to an inch, and room for the mark
+            figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(len(labels), 5, fit)), frameon=False, fontsize=9)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
