@@ -20,7 +20,6 @@ __all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "fastest", "hal
 
 BACKENDS = ("auto", "onnx", "half", "torch", "compiled")
 CHUNK_CPU, CHUNK_CUDA = 16, 256  # images at once through torch; onnxruntime is fastest with one
-CHUNK_HALF = 4  # as fast as more on a CPU, and a single image wastes less
 
 
 def halves() -> bool:
@@ -53,7 +52,7 @@ def make_backend(network: Network, name: str, *, device: torch.device, threads: 
             raise ValueError(f"backend 'onnx' runs on the CPU, not on {device}; take 'torch' or 'compiled'")
         return OnnxBackend(folded, threads=threads, chunk=chunk or 1)
     half = name == "half" or (name == "compiled" and device.type == "cuda")
-    usual = CHUNK_CUDA if device.type == "cuda" else CHUNK_HALF if half else CHUNK_CPU
+    usual = CHUNK_CUDA if device.type == "cuda" else CHUNK_CPU
     return TorchBackend(folded, device, compiled=name == "compiled", half=half, chunk=chunk or usual)
 
 
