@@ -42,7 +42,12 @@ def _policies() -> Rows:
     baselines = [(name, "baseline", (BASELINES[name].__doc__ or "").split(". ")[0].split(": ")[0].rstrip(".\n")) for name in BASELINES]
     specs = [(name, load_bundle(WEIGHTS / f"{name}.safetensors").spec) for name in shipped_names()]
     trained = [
-        (name, "trained", f"{s.algorithm} on {', '.join(s.training.scenarios)}, {s.training.steps:,} decisions, {s.driving.observation}")
+        (
+            name,
+            "trained",
+            f"{s.algorithm} on {', '.join(s.training.scenarios)}, {s.training.steps:,} decisions"
+            + (f", {s.driving.observation}" if s.driving else ""),
+        )
         for name, s in specs
     ]
     return [{"name": name, "kind": kind, "description": text} for name, kind, text in [*baselines, *trained]]
