@@ -208,14 +208,6 @@ def _jacket(f: Faces) -> None:
         face.box("body", 0.0, 1.0, 0.60, 0.72)
 
 
-def _visor(f: Faces) -> None:
-    for face in f:
-        face.all("body")
-    f[FRONT].box("black", 0.08, 0.92, 0.35, 0.72)
-    for side in (f[LEFT], f[RIGHT]):
-        side.box("black", 0.55, 1.0, 0.35, 0.72)
-
-
 def _head(f: Faces) -> None:
     for face in f:
         face.all("skin")
@@ -227,12 +219,21 @@ def _head(f: Faces) -> None:
         side.box("second", 0.0, 0.5, 0.35, 1.0)
 
 
-def _helmet(f: Faces) -> None:
+def _headgear(f: Faces, shell: str, edge: float, high: float, back: float) -> None:
+    """A shell with a dark opening in front that reaches round the sides."""
     for face in f:
-        face.all("second")
-    f[FRONT].box("black", 0.1, 0.9, 0.35, 0.70)
+        face.all(shell)
+    f[FRONT].box("black", edge, 1.0 - edge, 0.35, high)
     for side in (f[LEFT], f[RIGHT]):
-        side.box("black", 0.6, 1.0, 0.35, 0.70)
+        side.box("black", back, 1.0, 0.35, high)
+
+
+def _helmet(f: Faces) -> None:
+    _headgear(f, "second", 0.1, 0.70, 0.6)
+
+
+def _visor(f: Faces) -> None:
+    _headgear(f, "body", 0.08, 0.72, 0.55)
 
 
 def _legs(f: Faces) -> None:
