@@ -10,13 +10,14 @@ from torch import Tensor
 
 from perception.detectors.decode import DecodeSpec, decode, read_angle
 from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
-from perception.detectors.network import BINS, NetworkSpec
+from perception.detectors.network import BINS, NetworkSpec, PIXELS
 from perception.training.boxes import BoxStream
 from perception.training.losses import _heading
 from perception.training.targets import cells, flip, heat, learnable, objects
 from perception.types import Camera, Labels
 
 HEIGHT, WIDTH = 96, 160
+CELLS = (HEIGHT // PIXELS, WIDTH // PIXELS)
 CLASSES = BoxStream.classes
 SPEC = DecodeSpec(classes=CLASSES, slots=16, threshold=0.5)
 
@@ -24,7 +25,7 @@ SPEC = DecodeSpec(classes=CLASSES, slots=16, threshold=0.5)
 def perfect_output(labels: Labels, camera: Camera) -> Tensor:
     """What a network without error would say: the targets, written into the maps at the middles."""
     things = objects(labels, camera)
-    h, w = HEIGHT // 4, WIDTH // 4
+    h, w = HEIGHT // PIXELS, WIDTH // PIXELS
     target, _ = heat(things, len(CLASSES), h, w)
     output = torch.zeros(len(target), NetworkSpec(classes=CLASSES).outputs, h, w)
     k = len(CLASSES)
@@ -116,10 +117,23 @@ def test_iou_against_shapely() -> None:
 
 
 def blank(batch: int = 1, cameras: int = 1) -> tuple[Tensor, Camera]:
-    output = torch.zeros(batch * cameras, NetworkSpec(classes=CLASSES).outputs, 24, 40)
+    output = torch.zeros(batch * cameras, NetworkSpec(classes=CLASSES).outputs, *CELLS)
     output[:, : len(CLASSES)] = -10.0
     one = torch.ones(batch, cameras)
     return output, Camera(one * 120, one * 80, one * 45, one * 0.5, one * 0, one * 1.5, one * 0)
+
+
+def test_two_of_a_kind_a_few_pixels_apart_are_two() -> None:
+    """As cars in a queue far ahead are: 6 px from middle to middle."""
+    frame, labels, _ = BoxStream(most=1).sample(5, 1)
+    two = Labels(*(value.clone() for value in labels))
+    for name in ("kind", "centre", "size", "yaw", "light", "camera", "occlusion", "truncation", "velocity", "source", "mask"):
+        getattr(two, name)[:, 1] = getattr(two, name)[:, 0]
+    two.box[0, 0] = torch.tensor([60.0, 40.0, 65.0, 45.0])
+    two.box[0, 1] = torch.tensor([66.0, 40.0, 71.0, 45.0])
+    found = decode(perfect_output(two, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    boxes = found.box[found.mask]
+    torch.testing.assert_close(boxes[boxes[:, 0].argsort()], two.box[0, :2], atol=1e-3, rtol=1e-4)
 
 
 def test_nothing_seen() -> None:
@@ -194,10 +208,10 @@ def test_heat_is_one_at_the_middles_alone_and_hidden_things_do_not_count() -> No
     frame, labels, _ = BoxStream().sample(11, 16)
     labels = labels._replace(occlusion=torch.where(labels.source == 0, 0.95, labels.occlusion))
     things = objects(labels, frame.camera)
-    target, counts = heat(things, len(CLASSES), 24, 40)
-    cell, weight = cells(things, 24, 40)
+    target, counts = heat(things, len(CLASSES), *CELLS)
+    cell, weight = cells(things, *CELLS)
     middles = {(n, int(things.kind[n, d]), int(cell[n, d, 0])) for n, d in torch.nonzero(things.learn).tolist()}
-    ones = {(n, k, row * 40 + column) for n, k, row, column in torch.nonzero(target > 0.999).tolist()}
+    ones = {(n, k, row * CELLS[1] + column) for n, k, row, column in torch.nonzero(target > 0.999).tolist()}
     assert ones == middles
     assert ((counts == 0).flatten(1).any(1) == things.ignore.any(1)).all()
     assert float(weight.max()) == 1.0 and not weight[~things.learn].any()
@@ -219,9 +233,9 @@ def test_of_two_that_are_equally_likely_and_cover_the_same_box_one_stays() -> No
     """As in half precision, where neighbouring cells often say the very same."""
     frame, labels, _ = BoxStream(most=1).sample(5, 1)
     output = perfect_output(labels, frame.camera)
-    cell = int(cells(objects(labels, frame.camera), HEIGHT // 4, WIDTH // 4)[0][0, 0, 0])
-    row, column = divmod(cell, WIDTH // 4)
-    beside = column + 1 if column + 1 < WIDTH // 4 else column - 1
+    cell = int(cells(objects(labels, frame.camera), HEIGHT // PIXELS, WIDTH // PIXELS)[0][0, 0, 0])
+    row, column = divmod(cell, WIDTH // PIXELS)
+    beside = column + 1 if column + 1 < WIDTH // PIXELS else column - 1
     output[0, :, row, beside] = output[0, :, row, column]
     output[0, len(CLASSES), row, beside] += column - beside  # the same middle
     found = decode(output, frame.camera, SPEC, height=HEIGHT, width=WIDTH)
