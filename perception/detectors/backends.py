@@ -1,4 +1,4 @@
-"""What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, h, w) float32.
+"""What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, g, f) float32.
 
 On x86 CPUs with instructions for bfloat16, torch in that precision is faster than onnxruntime, which knows single precision only:
 `closedloop bench perception --part detector` says how much.
@@ -34,7 +34,7 @@ class Backend(Protocol):
     name: str
 
     def __call__(self, image: Tensor, where: Tensor) -> Tensor:
-        """image (N, 3, H, W) uint8, where (N, RAYS, h, w) -> (N, outputs, h, w) float32."""
+        """image (N, 3, H, W) uint8, where (N, RAYS, g, f) -> (N, outputs, g, f) float32."""
         ...
 
 

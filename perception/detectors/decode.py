@@ -1,7 +1,7 @@
 """From the network's maps to `Detections`: one decoder for every backend.
 
-A detection is a part of a cell whose heat is the highest of its class among the 3 x 3 parts around it ("Objects as Points", section 4.1) and the
-highest of all classes there; of two that cover the same box the weaker goes. The best D stay, so the result has a fixed size.
+A detection is a part of a cell whose heat is the highest of its class among the 3 x 3 parts around it ("Objects as Points", section 4.1)
+and the highest of all classes there; of two that cover the same box the weaker goes. The best D stay, so the result has a fixed size.
 
 Shapes: B worlds, C cameras, N = B C images, D detections, K classes, g x f cells, h x w parts of them.
 """
@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from perception.detectors.geometry import box_iou, lift, pick, ray_angle, wrap
-from perception.detectors.network import BINS, FINE, PIXELS, Maps, coarse, read, split
+from perception.detectors.network import BINS, FINE, PIXELS, Maps, coarse, read
 from perception.types import Camera, Detections
 
 __all__ = ["DecodeSpec", "decode", "read_boxes"]
 
 SAME = 0.7  # IoU above which two detections are one thing seen twice
-SIZE_MAX = 8.0  # log of cells: keeps exp finite whatever the network says
+SIZE_MAX = 8.0  # log of parts: keeps exp finite whatever the network says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,9 @@ class DecodeSpec:
             raise ValueError(f"score_scale, along_scale, across_scale = {scales}: must be positive, score_bias={self.score_bias} finite")
 
 
-def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
-    """output (N, outputs, g, f) float32 of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
+def decode(maps: Maps, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
+    """float32 maps of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
     batch, cameras = camera.focal.shape
-    maps = split(output, len(spec.classes))
     columns = maps.heat.shape[-1]
     logit, kind, part = _peaks(maps.heat, spec.slots)  # (N, P) each
 
@@ -57,7 +56,7 @@ def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, wid
         return read(values, part, columns).reshape(batch, -1, values.shape[1])
 
     peaks = part.shape[1]
-    index = torch.arange(cameras, device=output.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
+    index = torch.arange(cameras, device=part.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
     middle_u, middle_v = _middle(part.view(batch, -1), columns)
     of_cell = tuple(FINE * value for value in _middle(coarse(part, columns).view(batch, -1), columns // FINE))
     box = read_boxes(middle_u, middle_v, at(maps.offset), at(maps.size), height=height, width=width)
@@ -84,13 +83,13 @@ def _peaks(heat: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
     """(N, K, h, w) logits -> logit, class and part (N, P) of the P best peaks; -inf where there are fewer."""
     best = heat.amax(1, keepdim=True)  # (N, 1, h, w)
     peak = torch.where(heat >= torch.maximum(_around(heat), best), heat, -torch.inf).amax(1).flatten(1)  # (N, h w)
-    logit, cell = peak.topk(min(slots, peak.shape[1]), 1)
-    kind = heat.flatten(2).gather(2, cell[:, None].expand(-1, heat.shape[1], -1)).argmax(1)
-    return logit, kind, cell
+    logit, part = peak.topk(min(slots, peak.shape[1]), 1)
+    kind = heat.flatten(2).gather(2, part[:, None].expand(-1, heat.shape[1], -1)).argmax(1)
+    return logit, kind, part
 
 
 def _around(heat: Tensor) -> Tensor:
-    """The highest of the 3 x 3 cells around each: max_pool2d, which on CPUs takes twenty times as long."""
+    """The highest of the 3 x 3 parts around each: max_pool2d, which on CPUs takes twenty times as long."""
     wide = pad(heat, (1, 1, 1, 1), value=-torch.inf)
     rows = torch.maximum(torch.maximum(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
     return torch.maximum(torch.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])

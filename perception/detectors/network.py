@@ -1,11 +1,11 @@
 """The detector's network: one small convolutional net that marks the middle of every object and says there what and where it is.
 
 CenterNet (Zhou, Wang, Kraehenbuehl, "Objects as Points", 2019) on a residual backbone with a light feature pyramid (Lin et al. 2017).
-Fully convolutional: any image whose sides are multiples of 16. Three things differ from the paper: four planes that say where a cell
-looks (`rays`) are added to the features, so that one network serves cameras of any focal length and height; depth comes with its own
-uncertainty (Kendall & Gal 2017); and where in a cell the middle is, is told for each of its 2 x 2 parts (channels turned into places, Shi et
-al., "Real-Time Single Image and Video Super-Resolution", 2016), so that small things side by side are told apart at the price of coarse
-cells. What kind of thing it is, and everything else about it, is told by the cell.
+Fully convolutional: any image whose sides are multiples of 16. Three things differ from the paper. Four planes that say where a cell looks
+(`rays`) are added to the features, so that one network serves cameras of any focal length and height. Depth comes with its own uncertainty
+(Kendall & Gal 2017). And where in a cell the middle is, is told for each of its 2 x 2 parts, by channels turned into places (Shi et al.,
+"Real-Time Single Image and Video Super-Resolution", 2016): small things side by side are told apart at the price of coarse cells. What
+kind of thing it is, and all else about it, is told by the cell.
 
 Shapes: N images, K classes, H x W pixels, g x f cells of `STRIDE` pixels, h x w = 2 g x 2 f parts of them, of `PIXELS` pixels.
 """
@@ -22,7 +22,10 @@ from torch import Tensor, nn
 
 from perception.types import Camera
 
-__all__ = ["BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "STRIDE", "Block", "Maps", "Network", "NetworkSpec", "coarse", "rays", "read", "split", "trace"]
+__all__ = [
+    "BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "STRIDE",
+    "Block", "Maps", "Network", "NetworkSpec", "coarse", "rays", "read", "split", "trace",
+]  # fmt: skip
 
 STRIDE = 4  # px per cell
 FINE = 2  # parts of a cell along each side
@@ -62,7 +65,18 @@ class NetworkSpec:
 
 
 # channels of each output map, in order, after the logits of the classes
-MAPS = {"part": FINE**2, "offset": 2 * FINE**2, "size": 2, "depth": 1, "depth_spread": 1, "dims": 3, "heading": BINS, "centre": 2, "side_spread": 1, "light": LIGHTS}
+MAPS = {
+    "part": FINE**2,
+    "offset": 2 * FINE**2,
+    "size": 2,
+    "depth": 1,
+    "depth_spread": 1,
+    "dims": 3,
+    "heading": BINS,
+    "centre": 2,
+    "side_spread": 1,
+    "light": LIGHTS,
+}
 
 
 class Maps(NamedTuple):

@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     """What one step learns from."""
 
     image: Tensor  # (N, 3, H, W) uint8
-    where: Tensor  # (N, RAYS, h, w)
+    where: Tensor  # (N, RAYS, g, f)
     things: Objects
     target: Tensor  # (N, K, h, w)
     counts: Tensor  # (N, h, w)
