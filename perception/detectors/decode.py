@@ -1,7 +1,8 @@
 """From the network's maps to `Detections`: one decoder for every backend.
 
-A detection is a part of a cell whose heat is the highest of its class among the 3 x 3 parts around it ("Objects as Points", section 4.1)
-and the highest of all classes there; of two that cover the same box the weaker goes. The best D stay, so the result has a fixed size.
+A detection is a part of a cell whose heat, that of the likeliest class there, is the highest among the 3 x 3 parts around it ("Objects as
+Points", section 4.1, where every class has peaks of its own); of two that cover the same box the weaker goes. The best D stay, so the
+result has a fixed size.
 
 Shapes: B worlds, C cameras, N = B C images, D detections, K classes, g x f cells, h x w parts of them.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from perception.detectors.geometry import box_iou, lift, pick, ray_angle, wrap
-from perception.detectors.network import BINS, FINE, PIXELS, Maps, coarse, read
+from perception.detectors.network import BINS, FINE, PIXELS, Maps, coarse, over_parts, read
 from perception.types import Camera, Detections
 
 __all__ = ["DecodeSpec", "decode", "read_boxes"]
@@ -49,8 +50,8 @@ class DecodeSpec:
 def decode(maps: Maps, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
     """float32 maps of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
     batch, cameras = camera.focal.shape
-    columns = maps.heat.shape[-1]
-    logit, kind, part = _peaks(maps.heat, spec.slots)  # (N, P) each
+    columns = maps.part.shape[-1]
+    logit, kind, part = _peaks(maps, spec.slots)  # (N, P) each
 
     def at(values: Tensor) -> Tensor:  # (N, Q, h, w) or (N, Q, g, f) -> (B, C P, Q)
         return read(values, part, columns).reshape(batch, -1, values.shape[1])
@@ -79,13 +80,13 @@ def _middle(place: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     return place % columns + 0.5, torch.div(place, columns, rounding_mode="floor") + 0.5
 
 
-def _peaks(heat: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, K, h, w) logits -> logit, class and part (N, P) of the P best peaks; -inf where there are fewer."""
-    best = heat.amax(1, keepdim=True)  # (N, 1, h, w)
-    peak = torch.where(heat >= torch.maximum(_around(heat), best), heat, -torch.inf).amax(1).flatten(1)  # (N, h w)
+def _peaks(maps: Maps, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Logit, class and part (N, P) of the P best peaks; -inf where there are fewer."""
+    best, kind = maps.kind.max(1)  # (N, g, f)
+    heat = over_parts(best) + maps.part[:, 0]  # (N, h, w)
+    peak = torch.where(heat >= _around(heat), heat, -torch.inf).flatten(1)
     logit, part = peak.topk(min(slots, peak.shape[1]), 1)
-    kind = heat.flatten(2).gather(2, part[:, None].expand(-1, heat.shape[1], -1)).argmax(1)
-    return logit, kind, part
+    return logit, kind.flatten(1).gather(1, coarse(part, heat.shape[-1])), part
 
 
 def _around(heat: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from perception.types import Camera
 
 __all__ = [
     "BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "STRIDE",
-    "Block", "Maps", "Network", "NetworkSpec", "coarse", "rays", "read", "split", "trace",
+    "Block", "Maps", "Network", "NetworkSpec", "coarse", "over_parts", "rays", "read", "split", "trace",
 ]  # fmt: skip
 
 STRIDE = 4  # px per cell
@@ -82,7 +82,8 @@ MAPS = {
 class Maps(NamedTuple):
     """The output, split up. All lengths on the image in parts of `PIXELS`."""
 
-    heat: Tensor  # (N, K, h, w) logits: the middle of an object of the class is here; those of the cell's classes + those of its parts
+    kind: Tensor  # (N, K, g, f) logits: the middle of an object of the class is here, up to `part`
+    part: Tensor  # (N, 1, h, w) to be added to them: it is in this part
     offset: Tensor  # (N, 2, h, w) from the middle of the part to that of the 2-D box, u and v
     size: Tensor  # (N, 2, g, f) log of width and height of the 2-D box
     depth: Tensor  # (N, 1, g, f) log(depth along the optical axis / focal length), m/px
@@ -97,9 +98,12 @@ class Maps(NamedTuple):
 def split(output: Tensor, classes: int) -> Maps:
     """(N, outputs, g, f) -> Maps."""
     kind, part, offset, *rest = torch.split(output, [classes, *MAPS.values()], dim=1)
-    spread = nn.functional.pixel_shuffle
-    heat = kind.repeat_interleave(FINE, 2).repeat_interleave(FINE, 3) + spread(part, FINE)
-    return Maps(heat, spread(offset, FINE), *rest)
+    return Maps(kind, nn.functional.pixel_shuffle(part, FINE), nn.functional.pixel_shuffle(offset, FINE), *rest)
+
+
+def over_parts(value: Tensor) -> Tensor:
+    """(..., g, f) -> (..., h, w): what holds for a cell holds for its parts."""
+    return value.repeat_interleave(FINE, -2).repeat_interleave(FINE, -1)
 
 
 def coarse(part: Tensor, columns: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, smooth_l1_loss
 
-from perception.detectors.network import BINS, FINE, Maps, coarse, read
+from perception.detectors.network import BINS, FINE, Maps, coarse, over_parts, read
 from perception.training.targets import Objects, cells
 
 __all__ = ["Terms", "Weights", "loss"]
@@ -66,7 +66,7 @@ def loss(maps: Maps, things: Objects, target: Tensor, counts: Tensor) -> Terms:
     share_3d = solid / solid.sum().clamp(min=1.0)
     middle, of_cell = _middle(cell, width), FINE * _middle(coarse(cell, width), width // FINE)  # (N, D, M, 2)
     return Terms(
-        heat=_focal(maps.heat, target, counts) / number,
+        heat=_focal(over_parts(maps.kind) + maps.part, target, counts) / number,
         box=(_box(middle, at(maps.offset), at(maps.size), things.box[:, :, None]) * share).sum(),
         depth=(_laplace(at(maps.depth)[..., 0] - things.depth[..., None], at(maps.depth_spread)[..., 0]) * share_3d).sum(),
         dims=((at(maps.dims) - things.dims[:, :, None]).abs().mean(-1) * share).sum(),

@@ -9,7 +9,7 @@ import torch
 
 from perception.detectors.decode import DecodeSpec, decode, read_angle
 from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
-from perception.detectors.network import BINS, FINE, PIXELS, STRIDE, Maps, NetworkSpec, read, split
+from perception.detectors.network import BINS, FINE, PIXELS, STRIDE, Maps, NetworkSpec, over_parts, read, split
 from perception.training.boxes import BoxStream
 from perception.training.losses import _heading
 from perception.training.targets import cells, flip, heat, learnable, objects
@@ -25,13 +25,15 @@ def perfect_maps(labels: Labels, camera: Camera) -> Maps:
     """What a network without error would say: the targets, written into the maps at the middles."""
     things = objects(labels, camera)
     target, _ = heat(things, len(CLASSES), *PARTS)
-    maps = _maps(len(target))._replace(heat=torch.logit(target.clamp(0.001, 0.999)))
+    maps = _maps(len(target))._replace(part=torch.logit(target.amax(1, keepdim=True).clamp(0.001, 0.999)))
     part, _ = cells(things, *PARTS)
     for n, d in torch.nonzero(things.learn).tolist():
         row, column = divmod(int(part[n, d, 0]), PARTS[1])
         box = things.box[n, d]
         maps.offset[n, :, row, column] = 0.5 * (box[:2] + box[2:]) - torch.tensor([column + 0.5, row + 0.5])
         row, column = row // FINE, column // FINE
+        maps.kind[n, :, row, column] = -9.0
+        maps.kind[n, things.kind[n, d], row, column] = 0.0
         maps.size[n, :, row, column] = (box[2:] - box[:2]).log()
         maps.depth[n, 0, row, column] = things.depth[n, d]
         maps.depth_spread[n, 0, row, column] = math.log(0.05)
@@ -115,21 +117,21 @@ def test_iou_against_shapely() -> None:
 
 def blank(batch: int = 1, cameras: int = 1) -> tuple[Maps, Camera]:
     maps = _maps(batch * cameras)
-    maps.heat[:] = -10.0
+    maps.kind[:] = -10.0
     one = torch.ones(batch, cameras)
     return maps, Camera(one * 120, one * 80, one * 45, one * 0.5, one * 0, one * 1.5, one * 0)
 
 
 def test_what_a_cell_says_holds_for_its_parts() -> None:
-    """Heat is what the cell says of the class and the part says of its place; parts are rows of two."""
+    """Parts are rows of two."""
     k = len(CLASSES)
     output = torch.zeros(1, NetworkSpec(classes=CLASSES).outputs, 3, 4)
     output[0, 1, 2, 1] = 5.0  # class 1 in the cell of row 2, column 1
     output[0, k + 2, 2, 1] = 3.0  # its lower left part
     output[0, k + 4 + 2, 2, 1], output[0, k + 8 + 2, 2, 1] = 0.25, -0.25  # its offset
     maps = split(output, k)
-    assert maps.heat.shape == (1, k, 6, 8) and maps.size.shape == (1, 2, 3, 4)
-    assert maps.heat[0, 1, 4:6, 2:4].tolist() == [[5.0, 5.0], [8.0, 5.0]] and float(maps.heat[0, 0, 5, 2]) == 3.0
+    assert maps.kind.shape == (1, k, 3, 4) and maps.part.shape == (1, 1, 6, 8) and float(maps.part[0, 0, 5, 2]) == 3.0
+    assert (over_parts(maps.kind) + maps.part)[0, 1, 4:6, 2:4].tolist() == [[5.0, 5.0], [8.0, 5.0]]
     assert maps.offset[0, :, 5, 2].tolist() == [0.25, -0.25] and float(maps.offset.abs().sum()) == 0.5
     part = torch.arange(48)[None]
     marked = read(torch.arange(12.0).view(1, 1, 3, 4), part, 8)[0, :, 0]
@@ -159,8 +161,10 @@ def test_nothing_seen() -> None:
 
 def test_of_neighbouring_cells_the_best_and_of_one_cell_one_class() -> None:
     maps, camera = blank()
-    maps.heat[0, 0, 10, 10], maps.heat[0, 0, 10, 11], maps.heat[0, 1, 10, 10] = 3.0, 2.0, 2.5
-    maps.heat[0, 1, 20, 30] = 1.0
+    maps.kind[0, :, 5, 5] = torch.tensor([3.0, 2.5, -10.0])
+    maps.part[0, 0, 10:12, 10:12] = torch.tensor([[0.0, -1.0], [-1.0, -1.0]])
+    maps.kind[0, 1, 10, 15] = 1.0
+    maps.part[0, 0, 20:22, 30:32] = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
     found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.kind[0, found.mask[0]].tolist() == [0, 1]
     assert found.score[0, :2].tolist() == pytest.approx([1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(-1.0))])
@@ -168,15 +172,18 @@ def test_of_neighbouring_cells_the_best_and_of_one_cell_one_class() -> None:
 
 def test_of_two_classes_on_the_same_box_the_better_stays() -> None:
     maps, camera = blank()
-    maps.size[:] = math.log(40.0)  # 80 px boxes: two parts apart they cover the same
-    maps.heat[0, 0, 10, 20], maps.heat[0, 1, 10, 22] = 3.0, 2.0
+    maps.size[:] = math.log(40.0)  # 80 px boxes: 6 px apart they cover the same
+    maps.kind[0, 0, 5, 10], maps.kind[0, 1, 5, 11] = 3.0, 2.0
+    maps.part[0, 0, 10:12, 20:24] = torch.tensor([[0.0, -1.0, -1.0, 0.0], [-1.0, -1.0, -1.0, -1.0]])
     found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.kind[0, found.mask[0]].tolist() == [0]
 
 
 def test_several_cameras_share_the_slots_and_name_themselves() -> None:
     maps, camera = blank(2, 3)
-    maps.heat[1, 0, 5, 5], maps.heat[2, 1, 6, 6], maps.heat[5, 2, 7, 7] = 4.0, 5.0, 3.0
+    for image, kind, logit in ((1, 0, 4.0), (2, 1, 5.0), (5, 2, 3.0)):
+        maps.kind[image, kind, 3, 3] = logit
+        maps.part[image, 0, 6:8, 6:8] = torch.tensor([[0.0, -1.0], [-1.0, -1.0]])
     camera = camera._replace(yaw=torch.tensor([[0.0, math.pi / 2, math.pi]]).expand(2, -1))
     found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.camera[0, found.mask[0]].tolist() == [2, 1] and found.camera[1, found.mask[1]].tolist() == [2]
@@ -185,7 +192,7 @@ def test_several_cameras_share_the_slots_and_name_themselves() -> None:
 
 def test_not_a_number_is_not_a_thing() -> None:
     maps, camera = blank()
-    maps.heat[0, 0] = float("nan")
+    maps.kind[0, 0] = float("nan")
     found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert not found.mask.any()
 
@@ -249,7 +256,7 @@ def test_of_two_that_are_equally_likely_and_cover_the_same_box_one_stays() -> No
     part = int(cells(objects(labels, frame.camera), *PARTS)[0][0, 0, 0])
     row, column = divmod(part, PARTS[1])
     beside = column ^ 1  # the other part of the cell
-    maps.heat[0, :, row, beside] = maps.heat[0, :, row, column]
+    maps.part[0, :, row, beside] = maps.part[0, :, row, column]
     maps.offset[0, :, row, beside] = maps.offset[0, :, row, column]
     maps.offset[0, 0, row, beside] += column - beside  # the same middle
     found = decode(maps, frame.camera, SPEC, height=HEIGHT, width=WIDTH)
