@@ -48,7 +48,7 @@ class NetworkSpec:
     blocks: tuple[int, int, int, int] = (0, 1, 1, 2)  # residual blocks there
     neck: int = 32  # channels of the pyramid at stride 4
     head: int = 48  # channels before the output
-    tiles: bool = False  # whether the finest features also see the pixels of their cell as they are
+    tiles: bool = True  # whether the finest features also see the pixels of their cell as they are
 
     def __post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) < len(self.classes) or len(self.classes) > 256:
