@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from envs.driving.camera.config import CameraConfig
-from envs.driving.camera.portions import portions
+from envs.driving.camera.portions import portions, size_for
 from envs.driving.camera.rendering import compiled_render, render, sensor_frame
 from envs.driving.camera.scenery import build_scenery, move_scenery
 from envs.driving.camera.weather import draw_weather
@@ -95,7 +95,7 @@ class CameraRig:
         self.camera = CameraConfig(cameras=tuple(config.cameras.split("+")), weather=config.weather)
         self.cameras, self.sim = len(self.camera.cameras), sim
         self.tables = move_scenery(build_scenery(sim.bank.networks, self.camera), sim.device)
-        self._render = compiled_render(self.camera, config.dt) if sim.compile else None
+        self._render = compiled_render(self.camera, config.dt, size_for(sim.batch, sim.device)) if sim.compile else None
 
     def frame(self, state: State, setup: Setup, motion: Tensor) -> SensorFrame:
         image = self._drawn(state, setup)

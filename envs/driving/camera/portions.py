@@ -1,9 +1,8 @@
-"""Worlds in portions of one size, with rows of the tables that are theirs alone: what compiled programs draw.
+"""Worlds in portions of few sizes, with rows of the tables that are theirs alone: what compiled programs draw.
 
-torch.compile makes a program of its own for every size of its arguments, and programs of two sizes round differently: what is left over
-at the end of a vectorised loop, or has the size 1, gets its cosines and roots from another library. So there is one program for one
-configuration, and it only ever draws AT_ONCE worlds; fewer are filled up. The maps of the other worlds must not show in its sizes either:
-each world brings its own rows of every table, filled up to ROOM.
+torch.compile makes a program of its own for every size of its arguments. It takes long, and each is one more that must round as the others
+do. So there are programs for SIZES worlds only, and fewer worlds are filled up; nor do the maps of a bank show in a program: each world
+brings its own rows of every table, filled up to ROOM.
 
 Shapes: B worlds, M maps, C cameras, N = B C images.
 """
@@ -20,31 +19,32 @@ from envs.driving.camera.scenery import SceneryTables
 from envs.driving.camera.weather import Weather
 from envs.driving.types import Maps, Setup, State
 
-__all__ = ["AT_ONCE", "ROOM", "at_once", "filled", "own_rows", "portions", "those"]
+__all__ = ["ROOM", "SIZES", "filled", "own_rows", "portions", "size_for", "those"]
 
 T = TypeVar("T")
-AT_ONCE = {"cpu": 32, "cuda": 256}  # worlds drawn at once: what belongs to their pixels stays in a CPU's caches
+SIZES = {"cpu": (1, 8, 32), "cuda": (1, 16, 256)}  # worlds drawn at once; of 32, what belongs to their pixels stays in a CPU's caches
 # rows of a map's tables; a map with more of them gets the next power of two, and with it a program of its own
 ROOM = {"statics": 64, "heads": 32, "signs": 16, "light": 16}
 ABSENT = {"statics": 0.0, "heads": -1.0, "signs": 0.0}  # what a row without anything holds, see `SceneryTables`
 
 
-def at_once(device: torch.device) -> int:
-    """Worlds that a compiled program draws."""
-    return AT_ONCE.get(device.type, AT_ONCE["cuda"])
+def size_for(batch: int, device: torch.device | str) -> int:
+    """The smallest size that holds `batch` worlds, or the largest there is."""
+    sizes = SIZES.get(torch.device(device).type, SIZES["cuda"])
+    return next((size for size in sizes if batch <= size), sizes[-1])
 
 
 def portions(state: State, setup: Setup, weather: Weather, viewer: Tensor) -> Iterator[tuple[State, Setup, Weather, Tensor]]:
-    """The same worlds, AT_ONCE at a time and at last those that are left."""
-    batch, size = len(viewer), at_once(viewer.device)
+    """The same worlds, as many at a time as are drawn at once, and at last those that are left."""
+    batch, size = len(viewer), size_for(len(viewer), viewer.device)
     for first in range(0, batch, size):
         part = slice(first, first + size)
         yield those(state, batch, part), those(setup, batch, part), those(weather, batch, part), viewer[part]
 
 
-def filled(state: State, setup: Setup, weather: Weather, viewer: Tensor) -> tuple[State, Setup, Weather, Tensor]:
-    """AT_ONCE worlds: the given ones, then the first of them again. Raises ValueError for more than that, or none."""
-    batch, size = len(viewer), at_once(viewer.device)
+def filled(state: State, setup: Setup, weather: Weather, viewer: Tensor, size: int) -> tuple[State, Setup, Weather, Tensor]:
+    """`size` worlds: the given ones, then the first of them again. Raises ValueError for more than that, or none."""
+    batch = len(viewer)
     if not 1 <= batch <= size:
         raise ValueError(f"{batch} worlds: from 1 to {size} are drawn at once, see `portions`")
     rows = torch.nn.functional.pad(torch.arange(batch, device=viewer.device), (0, size - batch))

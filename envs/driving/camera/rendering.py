@@ -22,7 +22,7 @@ from torch import Tensor
 
 from envs.driving.camera.cast import Columns, column_slope, columns, nearest, row_scale
 from envs.driving.camera.config import MOUNTS, CameraConfig
-from envs.driving.camera.portions import filled, own_rows, those
+from envs.driving.camera.portions import filled, own_rows, size_for, those
 from envs.driving.camera.scene import Scene, build_scene
 from envs.driving.camera.scenery import GRAIN, SceneryTables
 from envs.driving.camera.shade import Pixels, shade
@@ -176,10 +176,11 @@ def _blurred(raw: Tensor, share: Tensor) -> Tensor:
 
 
 @cache
-def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
+def compiled_render(config: CameraConfig, dt: float, size: int | None = None) -> Callable[..., Rendered]:
     """`render` under torch.compile, for one configuration: call it with (state, setup, maps, tables, weather, viewer) of a portion.
 
-    What it draws of a world is the same to the last bit whatever worlds and maps are beside it; see `envs.driving.camera.portions`.
+    size: worlds for which it makes a program, fewer being filled up to it; None: as many of `portions.SIZES` as hold those of a call.
+    What it draws of a world is the same to the last bit whatever worlds and maps are beside it, and for every size.
     """
     torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)  # one entry per number of agents
     torch._inductor.config.assert_indirect_indexing = False  # indices come from our own tables; the checks forbid vectorising
@@ -194,14 +195,14 @@ def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
 
     def rendered(state: State, setup: Setup, maps: Maps, tables: SceneryTables, weather: Weather, viewer: Tensor) -> Rendered:
         worlds = len(viewer)
-        state, setup, weather, viewer = filled(state, setup, weather, viewer)
+        state, setup, weather, viewer = filled(state, setup, weather, viewer, size or size_for(worlds, viewer.device))
         maps, tables = own_rows(setup.map_id, maps, tables)
         setup = setup._replace(map_id=torch.arange(len(viewer), device=viewer.device))
         torch._dynamo.mark_dynamic(tables.texels, 0)  # other maps, the same program
         seen = seen_of(state, setup, maps, tables, weather, viewer, config, dt)
         drawn = _drawn(seen, state, setup, tables, config, pixels_of, sensor)
-        images = those(drawn._replace(image=drawn.prism), len(drawn.prism), slice(worlds * len(config.cameras)))
-        return images._replace(image=drawn.image[:worlds])
+        rest = those(drawn._replace(image=drawn.prism), len(drawn.prism), slice(worlds * len(config.cameras)))
+        return rest._replace(image=drawn.image[:worlds])
 
     return rendered
 
