@@ -19,8 +19,9 @@ from agents.playback.trace import STATE_FIELDS, Trace
 from agents.playback.verify import simulator
 from envs.driving.camera import CameraConfig, build_scenery, draw_weather, labels, render
 from envs.driving.camera.portions import portions
-from envs.driving.camera.rendering import believed_camera, compiled_render
+from envs.driving.camera.rendering import believed_camera
 from envs.driving.camera.scenery import SceneryTables, move_scenery
+from envs.driving.eyes import CameraRig
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Setup, State
 from envs.driving.visibility import visible
@@ -109,17 +110,15 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
     images: list[Array] = []
     seen: list[Array] = []
     weather, viewer, dt = draw_weather(setup.seed, camera), torch.zeros_like(setup.map_id), sim.config.dt
-    quick = compiled_render(camera, dt) if sim.compile else None  # as they were drawn then
+    rig = CameraRig(sim) if sim.compile else None  # draws as it was drawn then
     for state, mine, look, by in portions(states, setup, weather, viewer):
-        if quick is not None:
-            rendered = quick(state, mine, sim.maps, tables, look, by)
-        else:
-            rendered = render(state, mine, sim.maps, tables, look, camera, viewer=by, dt=dt)
+        rendered = render(state, mine, sim.maps, tables, look, camera, viewer=by, dt=dt)
         truth = labels(rendered, state, mine, sim.maps, tables, look, camera, viewer=by, dt=dt)
         clear = rule(truth) & (truth.kind < LIGHT)
         slots = torch.zeros((*state.x.shape[:1], state.x.shape[1] + 1), dtype=torch.bool, device=state.x.device)
         slots.scatter_(1, torch.where(clear, truth.source, state.x.shape[1]), True)
-        images.append(rendered.image.numpy(force=True))
+        image = rendered.image if rig is None else rig.frame(state, mine, torch.zeros(len(by), 3, device=by.device)).image
+        images.append(image.numpy(force=True))
         seen.append(slots[:, :-1].numpy(force=True))
     return np.concatenate(images), np.concatenate(seen)
 

@@ -95,7 +95,8 @@ class CameraRig:
         self.camera = CameraConfig(cameras=tuple(config.cameras.split("+")), weather=config.weather)
         self.cameras, self.sim = len(self.camera.cameras), sim
         self.tables = move_scenery(build_scenery(sim.bank.networks, self.camera), sim.device)
-        self._render = compiled_render(self.camera, config.dt, size_for(sim.batch, sim.device)) if sim.compile else None
+        self.size = size_for(sim.batch, sim.device)
+        self._render = compiled_render(self.camera, config.dt, self.size) if sim.compile else None
 
     def frame(self, state: State, setup: Setup, motion: Tensor) -> SensorFrame:
         image = self._drawn(state, setup)
@@ -104,7 +105,8 @@ class CameraRig:
     def _drawn(self, state: State, setup: Setup) -> Tensor:
         """(B, C, 3, H, W) uint8."""
         maps, dt, images = self.sim.maps, self.sim.config.dt, []
-        for s, fixed, look, by in portions(state, setup, draw_weather(setup.seed, self.camera), torch.zeros_like(setup.map_id)):
+        weather, viewer = draw_weather(setup.seed, self.camera), torch.zeros_like(setup.map_id)
+        for s, fixed, look, by in portions(state, setup, weather, viewer, self.size):
             if self._render is not None:
                 images.append(self._render(s, fixed, maps, self.tables, look, by).image)
             else:

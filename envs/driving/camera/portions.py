@@ -34,9 +34,11 @@ def size_for(batch: int, device: torch.device | str) -> int:
     return next((size for size in sizes if batch <= size), sizes[-1])
 
 
-def portions(state: State, setup: Setup, weather: Weather, viewer: Tensor) -> Iterator[tuple[State, Setup, Weather, Tensor]]:
-    """The same worlds, as many at a time as are drawn at once, and at last those that are left."""
-    batch, size = len(viewer), size_for(len(viewer), viewer.device)
+def portions(
+    state: State, setup: Setup, weather: Weather, viewer: Tensor, size: int | None = None
+) -> Iterator[tuple[State, Setup, Weather, Tensor]]:
+    """The same worlds, `size` (None: as many as fit best) at a time, and at last those that are left."""
+    batch, size = len(viewer), size or size_for(len(viewer), viewer.device)
     for first in range(0, batch, size):
         part = slice(first, first + size)
         yield those(state, batch, part), those(setup, batch, part), those(weather, batch, part), viewer[part]
