@@ -263,7 +263,7 @@ class Run(BaseCallback):
         self.learner.logger.close()
 
 
-def _hashes(weights: Mapping[str, str]) -> str:
+def _hashes(weights: Mapping[Any, str]) -> str:
     return ", ".join(f"{stage} {sha256[:16]}..." for stage, sha256 in weights.items()) or "none"
 
 

@@ -67,7 +67,8 @@ def weights_changed(policy: Policy, called: str = "") -> str:
     bundle: PolicyBundle | None = getattr(policy, "bundle", None)
     if bundle is None or bundle.spec.driving is None:
         return ""
-    called, meant = called or policy.name, getattr(policy, "chosen", frozenset())
+    called = called or policy.name
+    meant: frozenset[str] = getattr(policy, "chosen", frozenset())
     then, now = _stages(bundle.spec.driving), _stages(policy.needs)
     changes = []
     for stage, pinned in bundle.spec.perception.items():

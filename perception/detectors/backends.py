@@ -125,13 +125,14 @@ class TorchBackend:
     def _piece(self, image: Tensor, where: Tensor) -> Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
         try:
-            return self.run(image, where).float()
+            found: Tensor = self.run(image, where).float()
         except Exception as error:
             if self.run is self.network:
                 raise
             warnings.warn(f"the detector runs uncompiled: {str(error).splitlines()[0]}", RuntimeWarning, stacklevel=3)
             self.name, self.run = "torch" if self.dtype == torch.float32 else "half", self.network
-            return self.run(image, where).float()
+            found = self.run(image, where).float()
+        return found
 
     def _tried(self, size: torch.Size, shape: torch.Size) -> tuple[int, ...]:
         """Which of `smaller` give the bits of a full chunk, tried on noise. size: height and width; shape: of one image's `where`."""

@@ -135,6 +135,11 @@ def test_a_compiled_picture_is_the_same_alone_and_among_others(many: tuple[list[
     whole = [drawn(scene, k, None) for k in range(len(scene.states))]
     assert {len(rendered.image) for rendered in whole} == {len(episodes)}
     assert len(whole[0].prism) == len(episodes) and len(whole[0].scene.lens.cos) == len(episodes)
+    sim, tables, states, weather = scene
+    for k, rendered in enumerate(whole):
+        eager = render(states[k], sim.setup, sim.maps, tables, weather, CAMERA)
+        assert torch.equal(eager.prism, rendered.prism)
+        assert ((eager.image.int() - rendered.image.int()).abs() <= 1).all()
     for row, episode in enumerate(episodes):
         alone = driven([episode], config)
         for k, rendered in enumerate(whole):
