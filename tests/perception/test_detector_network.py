@@ -90,6 +90,31 @@ def test_an_image_gives_the_same_bits_in_any_batch(network: Network, name: str) 
     assert len(backend(image[:0], where[:0])) == 0
 
 
+@pytest.mark.parametrize("name", ["half", "torch"])
+def test_what_is_left_of_a_batch_takes_small_chunks_that_give_the_same_bits(network: Network, name: str) -> None:
+    backend = make_backend(network, name, device=CPU)
+    assert isinstance(backend, TorchBackend)
+    image, where = inputs(19)
+    whole, taken, run = backend(image[:16], where[:16]), [], backend.run
+
+    def odd(images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """As the network, but four at a time it rounds otherwise."""
+        taken.append(len(images))
+        return run(images, places) + (1e-6 if len(images) == 4 else 0.0)
+
+    backend.run = odd
+    for count in (1, 3, 8, 15):
+        assert torch.equal(backend(image[:count], where[:count]), whole[:count])
+    alike = backend._alike[*image.shape[-2:], torch.get_num_threads()]
+    assert 4 not in alike and set(alike) <= {8, 2, 1}
+    taken.clear()
+    assert torch.equal(backend(image, where)[:16], whole)
+    assert taken[0] == 16 and 4 not in taken and sum(taken) in (19, 20, 24)  # the last chunk is filled up
+    taken.clear()
+    backend(image[:16], where[:16])
+    assert taken == [16]
+
+
 def test_any_size_that_is_a_multiple_of_16(network: Network) -> None:
     pytest.importorskip("onnxruntime")
     image, where = inputs(2, 64, 112)
