@@ -33,10 +33,10 @@ from scenarios.files import write_atomic
 RESULTS = Path(__file__).parent / "results"
 # baseline, candidate, scenarios, failures of each scenario at most
 PLANTS = (
-    ("merge", "merge~blind=front", ("merge", "merge/hard", "highway/easy", "exit", "cut_in"), 3),
-    ("idm", "idm~steer_bias=0.05", ("lane_keep", "racetrack", "roundabout"), 2),
+    ("merge", "merge~blind=front", ("merge", "merge/hard", "cut_in"), 5),
+    ("merge", "merge~steer_bias=0.1", ("merge",), 5),
 )
-SEEDS = 24  # of each scenario
+SEEDS = 10  # of each scenario
 
 
 def planted(baseline: str, candidate: str, names: tuple[str, ...], most: int, folder: Path) -> list[Planted]:

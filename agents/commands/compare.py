@@ -75,9 +75,9 @@ def command(
 ) -> int:
     """Did CANDIDATE get worse anywhere? Both policies drive the same episodes until that is known.
 
-    Writes report.json, report.md, junit.xml and journal.jsonl, and where it did worse traces and small scenarios in which it fails and the
-    baseline does not. Exit codes: 0 pass (it kept up within the margins of the suite, or nothing has changed), 1 regression, 2 bad input,
-    3 inconclusive, 4 something was lost or crashed, 130 interrupted: --resume goes on.
+    Writes report.html, report.md, report.json, junit.xml and journal.jsonl, and where it did worse traces and small scenarios in which it
+    fails and the baseline does not. Exit codes: 0 pass (it kept up within the margins of the suite, or nothing has changed), 1 regression,
+    2 bad input, 3 inconclusive, 4 something was lost or crashed, 130 interrupted: --resume goes on.
 
     \b
     closedloop compare highway runs/mine --suite nightly
@@ -156,9 +156,8 @@ def _compare(
     try:
         if report is not None:
             _write(report, folder, again)  # the verdict is there, whatever becomes of the explanations
-            if report.worse:
-                report = _explained(order, outcome, folder, shrink, workers)
-                _write(report, folder, again)
+            report = _explained(order, outcome, folder, shrink, workers, again)
+            _write(report, folder, again)
         if reason is not None and file is not None and not outcome.lost and not outcome.incidents:
             outcome.as_baseline(order, reason).save(file)
     except OSError as error:
@@ -168,7 +167,9 @@ def _compare(
             print_json(report.model_dump(mode="json"))
         else:
             _show(report)
-        click.echo(f"Report: {folder / 'report.md'}, {folder / 'report.json'}, {folder / 'junit.xml'}", err=True)
+        click.echo(
+            f"Report: {', '.join(str(folder / f'report.{kind}') for kind in ('html', 'md', 'json'))}, {folder / 'junit.xml'}", err=True
+        )
     code = _closing(outcome, again)
     if reason is not None and not code:
         click.echo(f"{file} now holds the results of {order.candidate}: {reason}", err=True)
@@ -185,20 +186,24 @@ def _write(report: Report, folder: Path, again: str) -> None:
     write_atomic(folder / "junit.xml", junit(report))
 
 
-def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, workers: int) -> Report:
-    """The report with its failures explained; with a warning that says why, where that went wrong."""
+def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, workers: int, again: str) -> Report:
+    """The report with its failures explained, and report.html written; with a warning that says why, where something went wrong."""
     from agents.commands.output import CountProgress
-    from agents.gate.explain import explain
+    from agents.gate.explain import explain, write_page
 
-    assert outcome.report is not None
+    report, replays = outcome.report, []
+    assert report is not None
     try:
-        report, _ = explain(order, outcome, folder, shrinks=shrink, workers=workers, progress=lambda total: CountProgress(max(total, 1)))
+        report, replays = explain(
+            order, outcome, folder, shrinks=shrink, workers=workers, progress=lambda total: CountProgress(max(total, 1), "simulation")
+        )
     except OSError:
         raise
     except Exception as error:
         why = f"The failures could not be explained: {type(error).__name__}: {error}"
         click.echo(f"warning: {why}", err=True)
-        return outcome.report.model_copy(update={"warnings": (*outcome.report.warnings, why)})
+        report = report.model_copy(update={"warnings": (*report.warnings, why)})
+    write_page(order, outcome, report, replays, folder / "report.html", command=again)
     return report
 
 

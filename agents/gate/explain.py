@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from agents.evaluation.rollout import plain_name, rollout
+from agents.gate.coverage import coverage
 from agents.gate.drive import BASELINE, CANDIDATE
 from agents.gate.failures import Circumstances, circumstances, failure_of, nearest_first, shares, worded
+from agents.gate.gallery import gallery
+from agents.gate.html import report_page
 from agents.gate.replays import Replay, drive_again
 from agents.gate.report import Cluster, Failure, Minimal, Report
 from agents.gate.run import Order, Outcome
@@ -22,7 +25,7 @@ from scenarios import ScenarioError, load, sample
 from scenarios.explicit import ExplicitError, explicit, text_of
 from scenarios.files import write_atomic
 
-__all__ = ["BUDGET", "Planted", "explain", "shrink_all"]
+__all__ = ["BUDGET", "Planted", "explain", "shrink_all", "write_page"]
 
 BUDGET = 150  # simulations for one failure
 REFERENCE = "idm"  # passes in place of a baseline that is not there to drive
@@ -141,6 +144,17 @@ def _chosen(failures: Sequence[Failure], most: int) -> list[Failure]:
         seen[failure.cluster] = seen.get(failure.cluster, 0) + 1
         ranked.append((seen[failure.cluster], failure.cluster, failure))
     return [failure for _, _, failure in sorted(ranked, key=lambda item: item[:2])[:most]]
+
+
+def write_page(order: Order, outcome: Outcome, report: Report, replays: Sequence[Replay], path: Path, *, command: str = "") -> None:
+    """Write the report as one HTML file. Raises OSError; TraceError for traces that cannot be read."""
+    names = {role: str(side.get("name", "")) for role, side in ((BASELINE, report.baseline), (CANDIDATE, report.candidate))}
+    covered = {}
+    for stratum in order.plan.strata:
+        records = {seed: outcome.records.get((CANDIDATE, stratum.name, seed)) for seed in stratum.seeds}
+        driven = {seed: bool(failure_of(r["end"], r["metrics"])) for seed, r in records.items() if r is not None and not r["error"]}
+        covered[stratum.name] = coverage(stratum.spec, driven)
+    write_atomic(path, report_page(report, gallery=gallery(replays, report.failures, names), covered=covered, command=command))
 
 
 # ---------------------------------------------------------------- small scenarios
