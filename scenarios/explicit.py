@@ -89,7 +89,7 @@ class _Middle(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.Philox(0))
 
-    def random(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+    def random(self, *args: Any, **options: Any) -> Any:
         """0.5."""
         return 0.5
 

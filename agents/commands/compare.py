@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agents.evaluation.suite import Plan
     from agents.gate.baseline import Baseline
     from agents.gate.plan import GatePlan
+    from agents.gate.replays import Replay
     from agents.gate.report import Report
     from agents.gate.run import Order, Outcome
 
@@ -191,7 +192,8 @@ def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, worker
     from agents.commands.output import CountProgress
     from agents.gate.explain import explain, write_page
 
-    report, replays = outcome.report, []
+    replays: list[Replay] = []
+    report = outcome.report
     assert report is not None
     try:
         report, replays = explain(

@@ -11,7 +11,7 @@ from agents.gate.report import Finding
 __all__ = ["evidence", "interval", "reach"]
 
 WIDE, HIGH = 420, 170  # px of a chart of evidence
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 30
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 36
 LEAST = 1.3  # powers of ten that the axis of evidence reaches to at least, both ways
 
 
@@ -71,8 +71,8 @@ def evidence(finding: Finding, alpha: float, weight: float) -> str:
     for name in lines:
         parts.append(f'<line class="bar {name}" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y(crossed[name]):.1f}" y2="{y(crossed[name]):.1f}"/>')
     for n in _ticks(last):
-        parts.append(f'<text class="axis" x="{x(n):.1f}" y="{HIGH - 12}" text-anchor="middle">{n}</text>')
-    parts.append(f'<text class="axis" x="{(LEFT + WIDE - RIGHT) / 2:.0f}" y="{HIGH - 1}" text-anchor="middle">pairs</text>')
+        parts.append(f'<text class="axis" x="{x(n):.1f}" y="{HIGH - 20}" text-anchor="middle">{n}</text>')
+    parts.append(f'<text class="axis" x="{(LEFT + WIDE - RIGHT) / 2:.0f}" y="{HIGH - 5}" text-anchor="middle">pairs</text>')
     for name, line in lines.items():
         points = " ".join(f"{x(n):.1f},{y(e):.1f}" for n, e in [(0, 0.0), *line])
         parts.append(f'<polyline class="{name}" points="{points}"/>')

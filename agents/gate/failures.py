@@ -93,8 +93,8 @@ def moment_of(trace: Trace, failure: str) -> int:
     """The index of the state in which it happened: the first step that says so, else the last."""
     metric = next((metric for metric, name in CLASSES.items() if name == failure), "")
     flag = {"collision_at_fault": "collision_fault"}.get(metric, metric)
-    steps = np.flatnonzero(trace.outs[flag][:, 0]) if flag else ()
-    return int(steps[0]) + 1 if len(steps) else trace.steps
+    steps: list[int] = np.flatnonzero(trace.outs[flag][:, 0]).tolist() if flag else []
+    return steps[0] + 1 if steps else trace.steps
 
 
 def side_of(ahead: float, left: float, length: float) -> str:

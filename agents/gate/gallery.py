@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.gate.drive import BASELINE, CANDIDATE
 from agents.gate.failures import failure_of, moment_of
@@ -106,7 +105,7 @@ def _drawn(traces: Sequence[Trace], moment: float, before: float, reach: float) 
     """What the player draws of the traces of a pair, all told from one point."""
     begin, end = max(moment - before, 0.0), math.inf if math.isinf(before) else moment + AFTER
     parts = [cut(trace, begin, end, reach) for trace in traces]
-    origin: NDArray[np.float64] = np.round(np.array([parts[0].states[name][0, 0] for name in "xy"], dtype=np.float64))
+    origin = np.array([round(float(parts[0].states[name][0, 0])) for name in "xy"], dtype=np.float64)
     return [compact(part, origin=origin) for part in parts]
 
 
