@@ -36,7 +36,7 @@ PLANTS = (
     ("merge", "merge~blind=front", ("merge", "merge/hard", "cut_in"), 5),
     ("merge", "merge~steer_bias=0.1", ("merge",), 5),
 )
-SEEDS = 10  # of each scenario
+SEEDS = 12  # of each scenario
 
 
 def planted(baseline: str, candidate: str, names: tuple[str, ...], most: int, folder: Path) -> list[Planted]:

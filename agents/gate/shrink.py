@@ -3,7 +3,7 @@
 The search for one failure, as a generator of trials (`agents.gate.ddmin.Search`); `agents.gate.trials` runs them. A trial holds if the
 candidate fails in the same class and the reference passes. In this order:
 
-1. Others are taken out: the few that came nearest are tried alone, then delta debugging (`ddmin`) over those.
+1. Others are taken out: those that came nearest are tried one by one, two by two and a few together, then by delta debugging (`ddmin`).
 2. Every parameter that is not the median of what the scenario draws is put there, all at once, then by delta debugging over the ones
    that are left: parameters of the road, start and driver of the ego, kind, driver, speed and offset of each other.
 3. What still stands off is moved towards the median, to within a tenth of the way, first all of it together, then one by one; so are
@@ -14,7 +14,8 @@ candidate fails in the same class and the reference passes. In this order:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from agents.gate.ddmin import Search, ddmin
@@ -27,7 +28,8 @@ from scenarios.schema import ActorModel, DriversModel, ScenarioModel
 
 __all__ = ["Shrunk", "shrink"]
 
-FEW = (0, 1, 2, 4, 8)  # of those nearest, tried alone
+ALONE, IN_PAIRS, MORE = 8, 6, (4, 8, 16)  # of those nearest: tried one by one, two by two, and so many together
+ENOUGH = 2  # with more than that left, it is tried in usual circumstances too
 QUARTERS = (0.25, 0.5, 0.75)
 LEAST = 0.1  # of the way to the usual value: as near as that is near enough
 DIGITS = (3, 4)
@@ -75,6 +77,11 @@ def shrink(original: Scenario, explicit: Scenario, seed: int, nearest: Sequence[
     if fewer is None:
         return None
     model = fewer
+    if len(model.actors) > ENOUGH:  # where everything is usual, fewer may do
+        plain = _usual(explicit.model, list(_unusual(explicit.model, original)))
+        tries = [_only(plain, ids) for ids in _some(nearest) if 0 < len(ids) <= ENOUGH]
+        first = yield tries
+        model = model if first is None else tries[first]
     spots = list(_unusual(model, original))
     kept = yield from _mapped(ddmin(spots), model, spots)
     model = _usual(model, [spot for spot in spots if spot not in kept])
@@ -85,23 +92,29 @@ def shrink(original: Scenario, explicit: Scenario, seed: int, nearest: Sequence[
     return Shrunk(model=model, unusual=tuple(_told(spot, model) for spot in kept))
 
 
+def _only(model: ScenarioModel, ids: Sequence[str]) -> ScenarioModel:
+    return model.model_copy(update={"actors": tuple(actor for actor in model.actors if actor.id in ids)})
+
+
+def _some(nearest: Sequence[str]) -> list[tuple[str, ...]]:
+    """Nobody, each of those nearest, each two of them, and then more and more."""
+    singles, pairs = nearest[:ALONE], combinations(nearest[:IN_PAIRS], 2)
+    return [(), *((one,) for one in singles), *pairs, *(tuple(nearest[:count]) for count in MORE if count < len(nearest))]
+
+
 def _fewer(model: ScenarioModel, nearest: Sequence[str]) -> Search[ScenarioModel, ScenarioModel | None]:
     """With the others that it takes; None if it does not hold with all of them."""
-
-    def only(ids: Sequence[str]) -> ScenarioModel:
-        return model.model_copy(update={"actors": tuple(actor for actor in model.actors if actor.id in ids)})
-
-    some = [*(tuple(nearest[:count]) for count in FEW if count < len(nearest)), tuple(nearest)]
-    first = yield [only(ids) for ids in some]
+    some = [*_some(nearest), tuple(nearest)]
+    first = yield [_only(model, ids) for ids in some]
     if first is None:
         return None
     search = ddmin(some[first])
     try:
         wanted = next(search)
         while True:
-            wanted = search.send((yield [only(ids) for ids in wanted]))
+            wanted = search.send((yield [_only(model, ids) for ids in wanted]))
     except StopIteration as end:
-        return only(end.value)
+        return _only(model, end.value)
 
 
 def _mapped(
@@ -181,8 +194,6 @@ def _gaps(model: ScenarioModel, explicit: Scenario, seed: int) -> Iterator[_Spot
 
 def _agent(model: ScenarioModel, explicit: Scenario, seed: int, name: str) -> AgentSpec | None:
     """The road user called so in the episode of a model; None where it cannot be laid out."""
-    from dataclasses import replace
-
     try:
         episode = sample(replace(explicit, model=model), seed)
     except ScenarioError:
