@@ -81,6 +81,8 @@ def main() -> None:
         "simulations_median": statistics.median(minimal.simulations for _, minimal in said),
         "simulations_most": max(minimal.simulations for _, minimal in said),
         "others_before_median": statistics.median(minimal.others for _, minimal in said),
+        "others_left_median": statistics.median(minimal.others_left for _, minimal in said),
+        "others_left_two_or_fewer": sum(minimal.others_left <= 2 for _, minimal in said) / len(said),
         "others_left_most": max(minimal.others_left for _, minimal in said),
         "reproduce": sum(bool(minimal.file) and not minimal.why for _, minimal in said) / len(said),
         "thorough": sum(minimal.thorough for _, minimal in said),
