@@ -54,6 +54,8 @@ class PolicyNeeds:
     latency: int = DrivingConfig.latency
     drop: float = DrivingConfig.drop
     autopilot: bool = DrivingConfig.autopilot
+    steer_bias: float = DrivingConfig.steer_bias
+    brake_limit: float = DrivingConfig.brake_limit
 
     def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
         """The simulator's configuration for this policy: `agents` slots a world, ticks of `dt` s. Raises ValueError on nonsense."""
@@ -102,9 +104,10 @@ def load_policy(spec: str | Path, *, changed: Literal["warn", "refuse", "ignore"
     """The policy that `spec` names: a baseline, a shipped checkpoint, or the path of a bundle (run folders count: their `policy` is used).
 
     Names win over paths: write `./idm` for a folder called idm. `NAME@LEVEL` is the same policy on another level of the observation
-    ladder, see `agents.policies.levels`. changed: what to do about a policy that would see through other perception weights than those
-    it was trained with, see `agents.policies.pins`: a `PerceptionChanged` warning, a PolicyError, or nothing. Raises PolicyError, with
-    the nearest name, if there is no such policy; `agents.policies.bundle.BundleError` if there is a file but it is damaged.
+    ladder, see `agents.policies.levels`; `NAME~FAULT=VALUE,...`, before the level, the policy with faults planted in it, see
+    `agents.policies.perturbed`. changed: what to do about a policy that would see through other perception weights than those it was
+    trained with, see `agents.policies.pins`: a `PerceptionChanged` warning, a PolicyError, or nothing. Raises PolicyError, with the
+    nearest name, if there is no such policy; `agents.policies.bundle.BundleError` if there is a file but it is damaged.
     """
     policy = _load(spec)
     if changed != "ignore":
@@ -126,6 +129,11 @@ def _load(spec: str | Path) -> Policy:
 
         name, level = name.split("@", 1)
         return at_level(_load(name), level)
+    if "~" in name and not Path(name).exists():
+        from agents.policies.perturbed import perturbed
+
+        name, faults = name.split("~", 1)
+        return perturbed(_load(name), faults)
     if name in BASELINES:
         return BASELINES[name]()
 
