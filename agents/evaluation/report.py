@@ -136,7 +136,7 @@ def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -
         "interrupted": any(r.end == "interrupted" for r in results),
         "warnings": _warnings(results),
         "table": [_plain(row) for row in rows(results)],
-        "results": [asdict(r) for r in results],
+        "results": [{key: value for key, value in asdict(r).items() if key != "watched"} for r in results],
     }
 
 

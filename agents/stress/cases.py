@@ -50,17 +50,27 @@ def chosen(trials: Sequence[Trial], count: int) -> list[Trial]:
     return picked
 
 
-def save_cases(trials: Sequence[Trial], scenario: Scenario, policy: Policy, spec: str, space: Space, folder: Path, rule: str) -> list[Case]:
+def save_cases(
+    trials: Sequence[Trial],
+    scenario: Scenario,
+    policy: Policy,
+    spec: str,
+    space: Space,
+    folder: Path,
+    rule: str,
+    telling: Sequence[str] = (),
+) -> list[Case]:
     """Write `cases/<scenario>-<k>.yaml` for each trial and `cases/suite.yaml` below `folder`; load, draw and drive each one again.
 
-    spec: the policy as the command line takes it. A case that does not fail again is told, but its file does not stay. Raises OSError.
+    spec: the policy as the command line takes it. telling: coordinates in which failures differ, told of before others. A case that does
+    not fail again is told, but its file does not stay. Raises OSError.
     """
     if not trials:
         return []
     stem = plain_name(scenario.id.replace("/", "_")).replace(".", "_")[:50]
     paths = [folder / "cases" / f"{stem}-{k:02d}.yaml" for k in range(1, len(trials) + 1)]
     episodes = [sample(scenario, trial.seed, draws=trial.draws) for trial in trials]
-    unusual = [_unusual(trial, space) for trial in trials]
+    unusual = [_unusual(trial, space, telling) for trial in trials]
     for path, episode, trial, odd in zip(paths, episodes, trials, unusual, strict=True):
         write_frozen(scenario, episode, path, description=_told(trial, spec), comments=_comments(trial, scenario, odd))
     again = [sample(load(path), trial.seed) for path, trial in zip(paths, trials, strict=True)]
@@ -79,9 +89,9 @@ def save_cases(trials: Sequence[Trial], scenario: Scenario, policy: Policy, spec
     return cases
 
 
-def _unusual(trial: Trial, space: Space) -> dict[str, float]:
+def _unusual(trial: Trial, space: Space, telling: Sequence[str]) -> dict[str, float]:
     z = np.nan_to_num(ndtri(np.clip(trial.u, 1e-12, 1.0 - 1e-12)))
-    order = sorted((i for i, name in enumerate(space.names) if name != REST), key=lambda i: -abs(z[i]))
+    order = sorted((i for i, name in enumerate(space.names) if name != REST), key=lambda i: (space.names[i] not in telling, -abs(z[i])))
     return {space.names[i]: round(float(trial.u[i]), 4) for i in order[:TELL] if abs(z[i]) >= UNUSUAL}
 
 
@@ -93,7 +103,7 @@ def _told(trial: Trial, spec: str) -> str:
 
 def _comments(trial: Trial, scenario: Scenario, unusual: dict[str, float]) -> tuple[str, ...]:
     source = f"Found by closedloop stress in {scenario.id}, seed {trial.seed}{', with numbers of its own' if trial.draws else ''}."
-    told = ", ".join(f"{name} at {100.0 * u:.1f} %" for name, u in unusual.items())
+    told = ", ".join(f"{name} at {100.0 * u:.4g} %" for name, u in unusual.items())
     return (source, f"Most unusual, as quantiles: {told}.") if told else (source,)
 
 

@@ -55,7 +55,7 @@ def _counts(axis: Any, found: Found) -> None:
         steps = np.arange(len(trials) + 1)
         total = np.concatenate([[0], np.cumsum([t.failed for t in trials])])
         axis.plot(steps, total, color=colour, label=f"{name}: {total[-1]}")
-        if found.order.references and any(t.failed for t in trials):
+        if found.order.references and any(t.failed and not t.avoidable for t in trials):
             avoidable = np.concatenate([[0], np.cumsum([t.avoidable for t in trials])])
             axis.plot(steps, avoidable, color=colour, linestyle=":", label=f"{name}, survived by a reference: {avoidable[-1]}")
     begun = len(found.stage("pilot", "search"))
@@ -82,14 +82,14 @@ def _where(axis: Any, found: Found) -> None:
         if trials:
             z = normals(trials)[:, columns]
             axis.scatter(z[:, 0], z[:, 1], s=size, color=colour, alpha=0.55, linewidths=0, label=label)
-    axis.set_title("where failures lie, as quantiles", fontsize=10)
+    axis.set_title("where failures lie, as quantiles", fontsize=10, pad=8)
     for which, name in zip((axis.xaxis, axis.yaxis), pair, strict=True):
         quantiles = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
         which.set_ticks(ndtri(quantiles), [f"{100.0 * q:g} %" for q in quantiles])
         which.set_label_text(_short(name), fontsize=9)
     axis.set_xlim(-EDGE, EDGE)
     axis.set_ylim(-EDGE, EDGE)
-    axis.legend(fontsize=8, loc="upper left", framealpha=0.85, edgecolor="none")
+    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3, edgecolor="none", handletextpad=0.2, columnspacing=1.0)
 
 
 def _shifts(axis: Any, found: Found) -> None:
@@ -104,7 +104,8 @@ def _shifts(axis: Any, found: Found) -> None:
     axis.axvline(0.0, color=GREY, linewidth=0.8)
     axis.axvspan(-1.0, 1.0, color=GREY, alpha=0.15, linewidth=0)
     axis.set_yticks(at, [_short(name, 34) for name, _, _ in told], fontsize=8)
-    axis.set_xlabel("standard deviations from the scenario's middle (grey: usual)", fontsize=9)
+    axis.set_xlabel("standard deviations from the middle (grey: usual)", fontsize=9)
+    axis.set_ylim(-0.6, max(len(told), 3) - 0.4)
 
 
 def _short(name: str, most: int = 44) -> str:

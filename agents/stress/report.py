@@ -14,6 +14,7 @@ from scipy.stats import fisher_exact
 
 from agents.evaluation.report import versions
 from agents.stress.importance import LEAST, Probability
+from agents.stress.proposal import CLEAR
 from agents.stress.run import Found
 from agents.stress.space import REST, Floats
 from agents.stress.trials import Trial
@@ -106,9 +107,12 @@ def directions(found: Found) -> list[tuple[str, float, float]]:
     z = normals([t for t in found.trials if t.failed])
     if len(z) < 5:
         return []
-    mean, std = np.nanmean(z, axis=0), np.nanstd(z, axis=0)
-    rank = [int(i) for i in np.argsort(-np.abs(np.nan_to_num(mean))) if names[i] != REST]
-    return [(names[i], float(mean[i]), float(std[i])) for i in rank[:MOST] if abs(mean[i]) * math.sqrt(len(z)) > 3.0]
+    here = ~np.isnan(z)
+    count = np.maximum(here.sum(axis=0), 1)
+    mean = np.where(here, z, 0.0).sum(axis=0) / count
+    std = np.sqrt(np.where(here, (z - mean) ** 2, 0.0).sum(axis=0) / count)
+    rank = [int(i) for i in np.argsort(-np.abs(mean) * np.sqrt(count)) if names[i] != REST]
+    return [(names[i], float(mean[i]), float(std[i])) for i in rank[:MOST] if abs(mean[i]) * math.sqrt(count[i]) > CLEAR]
 
 
 def normals(trials: Sequence[Trial]) -> Floats:
@@ -131,9 +135,12 @@ def sentences(found: Found) -> list[str]:
         r = told["random"]
         times = f"{told['times']:.1f} times as many" if told["times"] is not None else "random sampling found none"
         lines.append(f"Random sampling: {r['failures']} in {r['simulations']}; the search finds {times} a simulation.")
-    for name, p in (("Probability of a failure that a reference survives", found.probability), ("of any failure", found.probability_any)):
-        if p is not None and (name != "of any failure" or p is not found.probability):
-            name = name if order.references or name == "of any failure" else "Probability of a failure"
+    for name, p in (
+        ("Probability of a failure that a reference survives", found.probability),
+        ("Probability of any failure", found.probability_any),
+    ):
+        if p is not None and (p is found.probability or found.probability is None or p.value != found.probability.value):
+            name = name if order.references else "Probability of a failure"
             lines.append(f"{name}: {probability_text(p)}.")
             lines += [f"  Not to be trusted: {p.warning}."] if p.warning else []
     if (match := agreement(found.probability, found.control)) and found.control is not None:

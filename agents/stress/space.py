@@ -65,10 +65,17 @@ def space_of(scenario: Scenario) -> Space:
                 raise
             continue
         counts.update(name for name in used if name != "road" or "road" in _kinds(episode.drawn))
-    names = [n for n, count in counts.items() if count >= COMMON * (PROBES - failed) and not n.startswith(OWN)]
+    idle = (*OWN, *_idle(scenario))
+    names = [n for n, count in counts.items() if count >= COMMON * (PROBES - failed) and not n.startswith(idle)]
     if not names:
         raise SpaceError(f"{scenario.id}: nothing is drawn in it, every episode is the same")
     return Space(names=(*names, REST))
+
+
+def _idle(scenario: Scenario) -> list[str]:
+    """Numbers that are drawn and decide nothing: whether somebody is there who always is, and how a standing car drives."""
+    actors = list(enumerate(scenario.model.actors))
+    return [f"actors[{i}].present" for i, a in actors if a.chance == 1.0] + [f"actors[{i}].driver" for i, a in actors if a.role == "static"]
 
 
 def _kinds(drawn: dict[str, float | str]) -> set[str]:
