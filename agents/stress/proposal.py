@@ -59,8 +59,10 @@ def draw(proposal: Proposal, rng: np.random.Generator, count: int, *, defensive:
 
 def log_weights(z: Floats, proposals: Sequence[Proposal], counts: Sequence[int]) -> Floats:
     """log p / q of points (n, D), (n,), with q the mixture of `proposals` by `counts` (the balance heuristic, Veach & Guibas 1995)."""
-    shares = np.log(np.asarray(counts, dtype=np.float64) / sum(counts))
-    return -np.logaddexp.reduce(np.stack([p.log_ratio(z) + s for p, s in zip(proposals, shares, strict=True) if np.isfinite(s)]), axis=0)
+    with np.errstate(divide="ignore"):  # of a proposal without points
+        shares = np.log(np.asarray(counts, dtype=np.float64) / sum(counts))
+    parts = np.stack([p.log_ratio(z) + s for p, s in zip(proposals, shares, strict=True) if np.isfinite(s)])
+    return np.asarray(-np.logaddexp.reduce(parts, axis=0))
 
 
 def fit(z: Floats, log_w: Floats, *, least: int = 10) -> Proposal:

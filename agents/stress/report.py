@@ -85,7 +85,7 @@ def rates(found: Found) -> dict[str, Any]:
             (n, *_), (m, *_) = counts["search"], counts["random"]
             hits, plain = counts["search"][index], counts["random"][index]
             told[key] = (hits / n) / (plain / m) if plain else None
-            told[f"p_{key}"] = float(fisher_exact([[hits, n - hits], [plain, m - plain]], alternative="greater").pvalue)
+            told[f"p_{key}"] = float(fisher_exact(np.array([[hits, n - hits], [plain, m - plain]]), alternative="greater").pvalue)
     return told
 
 

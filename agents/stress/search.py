@@ -49,8 +49,10 @@ def cross_entropy(simulate: Simulate, dims: int, budget: int, rng: np.random.Gen
     while left > 0:
         size = min(population, left)
         z, plain = draw(found.proposal, rng, size)
-        counts = _add(counts, plain if found.proposal is not proposals[0] else size, size)
-        if found.proposal is not proposals[0]:
+        if not counts:
+            counts = [size]
+        else:  # every population takes a share from the scenario's own
+            counts = [counts[0] + plain, *counts[1:], size - plain]
             proposals.append(found.proposal)
         found.z.append(z)
         found.margins.append(simulate(z))
@@ -59,12 +61,6 @@ def cross_entropy(simulate: Simulate, dims: int, budget: int, rng: np.random.Gen
         found.log_w = log_weights(points, proposals, counts)
         found.proposal = _refit(points, margins, found.margins[-1], found.log_w)
     return found
-
-
-def _add(counts: list[int], plain: int, size: int) -> list[int]:
-    """Points by proposal: the first is the scenario's own, which every population takes a share from."""
-    first = (counts[0] if counts else 0) + plain
-    return [first, *counts[1:], *([size - plain] if plain < size else [])]
 
 
 def _refit(points: Floats, margins: Floats, latest: Floats, log_w: Floats) -> Proposal:
@@ -83,7 +79,7 @@ def cma_es(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator,
 
     It climbs to the worst there is rather than to what is probable. The proposal is fitted to the failures as they are.
     """
-    from cmaes import SepCMA
+    from cmaes import SepCMA  # type: ignore[import-untyped]
 
     bounds = np.tile([-REACH, REACH], (dims, 1))
     optimiser = SepCMA(mean=np.zeros(dims), sigma=1.0, bounds=bounds, seed=int(rng.integers(2**31)), population_size=population)
