@@ -19,7 +19,7 @@ from scenarios.files import write_atomic
 __all__ = ["draw_stress"]
 
 RED, BLUE, GREY, AMBER = "#c0392b", "#2563a8", "#9aa1ab", "#d98a1f"
-EDGE = 3.2  # standard deviations shown
+EDGE = 3.6  # standard deviations shown
 
 
 def draw_stress(path: Path, found: Found) -> None:
@@ -80,7 +80,7 @@ def _where(axis: Any, found: Found) -> None:
     )
     for trials, colour, label, size in kinds:
         if trials:
-            z = normals(trials)[:, columns]
+            z = np.clip(normals(trials)[:, columns], -EDGE, EDGE)
             axis.scatter(z[:, 0], z[:, 1], s=size, color=colour, alpha=0.55, linewidths=0, label=label)
     axis.set_title("where failures lie, as quantiles", fontsize=10, pad=8)
     for which, name in zip((axis.xaxis, axis.yaxis), pair, strict=True):
@@ -104,7 +104,7 @@ def _shifts(axis: Any, found: Found) -> None:
     axis.axvline(0.0, color=GREY, linewidth=0.8)
     axis.axvspan(-1.0, 1.0, color=GREY, alpha=0.15, linewidth=0)
     axis.set_yticks(at, [_short(name, 34) for name, _, _ in told], fontsize=8)
-    axis.set_xlabel("standard deviations from the middle (grey: usual)", fontsize=9)
+    axis.set_xlabel("standard deviations (grey: usual)", fontsize=9)
     axis.set_ylim(-0.6, max(len(told), 3) - 0.4)
 
 
