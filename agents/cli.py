@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("agents.commands.train", "Train a policy on a scenario."),
     "eval": ("agents.commands.eval_", "Judge policies on scenarios or a suite."),
     "compare": ("agents.commands.compare", "Ask whether a policy got worse than another anywhere."),
+    "stress": ("agents.commands.stress", "Search a scenario for failures of a policy."),
     "play": ("agents.commands.play", "Verify a trace and turn it into a web page or a video."),
     "import": ("agents.commands.import_", "Turn recorded traffic into scenarios."),
     "validate": ("agents.commands.validate", "Check scenario files and show every mistake."),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-import numpy as np
+from scenarios.draws import Source
 
 __all__ = ["Choice", "Distribution", "Integer", "LogUniform", "Normal", "Uniform", "bounds", "draw"]
 
@@ -23,7 +23,7 @@ class Distribution:
     low: float = -math.inf
     high: float = math.inf
 
-    def draw(self, rng: np.random.Generator) -> Any:
+    def draw(self, rng: Source) -> Any:
         """One value. Uses one number of `rng`."""
         raise NotImplementedError(f"{type(self).__name__}.draw")
 
@@ -36,7 +36,7 @@ class Distribution:
 class Uniform(Distribution):
     """Evenly between low and high."""
 
-    def draw(self, rng: np.random.Generator) -> float:
+    def draw(self, rng: Source) -> float:
         """low + u (high - low)."""
         return self.low + rng.random() * (self.high - self.low)
 
@@ -49,7 +49,7 @@ class Uniform(Distribution):
 class LogUniform(Distribution):
     """Evenly in the logarithm; low > 0."""
 
-    def draw(self, rng: np.random.Generator) -> float:
+    def draw(self, rng: Source) -> float:
         """low (high / low)^u."""
         return min(max(self.low * math.exp(rng.random() * math.log(self.high / self.low)), self.low), self.high)
 
@@ -62,7 +62,7 @@ class LogUniform(Distribution):
 class Integer(Distribution):
     """A whole number from low to high, both included."""
 
-    def draw(self, rng: np.random.Generator) -> int:
+    def draw(self, rng: Source) -> int:
         """floor of an even draw over [low, high + 1)."""
         return min(int(self.low) + int(rng.random() * (self.high - self.low + 1)), int(self.high))
 
@@ -78,7 +78,7 @@ class Normal(Distribution):
     mean: float
     std: float
 
-    def draw(self, rng: np.random.Generator) -> float:
+    def draw(self, rng: Source) -> float:
         """Inverse of the cumulative distribution between low and high, so that one draw is one number."""
         u = rng.random()
         if self.std == 0.0:
@@ -100,7 +100,7 @@ class Choice(Distribution):
     values: tuple[Any, ...]
     weights: tuple[float, ...]  # same length, sum > 0
 
-    def draw(self, rng: np.random.Generator) -> Any:
+    def draw(self, rng: Source) -> Any:
         """The value in whose share of the total weight u falls."""
         u = rng.random() * sum(self.weights)
         for value, weight in zip(self.values, self.weights, strict=True):
@@ -121,6 +121,6 @@ def bounds(value: Any) -> tuple[float, float]:
     return float(value), float(value)
 
 
-def draw(value: Any, rng: np.random.Generator) -> Any:
+def draw(value: Any, rng: Source) -> Any:
     """`value` itself, or a draw if it is a distribution."""
     return value.draw(rng) if isinstance(value, Distribution) else value

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from scenarios.distributions import Distribution, Normal, Uniform, draw
+from scenarios.draws import Source, called
 from scenarios.episode import Driver
 from scenarios.kinds import KIND_SPECS, Kind
 from scenarios.schema import DriversModel, MixModel
@@ -51,7 +50,7 @@ _BY_KIND: dict[Kind, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def draw_driver(rng: np.random.Generator, kind: Kind, *models: DriversModel | None, desired_speed: float | None = None) -> Driver:
+def draw_driver(rng: Source, kind: Kind, *models: DriversModel | None, desired_speed: float | None = None) -> Driver:
     """One driver of a kind. Later `models` override earlier ones where they say something; `desired_speed` overrides all.
 
     Every driver uses the same count of random numbers or fewer; the order of the draws is fixed.
@@ -60,7 +59,7 @@ def draw_driver(rng: np.random.Generator, kind: Kind, *models: DriversModel | No
     for model in models:
         if model is not None:
             source.update({name: value for name in _USUAL if (value := getattr(model, name)) is not None})
-    values = {name: draw(source[name], rng) for name in _USUAL}
+    values = {name: draw(source[name], called(rng, name)) for name in _USUAL}
     fastest = KIND_SPECS[kind].speed_max
     wanted = desired_speed if desired_speed is not None else values["desired_speed"]
     values["desired_speed"] = fastest if wanted is None else min(wanted, fastest)
@@ -68,9 +67,9 @@ def draw_driver(rng: np.random.Generator, kind: Kind, *models: DriversModel | No
     return Driver(**values)
 
 
-def draw_kind(rng: np.random.Generator, mix: MixModel) -> Kind:
+def draw_kind(rng: Source, mix: MixModel) -> Kind:
     """A kind of road user by its share."""
-    u = rng.random() * sum(mix.weights())
+    u = called(rng, "kind").random() * sum(mix.weights())
     for kind, weight in zip(Kind, mix.weights(), strict=True):
         u -= weight
         if u < 0.0:

@@ -16,11 +16,11 @@ from scenarios.errors import ScenarioError
 from scenarios.graph import LaneGraph
 from scenarios.loader import Scenario, inside
 from scenarios.network import RoadNetwork
-from scenarios.roads.base import RoadError
+from scenarios.roads.base import RoadError, RoadModel
 from scenarios.schema import FileRoad
 from scenarios.translate import problem_at
 
-__all__ = ["Place", "generator", "map_count", "place", "recording"]
+__all__ = ["Place", "generator", "map_count", "place", "recording", "road_of"]
 
 _KEEP = 512  # networks; one is some 100 kB
 
@@ -95,6 +95,15 @@ def place(scenario: Scenario, index: int) -> Place:
         _trim(_places)
         _trim(_built)
     return found
+
+
+def road_of(scenario: Scenario, key: str) -> RoadModel:
+    """The scenario's road with the values that were drawn for the network of this key. Raises ValueError if it has none such."""
+    road = scenario.model.road
+    for index in range(map_count(scenario)):
+        if place(scenario, index).key == key:
+            return road.resolve(generator(to_json(road.model_dump()).decode(), index))
+    raise ValueError(f"scenario '{scenario.id}' has no road network {key!r}")
 
 
 def _trim(cache: OrderedDict[Any, Any]) -> None:

@@ -7,11 +7,11 @@ episode. The order of the draws is: duration, road variant, ego, actors, traffic
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from scenarios.draws import NamedDraws, Source, called
 from scenarios.drivers import draw_driver
 from scenarios.episode import Action, AgentSpec, Episode, Goal, Region, Role, Script, Trigger
 from scenarios.graph import LaneGraph
@@ -32,21 +32,24 @@ LEFT_OUT = "max_agents.left_out"  # in Episode.drawn: how many road users found 
 Draws = dict[str, float | str]
 
 
-def sample(scenario: Scenario, seed: int) -> Episode:
+def sample(scenario: Scenario, seed: int, *, draws: Mapping[str, float] | None = None, used: dict[str, float] | None = None) -> Episode:
     """Draw one episode.
 
     Equal (scenario content, seed) give equal episodes in every process. Road networks are shared between episodes: equal
     `network_key`, same object. The ego is agents[0]; nobody's box overlaps another's at time 0, and gaps are comfortable.
     Where more are drawn than `max_agents`, the nearest and earliest are kept and `drawn[LEFT_OUT]` counts the others.
-    Raises ScenarioError where this draw cannot be laid out, ValueError for a seed below 0.
+    draws: numbers in [0, 1) to take instead of the seed's, by name (`scenarios.draws`). used: gets all numbers of the episode by name.
+    Raises ScenarioError where this draw cannot be laid out, ValueError for a seed below 0 or a number outside [0, 1).
     """
     if seed < 0:
         raise ValueError(f"seed={seed}: must be 0 or more")
     model = scenario.model
-    rng = generator(scenario.digest, seed)
+    rng = NamedDraws(generator(scenario.digest, seed), draws)
+    if used is not None:
+        rng.used = used
     drawn: Draws = {}
     duration = resolve(model.duration, rng, drawn, "duration")
-    where = place(scenario, min(int(rng.random() * map_count(scenario)), map_count(scenario) - 1))
+    where = place(scenario, min(int(called(rng, "road").random() * map_count(scenario)), map_count(scenario) - 1))
     drawn |= where.drawn
     board, goal, goal_bay = _cast(scenario, where, rng, drawn)
     fixed = len(board.agents)
@@ -75,7 +78,7 @@ def sample(scenario: Scenario, seed: int) -> Episode:
     )
 
 
-def _cast(scenario: Scenario, where: Place, rng: np.random.Generator, drawn: Draws) -> tuple[Board, Goal, str | None]:
+def _cast(scenario: Scenario, where: Place, rng: Source, drawn: Draws) -> tuple[Board, Goal, str | None]:
     """A board with the ego and the actors, drawn anew while they stand in each other's way; the goal, and its bay if it is one."""
     model, last = scenario.model, ""
     for _ in range(ATTEMPTS):
@@ -88,7 +91,7 @@ def _cast(scenario: Scenario, where: Place, rng: np.random.Generator, drawn: Dra
         last = ""
         for index, actor in enumerate(model.actors):
             resolved = actor.resolve(rng, draws, f"actors[{index}]")
-            present = rng.random() < resolved.chance
+            present = called(rng, f"actors[{index}].present").random() < resolved.chance
             placed = _actor(scenario, where.graph, resolved, index, spec, rng)
             if not present:
                 continue
@@ -103,10 +106,12 @@ def _cast(scenario: Scenario, where: Place, rng: np.random.Generator, drawn: Dra
     raise scenario.error(("actors",), f"found no room in {ATTEMPTS} draws: {last}", value="", hint="keep their places further apart")
 
 
-def _ego(scenario: Scenario, graph: LaneGraph, ego: EgoModel, rng: np.random.Generator) -> AgentSpec:
+def _ego(scenario: Scenario, graph: LaneGraph, ego: EgoModel, rng: Source) -> AgentSpec:
     kind = Kind[ego.kind.upper()]
     spec = KIND_SPECS[kind]
-    driver = draw_driver(rng, kind, *layers(kind, scenario.model.drivers), ego.drivers, desired_speed=ego.desired_speed)
+    driver = draw_driver(
+        called(rng, "ego.driver"), kind, *layers(kind, scenario.model.drivers), ego.drivers, desired_speed=ego.desired_speed
+    )
     common: dict[str, Any] = {
         "kind": kind, "role": Role.LEARNER, "id": "ego", "length": spec.length, "width": spec.width, "wheelbase": spec.wheelbase,
         "speed": min(ego.speed, spec.speed_max), "destination": ego.goal.destination, "driver": driver,
@@ -120,11 +125,12 @@ def _ego(scenario: Scenario, graph: LaneGraph, ego: EgoModel, rng: np.random.Gen
     return AgentSpec(lane=ego.lane, s=ego.s, d=ego.d, x=x, y=y, yaw=yaw, **common)
 
 
-def _actor(scenario: Scenario, graph: LaneGraph, actor: ActorModel, index: int, ego: AgentSpec, rng: np.random.Generator) -> AgentSpec:
+def _actor(scenario: Scenario, graph: LaneGraph, actor: ActorModel, index: int, ego: AgentSpec, rng: Source) -> AgentSpec:
     kind = Kind[actor.kind.upper()]
     spec = KIND_SPECS[kind]
     static = actor.role == "static"
-    driver = draw_driver(rng, kind, *layers(kind, scenario.model.drivers), actor.drivers, desired_speed=actor.desired_speed)
+    named = called(rng, f"actors[{index}].driver")
+    driver = draw_driver(named, kind, *layers(kind, scenario.model.drivers), actor.drivers, desired_speed=actor.desired_speed)
     common: dict[str, Any] = {
         "kind": kind, "role": Role.STATIC if static else Role.IDM, "id": actor.id, "length": actor.length or spec.length,
         "width": actor.width or spec.width, "wheelbase": spec.wheelbase, "destination": actor.destination,
@@ -193,7 +199,7 @@ def _script(script: ScriptModel | None) -> Script | None:
     )
 
 
-def _bay(scenario: Scenario, where: Place, goal: BayGoalModel | None, rng: np.random.Generator, drawn: Draws) -> Bay | None:
+def _bay(scenario: Scenario, where: Place, goal: BayGoalModel | None, rng: Source, drawn: Draws) -> Bay | None:
     """The bay meant by the goal, `any` drawn."""
     if goal is None:
         return None
@@ -202,7 +208,7 @@ def _bay(scenario: Scenario, where: Place, goal: BayGoalModel | None, rng: np.ra
         if goal.id not in bays:
             raise scenario.error(("ego", "goal", "bay", "id"), f"expected a bay of this road; known: {', '.join(bays)}")
         return bays[goal.id]
-    chosen = list(bays.values())[min(int(rng.random() * len(bays)), len(bays) - 1)]
+    chosen = list(bays.values())[min(int(called(rng, "ego.goal.bay.id").random() * len(bays)), len(bays) - 1)]
     drawn["ego.goal.bay.id"] = chosen.id
     return chosen
 

@@ -9,9 +9,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from scenarios.distributions import draw
+from scenarios.draws import Source, called
 from scenarios.drivers import draw_driver, draw_kind
 from scenarios.episode import AgentSpec, Role
 from scenarios.graph import LaneGraph
@@ -29,9 +28,7 @@ MIN_ARRIVAL = 1.0  # s between two arrivals on a lane, plus the time to clear on
 Draws = dict[str, float | str]
 
 
-def add_traffic(
-    board: Board, model: ScenarioModel, duration: float, rng: np.random.Generator, drawn: Draws, *, goal_bay: str | None
-) -> None:
+def add_traffic(board: Board, model: ScenarioModel, duration: float, rng: Source, drawn: Draws, *, goal_bay: str | None) -> None:
     """Place all of `model.traffic` on the board; who finds no room is left out. Rates, counts and shares go to `drawn`."""
     for index, source in enumerate(model.traffic):
         path = f"traffic[{index}]"
@@ -57,25 +54,25 @@ def limit_agents(agents: list[AgentSpec], fixed: int, most: int) -> list[AgentSp
     return [*agents[:fixed], *(agents[i] for i in sorted(kept))]
 
 
-def _exponential(rng: np.random.Generator, mean: float) -> float:
+def _exponential(rng: Source, mean: float) -> float:
     """From one uniform number, so that the stream does not depend on numpy's own method."""
-    return -math.log1p(-rng.random()) * mean
+    return -math.log1p(-called(rng, "gap").random()) * mean
 
 
-def _flow(board: Board, flow: FlowModel, model: ScenarioModel, duration: float, rng: np.random.Generator, drawn: Draws, path: str) -> None:
+def _flow(board: Board, flow: FlowModel, model: ScenarioModel, duration: float, rng: Source, drawn: Draws, path: str) -> None:
     rate = resolve(flow.rate, rng, drawn, f"{path}.rate")
     start = resolve(flow.start, rng, drawn, f"{path}.start")
     if rate <= 0.0:
         return
     for lane in flow.lanes:
         if start:
-            _under_way(board, lane, rate, flow, model, rng)
-        time = 0.0
+            _under_way(board, lane, rate, flow, model, called(rng, f"{path}.{lane}.start"))
+        later, time = called(rng, f"{path}.{lane}.later"), 0.0
         while True:
-            agent = _vehicle(board.graph, lane, flow, model, rng)
+            agent = _vehicle(board.graph, lane, flow, model, later)
             gap = MIN_ARRIVAL + agent.length / max(agent.speed, 1.0)
             # a shifted exponential keeps the mean 1 / rate and the least distance in time
-            time += gap + _exponential(rng, max(1.0 / rate - gap, 0.0))
+            time += gap + _exponential(later, max(1.0 / rate - gap, 0.0))
             if time >= duration:
                 break
             s = agent.length / 2.0 + 0.1
@@ -83,7 +80,7 @@ def _flow(board: Board, flow: FlowModel, model: ScenarioModel, duration: float, 
             board.add(replace(agent, s=s, x=x, y=y, yaw=yaw, enter_time=time))
 
 
-def _under_way(board: Board, entry: str, rate: float, flow: FlowModel, model: ScenarioModel, rng: np.random.Generator) -> None:
+def _under_way(board: Board, entry: str, rate: float, flow: FlowModel, model: ScenarioModel, rng: Source) -> None:
     """Vehicles of a flow that are on the road at time 0: from the entry lane on, at distances that fit rate and speed."""
     position, behind = 0.0, None
     for _ in range(256):
@@ -135,19 +132,19 @@ def _settle(board: Board, agent: AgentSpec, lane: str, s: float) -> AgentSpec | 
     return None
 
 
-def _fill(board: Board, fill: FillModel, model: ScenarioModel, rng: np.random.Generator, drawn: Draws, path: str) -> None:
+def _fill(board: Board, fill: FillModel, model: ScenarioModel, rng: Source, drawn: Draws, path: str) -> None:
     names = ("count", "spacing", "density", "begin", "end", "parked")
     fixed = {name: resolve(getattr(fill, name), rng, drawn, f"{path}.{name}") for name in names}
     spacing = fixed["spacing"]
     if fixed["density"] is not None:
         spacing = 1.0 / fixed["density"] if fixed["density"] > 0.0 else math.inf
     for lane in fill.lanes:
-        length = board.graph.length[lane]
+        named, length = called(rng, f"{path}.{lane}"), board.graph.length[lane]
         begin, end = min(fixed["begin"], length), length if fixed["end"] is None else min(fixed["end"], length)
-        for low, high in _stretches(begin, end, fixed["count"], spacing, rng):
-            agent = replace(_vehicle(board.graph, lane, fill, model, rng), d=draw(fill.d, rng))
+        for low, high in _stretches(begin, end, fixed["count"], spacing, called(named, "spacing")):
+            agent = replace(_vehicle(board.graph, lane, fill, model, named), d=draw(fill.d, called(named, "d")))
             for _ in range(TRIES if high > low else 1):
-                s = low + rng.random() * (high - low)
+                s = low + called(named, "s").random() * (high - low)
                 placed = _park(board, agent, lane, s) if fixed["parked"] else _settle(board, agent, lane, s)
                 if placed is not None:
                     board.add(placed)
@@ -161,9 +158,7 @@ def _park(board: Board, agent: AgentSpec, lane: str, s: float) -> AgentSpec | No
     return parked if board.overlaps(parked) is None else None
 
 
-def _stretches(
-    begin: float, end: float, count: int | None, spacing: float | None, rng: np.random.Generator
-) -> Iterator[tuple[float, float]]:
+def _stretches(begin: float, end: float, count: int | None, spacing: float | None, rng: Source) -> Iterator[tuple[float, float]]:
     """Where one vehicle each goes: `count` equal parts from begin to end, or points about every `spacing` m."""
     if count is not None:
         part = (end - begin) / max(count, 1)
@@ -176,15 +171,15 @@ def _stretches(
         s += spacing * (0.8 + 0.4 * rng.random())  # evenly enough to be a spacing, uneven enough not to be a pattern
 
 
-def _vehicle(graph: LaneGraph, lane: str, source: FlowModel | FillModel, model: ScenarioModel, rng: np.random.Generator) -> AgentSpec:
+def _vehicle(graph: LaneGraph, lane: str, source: FlowModel | FillModel, model: ScenarioModel, rng: Source) -> AgentSpec:
     """A vehicle of a source with its driver, destination and speed drawn; not yet placed."""
     kind = draw_kind(rng, source.mix or model.mix)
-    driver = draw_driver(rng, kind, *layers(kind, model.drivers), source.drivers)
-    destination = draw(source.destination, rng)
+    driver = draw_driver(called(rng, "driver"), kind, *layers(kind, model.drivers), source.drivers)
+    destination = draw(source.destination, called(rng, "destination"))
     wanted = entry_speed(graph, lane, driver)
-    speed = draw(source.speed, rng)
+    speed = draw(source.speed, called(rng, "speed"))
     # under way people are a little slower than they would like
-    speed = wanted * (0.9 + 0.1 * rng.random()) if speed is None else min(speed, KIND_SPECS[kind].speed_max)
+    speed = wanted * (0.9 + 0.1 * called(rng, "speed").random()) if speed is None else min(speed, KIND_SPECS[kind].speed_max)
     spec = KIND_SPECS[kind]
     return AgentSpec(
         kind=kind, role=Role.IDM, length=spec.length, width=spec.width, wheelbase=spec.wheelbase, lane=lane, speed=speed,
@@ -197,10 +192,11 @@ def layers(kind: Kind, drivers: DriversModel) -> tuple[DriversModel, ...]:
     return () if kind in (Kind.PEDESTRIAN, Kind.BICYCLE) else (drivers,)
 
 
-def _bays(board: Board, model: BaysModel, rng: np.random.Generator, drawn: Draws, path: str, goal_bay: str | None) -> None:
+def _bays(board: Board, model: BaysModel, rng: Source, drawn: Draws, path: str, goal_bay: str | None) -> None:
     occupancy = resolve(model.occupancy, rng, drawn, f"{path}.occupancy")
     for bay in board.graph.network.bays:
-        u, nudge, turn, reverse = (rng.random() for _ in range(4))  # the same draws for every bay, taken or not
+        # the same draws for every bay, taken or not
+        u, nudge, turn, reverse = (called(rng, f"{path}.{bay.id}.{what}").random() for what in ("taken", "nudge", "turn", "reverse"))
         if bay.id == goal_bay or (model.only is not None and bay.id not in model.only) or u >= occupancy:
             continue
         parked = _parked(bay, nudge, turn, reverse < 0.5)

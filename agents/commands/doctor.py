@@ -36,6 +36,7 @@ NEEDED = (
     "ruamel.yaml",
     "safetensors",
     "click",
+    "cmaes",
     "rich",
     "tqdm",
     "networkx",

@@ -139,7 +139,7 @@ def report(results: Sequence[EpisodeResult], *, title: str, command: str = "", w
         "interrupted": any(r.end == "interrupted" for r in results),
         "warnings": [*warnings, *_warnings(results)],
         "table": [_plain(row) for row in rows(results)],
-        "results": [asdict(r) for r in results],
+        "results": [{key: value for key, value in asdict(r).items() if key != "watched"} for r in results],
     }
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shlex
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,8 +31,9 @@ from envs.driving.rewards import RewardWeights, reward_terms, total
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Out
 from scenarios.episode import Episode
+from scenarios.network import RoadNetwork
 
-__all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "plain_name", "rollout"]
+__all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "Watch", "plain_name", "rollout"]
 
 BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
 WEIGHTS = RewardWeights()
@@ -55,6 +56,7 @@ class EpisodeResult:
     reward: float | None = None  # return: the default rewards (`RewardWeights()`) added up, undiscounted; None after an error
     struck: Struck | None = None  # what a collision was with, if an account of collisions was asked for
     fingerprint: str = ""  # of what happened (`agents.playback.fingerprint`), if asked for; "" after an error
+    watched: dict[str, float] = field(default_factory=dict)  # what a `Watch` has seen, if one was asked for; empty after an error
 
     @property
     def failed(self) -> bool:
@@ -95,6 +97,22 @@ class TraceRule:
         return self.folder / plain_name(policy) / f"{plain_name(episode.scenario)}-{episode.seed}.trace"
 
 
+class Watch(Protocol):
+    """Looks on while worlds drive: `begin` after a reset, `add` after each step, `end` when an episode is over."""
+
+    def begin(self, worlds: Iterable[int]) -> None:
+        """These worlds stand at the start of an episode."""
+        ...
+
+    def add(self, out: Out) -> None:
+        """One decision step of all worlds."""
+        ...
+
+    def end(self, world: int) -> dict[str, float]:
+        """What was seen of the episode that has ended in a world."""
+        ...
+
+
 def rollout(
     policy: Policy,
     episodes: Sequence[Episode],
@@ -106,12 +124,16 @@ def rollout(
     progress: Callable[[EpisodeResult], None] | None = None,
     compile: bool = False,
     fingerprints: bool = False,
+    watch: Callable[[DrivingSim], Watch] | None = None,
+    networks: Mapping[str, RoadNetwork] | None = None,
 ) -> list[EpisodeResult]:
     """One result an episode, in the order given.
 
     name: what the results and traces call the policy (default: its own name). account: also tell what collisions were with. progress:
     called once an episode, as they end. compile: run the simulator under torch.compile, which pays from some hundred episodes on; the last
-    bits differ from eager ones. fingerprints: also take the fingerprint of every episode. What the policy or the simulator raises, and
+    bits differ from eager ones. fingerprints: also take the fingerprint of every episode. watch: makes what looks on at a simulator, for
+    `watched` of the results. networks: road networks by key to compile beside those of the episodes: calls that share them share compiled
+    programs. What the policy or the simulator raises, and
     actions that are not finite, become results with `end` "error" for the episodes concerned; the others go on. Raises PolicyError if
     actions have the wrong shape, ValueError for batch < 1.
     """
@@ -119,7 +141,7 @@ def rollout(
         raise ValueError(f"batch={batch}: must be at least 1")
     run = _Run(
         policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), account=account,
-        progress=progress, compile=compile, fingerprints=fingerprints,
+        progress=progress, compile=compile, fingerprints=fingerprints, watch=watch, networks=networks or {},
     )  # fmt: skip
     for indices in _groups(episodes, compile):
         run.group(indices)
@@ -156,7 +178,10 @@ class _Run:
         progress: Callable[[EpisodeResult], None] | None,
         compile: bool,
         fingerprints: bool,
+        watch: Callable[[DrivingSim], Watch] | None,
+        networks: Mapping[str, RoadNetwork],
     ) -> None:
+        self.watch, self.networks = watch, networks
         self.account, self.compile, self.fingerprints = account, compile, fingerprints
         self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
         self.policy_hash = str(getattr(getattr(policy, "bundle", None), "sha256", ""))  # trained policies know their file's
@@ -181,7 +206,8 @@ class _Run:
     def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
         first = self.episodes[indices[0]]
         config = self.policy.needs.config(agents=_slots(first, self.compile), dt=first.dt)
-        sim = DrivingSim(build_bank([self.episodes[i] for i in indices], config), config, batch=self.batch, compile=self.compile)
+        bank = build_bank([self.episodes[i] for i in indices], config, self.networks)
+        sim = DrivingSim(bank, config, batch=self.batch, compile=self.compile)
         row_of = {index: row for row, index in enumerate(indices)}
         rows = torch.zeros(self.batch, dtype=torch.int64)  # idle worlds drive row 0, for nobody
 
@@ -208,10 +234,13 @@ class _Run:
         believer = eyes if isinstance(eyes, Eyes) else None  # pixels are not believed in
         log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
         prints = Fingerprints(sim) if self.fingerprints else None
+        watch = self.watch(sim) if self.watch else None
         returns = torch.zeros(self.batch)
         record(every)
         if prints:
             prints.begin(driving)
+        if watch:
+            watch.begin(driving)
         while driving:
             if log:
                 log.look()
@@ -227,6 +256,8 @@ class _Run:
                 recorder.add(sim, action, out, believer, beliefs)
             if prints:
                 prints.add(action, out)
+            if watch:
+                watch.add(out)
             ended = [w for w, over in enumerate((out.terminated[:, 0] | out.truncated | bad).tolist()) if over and w in driving]
             if not ended:
                 continue
@@ -240,7 +271,9 @@ class _Run:
                     final = {key: float(value[world]) for key, value in metrics.items()}
                     struck = log.struck(world) if log and final["collision"] else None
                     seal = prints.end(world, final) if prints else ""
-                    self._close(i, _end(out, world), metrics=final, reward=float(returns[world]), struck=struck, fingerprint=seal)
+                    seen = watch.end(world) if watch else {}
+                    reward = float(returns[world])
+                    self._close(i, _end(out, world), metrics=final, reward=reward, struck=struck, fingerprint=seal, watched=seen)
             start(ended)
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
@@ -251,8 +284,11 @@ class _Run:
             if eyes:
                 eyes.reset_where(mask)
             record(ended)
+            begun = [world for world in ended if world in driving]
             if prints:
-                prints.begin(world for world in ended if world in driving)
+                prints.begin(begun)
+            if watch:
+                watch.begin(begun)
 
     def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None) -> Tensor:
         seen: Any  # a PixelObservation for policies that need pixels
@@ -276,12 +312,13 @@ class _Run:
         reward: float | None = None,
         struck: Struck | None = None,
         fingerprint: str = "",
+        watched: dict[str, float] | None = None,
     ) -> None:
         """Keep the result of an episode, and its trace if the rule says so."""
         episode, recorder = self.episodes[index], self.recorders.pop(index, None)
         result = EpisodeResult(
             policy=self.name, scenario=episode.scenario, seed=episode.seed, end=end, metrics=metrics or {}, error=error, reward=reward,
-            struck=struck, fingerprint=fingerprint,
+            struck=struck, fingerprint=fingerprint, watched=watched or {},
         )  # fmt: skip
         if recorder is not None and not error and self.traces.keeps(result):
             path = self.traces.path(self.name, episode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -47,14 +47,14 @@ def move(tensors: T, device: str) -> T:
     return type(tensors)(*(t.to(device) for t in tensors))
 
 
-def build_bank(episodes: Sequence[Episode], config: DrivingConfig) -> Bank:
-    """Compile episodes for `config`.
+def build_bank(episodes: Sequence[Episode], config: DrivingConfig, also: Mapping[str, RoadNetwork] | None = None) -> Bank:
+    """Compile episodes for `config`. also: road networks by key to hold even if no episode needs them, so that banks are of one shape.
 
     Raises ValueError for no episodes, more agents than `config.agents`, a tick unlike `config.dt`, unknown lanes or destinations.
     """
     if not episodes:
         raise ValueError("no episodes: at least one is needed")
-    networks: dict[str, RoadNetwork] = {}
+    networks = dict(also or {})
     for episode in episodes:
         networks.setdefault(episode.network_key, episode.network)
     keys = {key: i for i, key in enumerate(networks)}

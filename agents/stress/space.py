@@ -1,0 +1,83 @@
+"""The space that is searched: the numbers an episode is drawn from, each as a coordinate with a standard normal density.
+
+Shapes: D coordinates. A coordinate z stands for the number u = Phi(z) that the scenario turns into a value by the quantile function of its
+distribution; so every point is within what the scenario can draw, and the scenario's own distribution is N(0, I). The last coordinate is
+the seed, for all that has no coordinate of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from scenarios import Scenario, ScenarioError, sample
+
+__all__ = ["REST", "Floats", "Space", "SpaceError", "space_of"]
+
+Floats = NDArray[np.float64]
+REST = "seed"  # the last coordinate
+OWN = ("ego.driver", "ego.desired_speed")  # how the IDM baseline drives the ego: no circumstance, so it is left to the seed
+SEEDS = 1_000_000  # seeds from here on belong to training
+PROBES = 64  # episodes drawn to see which numbers there are
+COMMON = 0.5  # share of the probes in which a number must occur: what is rarer is left to the seed
+EDGE = 1e-12  # u stays this far from 0 and 1
+
+
+class SpaceError(ValueError):
+    """A scenario in which there is nothing to search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Coordinates by name, the last one `REST`."""
+
+    names: tuple[str, ...]  # D
+
+    def episode(self, z: Floats) -> tuple[int, dict[str, float]]:
+        """Seed and named numbers of a point (D,), as `scenarios.sample` takes them."""
+        u = np.clip(ndtr(z), EDGE, 1.0 - EDGE)
+        return int(u[-1] * SEEDS), dict(zip(self.names[:-1], u[:-1].tolist(), strict=True))
+
+    def random(self, rng: np.random.Generator, count: int) -> Floats:
+        """Points as the scenario itself draws them, (count, D)."""
+        return rng.standard_normal((count, len(self.names)))
+
+
+def space_of(scenario: Scenario) -> Space:
+    """The numbers of a scenario that occur in most of its episodes; the seed is the last coordinate.
+
+    Raises SpaceError where every episode is the same, or where road users are recorded; ScenarioError where nothing can be drawn.
+    """
+    if scenario.model.recorded is not None:
+        raise SpaceError(f"{scenario.id}: its road users are recorded, so there is nothing to search")
+    counts, failed = Counter[str](), 0
+    for seed in range(PROBES):
+        used: dict[str, float] = {}
+        try:
+            episode = sample(scenario, seed, used=used)
+        except ScenarioError:
+            failed += 1
+            if failed == PROBES:
+                raise
+            continue
+        counts.update(name for name in used if name != "road" or "road" in _kinds(episode.drawn))
+    idle = (*OWN, *_idle(scenario))
+    names = [n for n, count in counts.items() if count >= COMMON * (PROBES - failed) and not n.startswith(idle)]
+    if not names:
+        raise SpaceError(f"{scenario.id}: nothing is drawn in it, every episode is the same")
+    return Space(names=(*names, REST))
+
+
+def _idle(scenario: Scenario) -> list[str]:
+    """Numbers that are drawn and decide nothing: whether somebody is there who always is, and how a standing car drives."""
+    actors = list(enumerate(scenario.model.actors))
+    return [f"actors[{i}].present" for i, a in actors if a.chance == 1.0] + [f"actors[{i}].driver" for i, a in actors if a.role == "static"]
+
+
+def _kinds(drawn: dict[str, float | str]) -> set[str]:
+    """First words of what was drawn: 'road' among them if there is more than one road."""
+    return {name.partition(".")[0] for name in drawn}

@@ -1,0 +1,149 @@
+"""How much faster `closedloop stress` finds failures of IDM than random sampling does, and whether its probability is right.
+
+    python -m benchmarks.stress --scenario junction --scenario cut_in/hard --simulations 2000 --random 6000
+
+For every scenario: a search as the command does it, and random episodes, seeds 0, 1, ... The first as many as the search had are its rival;
+all of them are the brute force that its probability is compared with. Prints the figures and writes them to
+benchmarks/results/stress-DATE.json. Takes hours of one core; what is done stands in --work, and a second call goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from agents.commands.output import as_json
+from agents.evaluation.report import versions
+from agents.evaluation.stats import proportion
+from agents.policies.base import load_policy
+from agents.stress.importance import Probability
+from agents.stress.picture import draw_stress
+from agents.stress.references import default_references, load_reference
+from agents.stress.report import agreement, as_data, markdown
+from agents.stress.run import Order, stress
+from agents.stress.space import space_of
+from agents.stress.trials import Driver
+from scenarios import load
+from scenarios.files import write_atomic
+
+CHUNK = 256  # random episodes driven between two writes
+
+
+@click.command()
+@click.option("--policy", default="idm", show_default=True)
+@click.option("--scenario", "names", multiple=True, required=True)
+@click.option("--simulations", type=click.IntRange(64), default=2000, show_default=True)
+@click.option("--random", "brute", type=click.IntRange(64), default=6000, show_default=True)
+@click.option("--failure", "rule", default="any", show_default=True)
+@click.option("--method", default="ce", show_default=True)
+@click.option("--estimate", default="is", show_default=True)
+@click.option("--compile/--no-compile", "compile_", default=False)
+@click.option("--work", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/benchmark-stress"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/stress-DATE.json]")
+def main(
+    policy: str, names: tuple[str, ...], simulations: int, brute: int, rule: str, method: str, estimate: str, compile_: bool, work: Path,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """See the module."""
+    torch.set_num_threads(1)
+    runs = []
+    for name in names:
+        order = Order(
+            policy=policy, scenario=name, simulations=simulations, rule=rule, method=method, estimate=estimate, control=False,
+            references=default_references(policy, load(name)), compile=compile_,
+        )  # fmt: skip
+        folder = work / f"{policy}-{name}-{rule}-{method}-{estimate}".replace("/", "_")
+        runs.append(compared(order, searched(order, folder), random(order, brute, folder.with_suffix(".jsonl"))))
+        click.echo("\n".join(told(runs[-1])))
+    machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
+    data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
+    path = out or Path("benchmarks") / "results" / f"stress-{date.today()}.json"
+    write_atomic(path, as_json(data) + "\n")
+    click.echo(f"written: {path}")
+
+
+def searched(order: Order, folder: Path) -> dict[str, Any]:
+    """The report of the search, made unless it is there."""
+    if not (folder / "report.json").exists():
+        scenario = load(order.scenario)
+        begun = time.process_time()
+        found = stress(
+            order, scenario, load_policy(order.policy), [load_reference(r) for r in order.references], space_of(scenario), folder,
+        )  # fmt: skip
+        if found.interrupted:
+            raise KeyboardInterrupt
+        draw_stress(folder / "stress.png", found)
+        write_atomic(folder / "report.md", markdown(found))
+        write_atomic(folder / "report.json", as_json({**as_data(found), "cpu_seconds": time.process_time() - begun}) + "\n")
+    data: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return data
+
+
+def random(order: Order, count: int, file: Path) -> list[dict[str, Any]]:
+    """One entry an episode: seed, end, failed, avoidable. Those in the file are not driven again."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    scenario = load(order.scenario)
+    references = [load_reference(name) for name in order.references]
+    while len(rows) < count:
+        driver = Driver(
+            scenario=scenario, policy=load_policy(order.policy), space=space_of(scenario), references=references, rule=order.rule,
+            compile=order.compile,
+        )  # fmt: skip
+        driver.seeds(range(len(rows), min(len(rows) + CHUNK, count)), "control")
+        if broken := next((t for t in driver.trials if t.error), None):
+            raise RuntimeError(f"seed {broken.seed}: {broken.error}")
+        rows += [{"seed": t.seed, "end": t.end, "failed": t.failed, "avoidable": t.avoidable} for t in driver.trials]
+        write_atomic(file, "".join(json.dumps(row) + "\n" for row in rows))
+        click.echo(f"{order.scenario}: {len(rows)} of {count} at random, {sum(row['failed'] for row in rows)} failed", err=True)
+    return rows[:count]
+
+
+def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Search against random sampling in as many simulations, and the probability against all random episodes."""
+    search = report["rates"]["search"]
+    rival = rows[: search["simulations"]]
+    result: dict[str, Any] = {"order": asdict(order), "search": search, "cpu_seconds": report["cpu_seconds"], "ends": report["ends"]}
+    result["random"] = {"simulations": len(rival), **{k: sum(r[k] for r in rival) for k in ("failed", "avoidable")}}
+    result["random_ends"] = dict(Counter(r["end"] for r in rows if r["failed"]))
+    for kind, key, estimated in (("failures", "failed", "probability_any"), ("avoidable", "avoidable", "probability")):
+        hits = sum(r[key] for r in rows)
+        brute = proportion(hits, len(rows))
+        given = report[estimated]
+        result[kind] = {
+            "times": search[kind] / search["simulations"] / (brute.value or float("nan")),  # against the rate of all random episodes
+            "times_in_as_many": search[kind] / search["simulations"] / ((result["random"][key] / len(rival)) or float("nan")),
+            "brute_force": {"failures": hits, **brute.as_dict()},
+            "estimate": given,
+        }
+        if given is not None:
+            whole = Probability(value=brute.value, low=brute.low, high=brute.high, n=brute.n, failures=hits, effective=hits, method="")
+            result[kind]["agreement"] = agreement(Probability(**given), whole)
+    result["cases"] = [{key: case[key] for key in ("end", "survived", "unusual", "reproduced")} for case in report["cases"]]
+    return result
+
+
+def told(run: dict[str, Any]) -> list[str]:
+    """For people."""
+    lines = [f"{run['order']['policy']} in {run['order']['scenario']}, {run['search']['simulations']} simulations:"]
+    for kind in ("failures", "avoidable"):
+        part, count = run[kind], run["search"][kind]
+        given, brute = part["estimate"], part["brute_force"]
+        lines.append(f"  {kind}: {count} by search; {part['times']:.1f} times the rate of random sampling")
+        line = f"    probability by brute force {brute['value']:.5f} [{brute['low']:.5f}, {brute['high']:.5f}] ({brute['n']} episodes)"
+        line += f", by stress {given['value']:.5f} [{given['low']:.5f}, {given['high']:.5f}] {part['agreement']}" if given else ""
+        lines.append(line)
+    return lines
+
+
+if __name__ == "__main__":
+    main()
