@@ -58,7 +58,7 @@ def decode(maps: Maps, camera: Camera, spec: DecodeSpec, *, height: int, width: 
     peaks = part.shape[1]
     index = torch.arange(cameras, device=part.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
     middle_u, middle_v = _middle(part.view(batch, -1), columns)
-    of_cell = tuple(FINE * value for value in _middle(coarse(part, columns).view(batch, -1), columns // FINE))
+    cell_u, cell_v = _middle(coarse(part, columns).view(batch, -1), columns // FINE)
     box = read_boxes(middle_u, middle_v, at(maps.offset), at(maps.size), height=height, width=width)
     score = (spec.score_scale * logit.view(batch, -1) + spec.score_bias).sigmoid()
     found = Detections(
@@ -66,7 +66,7 @@ def decode(maps: Maps, camera: Camera, spec: DecodeSpec, *, height: int, width: 
         camera=index,
         kind=kind.view(batch, -1),
         score=score,
-        **_place(maps, at, *of_cell, pick(camera, index), spec),
+        **_place(maps, at, FINE * cell_u, FINE * cell_v, pick(camera, index), spec),
         light=_light(at(maps.light), kind.view(batch, -1), spec.classes),
         source=torch.full_like(index, -1),
         mask=(score >= spec.threshold) & logit.view(batch, -1).isfinite(),
