@@ -72,7 +72,7 @@ def weights_changed(policy: Policy, called: str = "") -> str:
     then, now = _stages(bundle.spec.driving), _stages(policy.needs)
     changes = []
     for stage, pinned in bundle.spec.perception.items():
-        if stage in meant or now.get(stage) != then.get(stage):
+        if stage in meant or stage not in now or now[stage] != then.get(stage):
             continue
         try:
             here = weights_sha256(stage, now[stage])
