@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from agents.stress.report import directions, normals
+from agents.stress.report import directions, points
 from agents.stress.run import Found
 from agents.stress.space import REST
 from agents.stress.trials import Trial
@@ -69,7 +69,7 @@ def _counts(axis: Any, found: Found) -> None:
 
 def _where(axis: Any, found: Found) -> None:
     """All trials along the two coordinates in which failures differ most."""
-    names, along = found.space.names, [name for name, _, _ in directions(found)]
+    names, along = found.space.coordinates, [name for name, _, _ in directions(found)]
     pair = (along + [n for n in names if n not in along and n != REST] + [REST])[:2]
     columns = [names.index(name) for name in pair]
     plain = found.stage("control", "pilot") or found.searched
@@ -80,7 +80,7 @@ def _where(axis: Any, found: Found) -> None:
     )
     for trials, colour, label, size in kinds:
         if trials:
-            z = np.clip(normals(trials)[:, columns], -EDGE, EDGE)
+            z = np.clip(points(found, trials)[:, columns], -EDGE, EDGE)
             axis.scatter(z[:, 0], z[:, 1], s=size, color=colour, alpha=0.55, linewidths=0, label=label)
     axis.set_title("where failures lie, as quantiles", fontsize=10, pad=8)
     for which, name in zip((axis.xaxis, axis.yaxis), pair, strict=True):

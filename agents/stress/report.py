@@ -20,18 +20,9 @@ from agents.stress.space import REST, Floats
 from agents.stress.trials import Trial
 
 __all__ = [
-    "CASE_HEADINGS",
-    "HEADINGS",
-    "agreement",
-    "as_data",
-    "case_rows",
-    "directions",
-    "markdown",
-    "normals",
-    "rates",
-    "sentences",
+    "CASE_HEADINGS", "HEADINGS", "agreement", "as_data", "case_rows", "directions", "markdown", "points", "rates", "sentences",
     "table",
-]
+]  # fmt: skip
 
 CASE_HEADINGS = ("case", "end", "seed", "survived by", "unusual (quantile)", "fails again")
 HEADINGS = ("simulations", "how", "failures", "rate", "avoidable", "rate of those")
@@ -99,27 +90,24 @@ def agreement(one: Probability | None, other: Probability | None) -> dict[str, A
 
 def directions(found: Found) -> list[tuple[str, float, float]]:
     """(name, mean, standard deviation) of the coordinates in which failures differ most from what the scenario draws, in its standard
-    deviations. From the proposal, or from the failures themselves after random sampling."""
-    names = found.space.names
+    deviations; see `Space.coordinates`. From the proposal, or from the failures themselves after random sampling."""
+    names = found.space.coordinates
     if found.proposal is not None:
         order = [int(i) for i in np.argsort(-found.proposal.moved) if found.proposal.moved[i] > 0.0 and names[i] != REST]
         return [(names[i], float(found.proposal.mean[i]), float(found.proposal.std[i])) for i in order[:MOST]]
-    z = normals([t for t in found.trials if t.failed])
-    if len(z) < 5:
+    y = points(found, [t for t in found.trials if t.failed])
+    if len(y) < 5:
         return []
-    here = ~np.isnan(z)
-    count = np.maximum(here.sum(axis=0), 1)
-    mean = np.where(here, z, 0.0).sum(axis=0) / count
-    std = np.sqrt(np.where(here, (z - mean) ** 2, 0.0).sum(axis=0) / count)
-    rank = [int(i) for i in np.argsort(-np.abs(mean) * np.sqrt(count)) if names[i] != REST]
-    return [(names[i], float(mean[i]), float(std[i])) for i in rank[:MOST] if abs(mean[i]) * math.sqrt(count[i]) > CLEAR]
+    mean, std = y.mean(axis=0), y.std(axis=0)
+    rank = [int(i) for i in np.argsort(-np.abs(mean)) if names[i] != REST]
+    return [(names[i], float(mean[i]), float(std[i])) for i in rank[:MOST] if abs(mean[i]) * math.sqrt(len(y)) > CLEAR]
 
 
-def normals(trials: Sequence[Trial]) -> Floats:
-    """Points (n, D) in standard deviations; NaN where an episode has no such number."""
+def points(found: Found, trials: Sequence[Trial]) -> Floats:
+    """Trials in the coordinates of the space (n, D), in standard deviations; a number that an episode did not have counts as its middle."""
     if not trials:
-        return np.zeros((0, 1))
-    return np.asarray(ndtri(np.clip(np.stack([t.u for t in trials]), 1e-12, 1.0 - 1e-12)))
+        return np.zeros((0, len(found.space.names)))
+    return found.space.waves(np.asarray(ndtri(np.clip(np.stack([t.u for t in trials]), 1e-12, 1.0 - 1e-12))))
 
 
 def sentences(found: Found) -> list[str]:

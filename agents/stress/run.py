@@ -106,7 +106,8 @@ def stress(
     except KeyboardInterrupt:
         found.interrupted = True
     found.asked = driver.asked
-    telling = [] if found.proposal is None else [name for name, by in zip(space.names, found.proposal.moved, strict=True) if by > 0.0]
+    moved = np.zeros(len(space.names)) if found.proposal is None else found.proposal.moved
+    telling = [name for name, by in zip(space.names, moved, strict=True) if by > 0.0]
     found.cases = save_cases(chosen(found.trials, order.cases), scenario, policy, order.policy, space, folder, order.rule, telling)
     return found
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.stress.proposal import Proposal, draw, fit, log_weights, nominal
+from agents.stress.proposal import Proposal, advance, draw, fit, log_weights, nominal
 from agents.stress.space import Floats
 
 __all__ = ["Searched", "Simulate", "cma_es", "cross_entropy"]
 
 Simulate = Callable[[Floats], Floats]
-ELITE = 0.1  # share of a population that the next one is fitted to, where fewer have failed
-ENOUGH = 8  # failures from which on a proposal is fitted to failures alone
+ELITE = 0.1  # share of the points that a proposal is fitted to after CMA-ES, where fewer have failed
+ENOUGH = 15  # failures from which on a proposal is fitted to failures alone
 REACH = 4.0  # CMA-ES stays within so many standard deviations: what a scenario draws less often than 1 in 16,000 is not looked at
 
 
@@ -40,8 +40,9 @@ class Searched:
 def cross_entropy(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, *, population: int = 128) -> Searched:
     """Populations from proposals that move towards failure (de Boer et al., "A tutorial on the cross-entropy method", 2005).
 
-    The first population is the scenario's own. Every fit uses all points so far, weighted by their density under the scenario over that of
-    all proposals together; so what is approached is how the scenario fails most often, not the strangest failure.
+    The first population is the scenario's own. While few have failed, a population moves the next one downhill (`advance`). Then proposals
+    are fitted to all failures so far, weighted by their density under the scenario over that of all proposals together; so what is
+    approached is how the scenario fails most often, not the strangest failure.
     """
     found, proposals, counts = Searched(), [nominal(dims)], list[int]()
     found.proposal = proposals[0]
@@ -59,19 +60,16 @@ def cross_entropy(simulate: Simulate, dims: int, budget: int, rng: np.random.Gen
         left -= size
         points, margins = np.concatenate(found.z), np.concatenate(found.margins)
         found.log_w = log_weights(points, proposals, counts)
-        found.proposal = _refit(points, margins, found.margins[-1], found.log_w)
+        found.proposal = _refit(points, margins, found.log_w, found.proposal, size)
     return found
 
 
-def _refit(points: Floats, margins: Floats, latest: Floats, log_w: Floats) -> Proposal:
-    """Fitted to the failures if there are enough, else to the best share of the latest population and what is as good."""
-    if int((margins <= 0.0).sum()) >= ENOUGH:
-        level = 0.0
-    else:
-        real = np.sort(latest[np.isfinite(latest)])
-        level = float(real[int(ELITE * len(real))]) if len(real) else np.inf
-    elite = (margins <= level) & np.isfinite(margins)
-    return fit(points[elite], log_w[elite]) if elite.any() else nominal(points.shape[1])
+def _refit(points: Floats, margins: Floats, log_w: Floats, proposal: Proposal, latest: int) -> Proposal:
+    """Fitted to the failures if there are enough, else moved by what the latest population says."""
+    failed = margins <= 0.0
+    if int(failed.sum()) >= ENOUGH:
+        return fit(points[failed], log_w[failed], proposal)
+    return advance(points[-latest:], margins[-latest:], proposal)
 
 
 def cma_es(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, *, population: int = 128) -> Searched:
@@ -95,5 +93,6 @@ def cma_es(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator,
             worst = 10.0  # where there was no episode
             optimiser.tell([(row, float(m) if np.isfinite(m) else worst) for row, m in zip(z, found.margins[-1], strict=True)])
     points, margins = np.concatenate(found.z), np.concatenate(found.margins)
-    found.proposal = _refit(points, margins, found.margins[-1], np.zeros(len(points)))
+    elite = np.argsort(margins)[: max(found.failures, int(ELITE * len(margins)))]
+    found.proposal = fit(points[elite], np.zeros(len(elite)), nominal(dims))
     return found

@@ -3,15 +3,20 @@
 Shapes: D coordinates. A coordinate z stands for the number u = Phi(z) that the scenario turns into a value by the quantile function of its
 distribution; so every point is within what the scenario can draw, and the scenario's own distribution is N(0, I). The last coordinate is
 the seed, for all that has no coordinate of its own.
+
+Numbers of one name (the gaps of all vehicles of a flow) are turned into waves by a cosine transform: their sum, a trend from the first to
+the last, and so on. N(0, I) does not change by turning; but what many vehicles do together is one coordinate then, and can be found.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dct, idct
 from scipy.special import ndtr
 
 from scenarios import Scenario, ScenarioError, sample
@@ -33,18 +38,51 @@ class SpaceError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Coordinates by name, the last one `REST`."""
+    """The numbers by name, the last one `REST`, and the coordinates, as many: a number of its own, or a wave over those of one name."""
 
     names: tuple[str, ...]  # D
 
-    def episode(self, z: Floats) -> tuple[int, dict[str, float]]:
+    @cached_property
+    def _groups(self) -> tuple[tuple[str, list[int]], ...]:
+        """Names without their '#2', and where their numbers are; those of single numbers too."""
+        found: dict[str, list[int]] = {}
+        for i, name in enumerate(self.names):
+            found.setdefault(name.partition("#")[0], []).append(i)
+        return tuple(found.items())
+
+    @cached_property
+    def coordinates(self) -> tuple[str, ...]:
+        """What each coordinate is called (D,); a wave stands where the number of its order does."""
+        told = list(self.names)
+        for name, where in self._groups:
+            for k, i in enumerate(where):
+                told[i] = name if len(where) == 1 else f"{name}, {_wave(k, len(where))}"
+        return tuple(told)
+
+    def normals(self, y: Floats) -> Floats:
+        """The numbers of points (n, D) in standard deviations, (n, D)."""
+        z = np.array(y)
+        for _, where in self._groups:
+            if len(where) > 1:
+                z[:, where] = idct(y[:, where], axis=1, norm="ortho")
+        return z
+
+    def episode(self, y: Floats) -> tuple[int, dict[str, float]]:
         """Seed and named numbers of a point (D,), as `scenarios.sample` takes them."""
-        u = np.clip(ndtr(z), EDGE, 1.0 - EDGE)
+        u = np.clip(ndtr(self.normals(y[None])[0]), EDGE, 1.0 - EDGE)
         return int(u[-1] * SEEDS), dict(zip(self.names[:-1], u[:-1].tolist(), strict=True))
 
-    def random(self, rng: np.random.Generator, count: int) -> Floats:
-        """Points as the scenario itself draws them, (count, D)."""
-        return rng.standard_normal((count, len(self.names)))
+    def waves(self, z: Floats) -> Floats:
+        """The inverse of `normals`: coordinates (n, D) of numbers in standard deviations; NaN counts as their middle."""
+        y = np.nan_to_num(z)
+        for _, where in self._groups:
+            if len(where) > 1:
+                y[:, where] = dct(y[:, where], axis=1, norm="ortho")
+        return y
+
+
+def _wave(k: int, count: int) -> str:
+    return f"all {count}" if k == 0 else f"first against last of {count}" if k == 1 else f"wave {k} of {count}"
 
 
 def space_of(scenario: Scenario) -> Space:

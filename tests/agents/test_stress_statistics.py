@@ -99,7 +99,7 @@ def test_fit_leaves_alone_what_does_not_differ() -> None:
     rng = generator(4)
     z = rng.standard_normal((400, 30))
     z[:, 7] = 1.0 + 0.4 * z[:, 7]
-    fitted = fit(z, np.zeros(400))
+    fitted = fit(z, np.zeros(400), nominal(30))
     assert fitted.mean[7] == pytest.approx(1.0, abs=0.1)
     assert fitted.std[7] == pytest.approx(0.4, abs=0.1)
     assert np.flatnonzero(fitted.moved).tolist() == [7]
@@ -182,4 +182,4 @@ def test_search_survives_places_without_episodes() -> None:
 
 def test_fit_needs_points() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        fit(np.zeros((0, 3)), np.zeros(0))
+        fit(np.zeros((0, 3)), np.zeros(0), nominal(3))
