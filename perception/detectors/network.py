@@ -41,13 +41,13 @@ X = TypeVar("X")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """Sizes of a network. Multiples of 16 channels suit CPUs with 512-bit vectors."""
+    """Sizes of a network."""
 
     classes: tuple[str, ...]
-    widths: tuple[int, int, int, int] = (16, 32, 48, 64)  # channels at strides 2, 4, 8, 16
-    blocks: tuple[int, int, int, int] = (0, 1, 1, 2)  # residual blocks there
-    neck: int = 32  # channels of the pyramid at stride 4
-    head: int = 48  # channels before the output
+    widths: tuple[int, int, int, int] = (24, 48, 64, 96)  # channels at strides 2, 4, 8, 16
+    blocks: tuple[int, int, int, int] = (0, 1, 2, 2)  # residual blocks there
+    neck: int = 48  # channels of the pyramid at stride 4
+    head: int = 64  # channels before the output
     tiles: bool = True  # whether the finest features also see the pixels of their cell as they are
 
     def __post_init__(self) -> None:

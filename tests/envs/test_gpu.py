@@ -31,7 +31,8 @@ def test_a_gpu_draws_the_same_frames_and_labels() -> None:
 
 
 @pytest.mark.parametrize(("backend", "apart"), [("torch", 2e-3), ("half", 0.15)])
-def test_the_detector_answers_alike(backend: str, apart: float) -> None:
+def test_the_detector_answers_alike(backend: str, apart: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     sample = DrivingStream(worlds=8, seconds=3).sample(11, 24)
     network = CenterNet.load("driving", backend="torch")
     there = CenterNet.load("driving", backend=backend)
