@@ -42,8 +42,8 @@ class DetectorTraining:
     """A run. Raises ValueError on settings that make none."""
 
     domain: str = "driving"
-    frames: int = 700_000  # learned from, each once
-    minutes: float = 40.0  # of training; validation in between counts, calibration and the final figures take a few more
+    frames: int = 500_000  # learned from, each once
+    minutes: float = 39.0  # of training; validation in between counts, calibration and the final figures take a few more
     batch: int = 32
     recipe: Recipe = field(default_factory=Recipe)
     validate: int = 10  # times during training
