@@ -46,7 +46,7 @@ def command() -> None:
     "--minutes", type=click.FloatRange(0, min_open=True), help="Most minutes to train; the schedule ends with them. [default: 39]"
 )
 @click.option("--batch", type=click.IntRange(2), help="Frames a step. [default: 32]")
-@click.option("--seed", type=click.IntRange(0, 999_999), help="Seed of weights and frames. [default: 0]")
+@click.option("--seed", type=click.IntRange(0, 999), help="Seed of weights and frames. [default: 0]")
 @click.option("--threads", type=click.IntRange(1), help="Of the trainer; frames are drawn by another process. [default: 2, if there are]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/detector-<domain>-<time>]"

@@ -104,6 +104,7 @@ def pretrain(
     state = Learner(config.recipe, tuple(stream.classes), **config.network)
     if resume:
         restore_checkpoint(out / CHECKPOINT, state, config.domain)
+    before = state.seconds
     write_file(out / "config.json", (json.dumps(asdict(config), indent=2) + "\n").encode())
     options = {**FAST.get(config.domain, {}), **LEARN.get(config.domain, {}), **config.options}
     status = "finished"
@@ -135,7 +136,7 @@ def pretrain(
             "options": config.options,
             "command": command,
             "seed": config.recipe.seed,
-            "minutes": round((time.monotonic() - begun + state.seconds * resume) / 60, 1),
+            "minutes": round((time.monotonic() - begun + before) / 60, 1),
             "parameters": sum(p.numel() for p in network.parameters()),
             "metrics": finite(metrics),
             "metrics_on": f"{config.test_frames} frames from seed {TEST_SEED} of the stream, never trained on; in single precision",
