@@ -40,7 +40,7 @@ def command() -> None:
 @click.option(
     "--domain", default="driving", show_default=True, metavar="NAME", help="driving, boxes, or a stream as package.module:factory."
 )
-@click.option("--size", type=click.Choice(["full", "fast"]), help="Of the network: full sees more, fast is faster. [default: full]")
+@click.option("--size", type=click.Choice(["small", "large"]), help="Of the network: large sees a little more. [default: small]")
 @click.option("--frames", metavar="N", help="Frames to learn from: 500000, 500k. [default: 500k]")
 @click.option(
     "--minutes", type=click.FloatRange(0, min_open=True), help="Most minutes to train; the schedule ends with them. [default: 39]"
@@ -76,7 +76,7 @@ def detector(
 
     \b
     closedloop pretrain detector --domain driving
-    closedloop pretrain detector --domain driving --size fast
+    closedloop pretrain detector --domain driving --size large
     closedloop pretrain detector --domain driving --frames 100k --minutes 10 --out runs/quick
     closedloop pretrain detector --resume runs/quick
     """
@@ -112,7 +112,7 @@ def _config(
     from perception.training.learner import Recipe
     from perception.training.stream import open_stream
 
-    given: dict[str, Any] = {"domain": domain, "minutes": minutes, "batch": batch, "network": SIZES[size or "full"]}
+    given: dict[str, Any] = {"domain": domain, "minutes": minutes, "batch": batch, "network": SIZES[size or "small"]}
     if frames is not None:
         from agents.learning.config import parse_count
 
