@@ -45,8 +45,8 @@ CHUNK = 256  # random episodes driven between two writes
 @click.option("--simulations", type=click.IntRange(64), default=2000, show_default=True)
 @click.option("--random", "brute", type=click.IntRange(64), default=6000, show_default=True)
 @click.option("--failure", "rule", default="any", show_default=True)
-@click.option("--method", default="ce", show_default=True)
-@click.option("--estimate", default="is", show_default=True)
+@click.option("--method", default="auto", show_default=True)
+@click.option("--estimate", default="auto", show_default=True)
 @click.option("--compile/--no-compile", "compile_", default=False)
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/benchmark-stress"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/stress-DATE.json]")
@@ -62,8 +62,9 @@ def main(
             policy=policy, scenario=name, simulations=simulations, rule=rule, method=method, estimate=estimate, control=False,
             references=default_references(policy, load(name)), compile=compile_,
         )  # fmt: skip
-        folder = work / f"{policy}-{name}-{rule}-{method}-{estimate}".replace("/", "_")
-        runs.append(compared(order, searched(order, folder), random(order, brute, folder.with_suffix(".jsonl"))))
+        plain = f"{policy}-{name}-{rule}".replace("/", "_")
+        folder = work / f"{plain}-{method}-{estimate}-{simulations}"
+        runs.append(compared(order, searched(order, folder), random(order, brute, work / (plain + ".jsonl"))))
         click.echo("\n".join(told(runs[-1])))
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
     data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}

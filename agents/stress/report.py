@@ -90,12 +90,13 @@ def agreement(one: Probability | None, other: Probability | None) -> dict[str, A
 
 def directions(found: Found) -> list[tuple[str, float, float]]:
     """(name, mean, standard deviation) of the coordinates in which failures differ most from what the scenario draws, in its standard
-    deviations; see `Space.coordinates`. From the proposal, or from the failures themselves after random sampling."""
+    deviations; see `Space.coordinates`. From the proposal, or else from failures that the scenario drew itself: those of a walk have
+    ancestors in common."""
     names = found.space.coordinates
     if found.proposal is not None:
         order = [int(i) for i in np.argsort(-found.proposal.moved) if found.proposal.moved[i] > 0.0 and names[i] != REST]
         return [(names[i], float(found.proposal.mean[i]), float(found.proposal.std[i])) for i in order[:MOST]]
-    y = points(found, [t for t in found.trials if t.failed])
+    y = points(found, [t for t in found.trials if t.failed and (t.draws is None or t.stage == "pilot")])
     if len(y) < 5:
         return []
     mean, std = y.mean(axis=0), y.std(axis=0)

@@ -14,8 +14,8 @@ from scipy import stats
 
 from agents.evaluation.stats import LEVEL
 from agents.stress.importance import Probability
+from agents.stress.moves import moved
 from agents.stress.search import Simulate
-from agents.stress.space import Floats
 
 __all__ = ["Split", "split"]
 
@@ -23,9 +23,7 @@ KEEP = 0.25  # share of the particles that goes on to the next level
 MOST_LEVELS = 40
 SMALLEST, LARGEST = 32, 512  # particles of a run
 RUNS = 5  # independent ones that a budget should suffice for; a run takes about four simulations a particle
-STEPS = (0.2, 1.0)  # of a move, in standard deviations, evenly in the logarithm
 APART = 0.5  # standard error over the mean from which an interval is not to be trusted
-SOME = 0.3  # share of the coordinates that half of the moves change
 
 
 @dataclass
@@ -94,19 +92,10 @@ def _run(simulate: Simulate, dims: int, size: int, budget: int, rng: np.random.G
         if used + len(dead) > budget:
             return None, used, failures
         parents = rng.choice(alive, len(dead))
-        moved = _moved(z[parents], rng)
-        there = simulate(moved)
+        copies = moved(z[parents], rng)
+        there = simulate(copies)
         used, failures = used + len(dead), failures + int((there <= 0.0).sum())
         taken = there < level  # a move above the level is refused: the copy stays where its parent is
-        z[dead] = np.where(taken[:, None], moved, z[parents])
+        z[dead] = np.where(taken[:, None], copies, z[parents])
         margins[dead] = np.where(taken, there, margins[parents])
     return value * float((margins <= 0.0).mean()), used, failures
-
-
-def _moved(z: Floats, rng: np.random.Generator) -> Floats:
-    """Points moved so that N(0, I) stays as it is (preconditioned Crank-Nicolson): all coordinates, or a share of them."""
-    low, high = np.log(STEPS)
-    step = np.exp(rng.uniform(low, high, (len(z), 1)))
-    some = (rng.random(z.shape) < SOME) | (rng.random((len(z), 1)) < 0.5)
-    some |= ~some.any(axis=1, keepdims=True)
-    return np.where(some, np.sqrt(1.0 - step * step) * z + step * rng.standard_normal(z.shape), z)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from agents.evaluation.rollout import EpisodeResult, rollout
+from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
 from agents.policies.base import Policy
 from agents.stress.margins import Closeness, Scales, failed, margin, scales
 from agents.stress.references import Reference
@@ -99,7 +99,7 @@ class Driver:
             self.progress(len(blank) - len(episodes))
         start = len(self.trials)
         try:
-            self._rollout(self.policy, list(episodes.values()), keep)
+            self._rollout(list(episodes.values()), keep)
             if scale is None:
                 self.scale = scales([(r, episodes[seed]) for seed, r in ended.items() if not r.error], self.rule)
         finally:  # on Ctrl-C what has ended is kept
@@ -121,11 +121,9 @@ class Driver:
         u = np.array([used.get(name, math.nan) for name in self.space.names])
         return Trial(stage=stage, seed=seed, draws=draws, u=u, end=UNPLACED), episode
 
-    def _rollout(
-        self, policy: Policy, episodes: Sequence[Episode], keep: Callable[[EpisodeResult], None] | None = None
-    ) -> list[EpisodeResult]:
+    def _rollout(self, episodes: Sequence[Episode], keep: Callable[[EpisodeResult], None]) -> list[EpisodeResult]:
         networks = self._networks() if self.compile else None
-        return rollout(policy, episodes, progress=keep, compile=self.compile, watch=Closeness, networks=networks)
+        return rollout(self.policy, episodes, progress=keep, compile=self.compile, watch=Closeness, networks=networks)
 
     def _networks(self) -> dict[str, RoadNetwork]:
         """Every road of the scenario: with all of them in every population, one compiled program serves all populations."""
@@ -136,8 +134,9 @@ class Driver:
         """The trials with the references that survive each failure."""
         rows = [i for i, trial in enumerate(trials) if trial.failed]
         survived: dict[int, tuple[str, ...]] = dict.fromkeys(rows, ())
+        batch = min(BATCH, 1 << max(2, len(rows) - 1).bit_length())  # for a few failures, neither a wide batch nor another compiled program
         for reference in self.references if rows else ():
-            results = self._rollout(reference.policy, [reference.prepare(episodes[trials[row].seed]) for row in rows])
+            results = rollout(reference.policy, [reference.prepare(episodes[trials[row].seed]) for row in rows], batch=batch)
             self.asked += len(results)
             for row, result in zip(rows, results, strict=True):
                 if not result.error and not failed(result, self.rule):
