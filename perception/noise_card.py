@@ -11,7 +11,7 @@ from typing import Any
 from perception.noise import CARD, NoiseModel
 from perception.storage import WEIGHTS, WeightsError, read_card, write_file
 
-__all__ = ["KIND", "load_noise", "save_noise"]
+__all__ = ["KIND", "load_noise", "noise_sha256", "save_noise"]
 
 KIND, VERSION = "noise", 1
 
@@ -29,6 +29,20 @@ def save_noise(path: str | Path, model: NoiseModel, *, card: Mapping[str, Any] |
 
 def load_noise(spec: str | Path = CARD) -> NoiseModel:
     """From a card's file or the name of one that ships. Raises WeightsError with what is wrong."""
+    path, tables = _tables(spec)
+    try:
+        return NoiseModel.from_json(tables)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def noise_sha256(spec: str | Path = CARD) -> str:
+    """The sha256 of an error model's tables. Raises WeightsError as `load_noise` does."""
+    return _digest(_tables(spec)[1])
+
+
+def _tables(spec: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The card's path and its tables, checked against their sha256."""
     path = Path(spec) if str(spec).endswith(".json") else WEIGHTS / f"{spec}.json"
     if not path.is_file():
         known = [card.stem for card in sorted(WEIGHTS.glob("*.json")) if read_card(card).get("kind") == KIND]
@@ -41,10 +55,7 @@ def load_noise(spec: str | Path = CARD) -> NoiseModel:
         raise WeightsError(f"{path}: has no tables ('model')")
     if told.get("sha256") != _digest(tables):
         raise WeightsError(f"{path}: its tables do not match its sha256: the file was damaged or changed after it was written")
-    try:
-        return NoiseModel.from_json(tables)
-    except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from None
+    return path, tables
 
 
 def _digest(tables: Mapping[str, Any]) -> str:

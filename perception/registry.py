@@ -8,15 +8,17 @@ make_pipeline("their_package.vision:Detector")
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from perception.detectors import make_detector as make_network
 from perception.pipeline import Pipeline, PipelineConfig
 from perception.stages import Detector, Predictor, Tracker, Witness
-from perception.storage import shipped
+from perception.storage import find, load, shipped
 
 __all__ = [
     "StageError",
@@ -27,6 +29,7 @@ __all__ = [
     "make_tracker",
     "predictor_names",
     "tracker_names",
+    "weights_sha256",
 ]
 
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -140,6 +143,25 @@ def make_pipeline(
     if isinstance(tracker, str):
         tracker = make_tracker(tracker, **({"classes": sees.classes} if tracker in TRACKERS else {}))
     return Pipeline(sees, tracker, make_predictor(predictor) if isinstance(predictor, str) else predictor, config)
+
+
+def weights_sha256(stage: str, spec: str) -> str:
+    """What pins the weights that a detector, a predictor or a noise model called `spec` runs on; "" for one that has none of its own.
+
+    stage: "detector", "predictor" or "noise". That of the stored weights and their description; of an ONNX file, of all its bytes. Raises
+    the ValueError of a file that cannot be used, OSError for one that cannot be read.
+    """
+    if stage == "noise":
+        from perception.noise_card import noise_sha256
+
+        return noise_sha256(spec)
+    if stage == "detector" and spec.startswith("onnx:"):
+        return hashlib.sha256(Path(spec.removeprefix("onnx:")).read_bytes()).hexdigest()
+    if spec in (DETECTORS if stage == "detector" else PREDICTORS):
+        return ""
+    if FILE.fullmatch(spec) or {spec, f"{stage}_{spec}"} & {*shipped(stage)}:
+        return load(find(spec, kind=stage), kind=stage).sha256
+    return ""
 
 
 def _entry(what: str, spec: str, known: list[str], options: dict[str, Any]) -> object:

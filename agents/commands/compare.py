@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agents.evaluation.suite import Plan
     from agents.gate.baseline import Baseline
     from agents.gate.plan import GatePlan
+    from agents.gate.replays import Replay
     from agents.gate.report import Report
     from agents.gate.run import Order, Outcome
 
@@ -44,6 +45,14 @@ __all__ = ["command"]
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for journal and report. [default: runs/compare/<run>]"
 )
+@click.option(
+    "--shrink",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Make so many failures small, each to a scenario of its own; 0: none. Costs up to 150 simulations each.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a comparison that was interrupted.")
 @click.option("--workers", type=click.IntRange(1), help="Processes. The verdict does not depend on it. [default: one a core]")
 @click.option("--compile/--no-compile", "compile_", default=False, help="Run the simulator under torch.compile; see `closedloop eval`.")
@@ -58,6 +67,7 @@ def command(
     test: str,
     full: bool,
     out: Path | None,
+    shrink: int,
     resume: bool,
     workers: int | None,
     compile_: bool,
@@ -66,8 +76,9 @@ def command(
 ) -> int:
     """Did CANDIDATE get worse anywhere? Both policies drive the same episodes until that is known.
 
-    Writes report.json, report.md, junit.xml and journal.jsonl. Exit codes: 0 pass (it kept up within the margins of the suite, or nothing
-    has changed), 1 regression, 2 bad input, 3 inconclusive, 4 something was lost or crashed, 130 interrupted: --resume goes on.
+    Writes report.html, report.md, report.json, junit.xml and journal.jsonl, and where it did worse traces and small scenarios in which it
+    fails and the baseline does not. Exit codes: 0 pass (it kept up within the margins of the suite, or nothing has changed), 1 regression,
+    2 bad input, 3 inconclusive, 4 something was lost or crashed, 130 interrupted: --resume goes on.
 
     \b
     closedloop compare highway runs/mine --suite nightly
@@ -111,7 +122,7 @@ def command(
         return _show_plan(order, folder, workers, json_)
     again = _again(order, suite, file, reason, folder)
     try:
-        return _compare(order, folder, resume, workers, file, reason, again, json_)
+        return _compare(order, folder, resume, workers, shrink, file, reason, again, json_)
     except JournalError as error:
         return _crashed(str(error))
     except KeyboardInterrupt:
@@ -134,20 +145,20 @@ def _fitting(found: Baseline | None, plan: GatePlan, *, new: bool) -> Baseline |
     return found
 
 
-def _compare(order: Order, folder: Path, resume: bool, workers: int, file: Path | None, reason: str | None, again: str, json_: bool) -> int:
-    """Drive, judge, write, tell; the exit code."""
+def _compare(
+    order: Order, folder: Path, resume: bool, workers: int, shrink: int, file: Path | None, reason: str | None, again: str, json_: bool
+) -> int:
+    """Drive, judge, write, explain, tell; the exit code."""
     from agents.commands.output import CountProgress, print_json
-    from agents.gate.pages import junit, markdown
     from agents.gate.run import run_gate
-    from scenarios.files import write_atomic
 
     outcome = run_gate(order, folder, resume=resume, workers=workers, progress=lambda total: CountProgress(max(total, 1)))
     report = outcome.report
     try:
         if report is not None:
-            write_atomic(folder / "report.json", report.text())
-            write_atomic(folder / "report.md", markdown(report, command=again))
-            write_atomic(folder / "junit.xml", junit(report))
+            _write(report, folder, again)  # the verdict is there, whatever becomes of the explanations
+            report = _explained(order, outcome, folder, shrink, workers, again)
+            _write(report, folder, again)
         if reason is not None and file is not None and not outcome.lost and not outcome.incidents:
             outcome.as_baseline(order, reason).save(file)
     except OSError as error:
@@ -157,12 +168,45 @@ def _compare(order: Order, folder: Path, resume: bool, workers: int, file: Path 
             print_json(report.model_dump(mode="json"))
         else:
             _show(report)
-        click.echo(f"Report: {folder / 'report.md'}, {folder / 'report.json'}, {folder / 'junit.xml'}", err=True)
+        click.echo(
+            f"Report: {', '.join(str(folder / f'report.{kind}') for kind in ('html', 'md', 'json'))}, {folder / 'junit.xml'}", err=True
+        )
     code = _closing(outcome, again)
     if reason is not None and not code:
         click.echo(f"{file} now holds the results of {order.candidate}: {reason}", err=True)
         return 0
     return report.exit_code if report is not None else code
+
+
+def _write(report: Report, folder: Path, again: str) -> None:
+    from agents.gate.pages import junit, markdown
+    from scenarios.files import write_atomic
+
+    write_atomic(folder / "report.json", report.text())
+    write_atomic(folder / "report.md", markdown(report, command=again))
+    write_atomic(folder / "junit.xml", junit(report))
+
+
+def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, workers: int, again: str) -> Report:
+    """The report with its failures explained, and report.html written; with a warning that says why, where something went wrong."""
+    from agents.commands.output import CountProgress
+    from agents.gate.explain import explain, write_page
+
+    replays: list[Replay] = []
+    report = outcome.report
+    assert report is not None
+    try:
+        report, replays = explain(
+            order, outcome, folder, shrinks=shrink, workers=workers, progress=lambda total: CountProgress(max(total, 1), "simulation")
+        )
+    except OSError:
+        raise
+    except Exception as error:
+        why = f"The failures could not be explained: {type(error).__name__}: {error}"
+        click.echo(f"warning: {why}", err=True)
+        report = report.model_copy(update={"warnings": (*report.warnings, why)})
+    write_page(order, outcome, report, replays, folder / "report.html", command=again)
+    return report
 
 
 def _show(report: Report) -> None:
@@ -176,6 +220,13 @@ def _show(report: Report) -> None:
         first = report.worse[0]
         count = f"{report.worse_in_all} pair{'s' * (report.worse_in_all != 1)}"
         click.echo(f"{count} got worse, {first.scenario} seed {first.seed} for one: {first.command}")
+    for cluster in report.clusters[:5]:
+        click.echo(f"{cluster.count} x {cluster.words}")
+    for minimal in report.minimal:
+        if minimal.file and not minimal.why:
+            click.echo(
+                f"small: {minimal.scenario} seed {minimal.seed} with {minimal.others_left} of {minimal.others} others: {minimal.command}"
+            )
 
 
 def _closing(outcome: Outcome, again: str) -> int:

@@ -71,7 +71,7 @@ def command(
     from agents.commands.compiling import require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.report import markdown, report, trained_on
-    from agents.evaluation.suite import Interrupted, default_workers, judge, resolve, trace_rule
+    from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
     require_compiler(compile_)
@@ -83,6 +83,9 @@ def command(
     _prepare(folder, force)  # and a folder that cannot be written before anything is driven
     if warning := trained_on(seed for _, seeds in plan.entries for seed in seeds):
         click.echo(f"warning: {warning}", err=True)
+    warnings = changed_weights(policies)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
     try:
         with CountProgress(len(policies) * plan.episodes) as tick:
@@ -93,9 +96,9 @@ def command(
             raise  # there is nothing to keep
 
     line = shlex.join(["closedloop", "eval", *sys.argv[2:]]) if sys.argv[1:2] == ["eval"] else ""
-    summary = report(results, title=title, command=line)
+    summary = report(results, title=title, command=line, warnings=warnings)
     write_atomic(folder / "results.json", as_json(summary) + "\n")
-    write_atomic(folder / "report.md", markdown(results, title=title, command=line))
+    write_atomic(folder / "report.md", markdown(results, title=title, command=line, warnings=warnings))
     if json_:
         print_json(summary)
     else:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from agents.evaluation.rollout import EpisodeResult, TraceRule, rollout
+from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule, rollout
 from agents.policies.base import load_policy
 from scenarios import load, sample
 
@@ -40,6 +40,7 @@ class Job:
     compile: bool = False  # run the simulator under torch.compile
     account: bool = False  # tell what collisions were with
     fingerprints: bool = False  # take the fingerprint of every episode
+    batch: int = BATCH  # worlds at once
     again: bool = False  # the process that had it has died
 
 
@@ -70,14 +71,14 @@ def _run(job: Job, keep: Keep) -> None:
         keep(result)
 
     try:
-        policy, scenario, episodes = load_policy(job.policy), load(job.scenario), []
+        policy, scenario, episodes = load_policy(job.policy, changed="ignore"), load(job.scenario), []  # told by who judges
         for seed in job.seeds:
             try:
                 episodes.append(sample(scenario, seed))
             except Exception as error:
                 tell(lost(job, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
         rollout(
-            policy, episodes, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile,
+            policy, episodes, batch=job.batch, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile,
             fingerprints=job.fingerprints,
         )  # fmt: skip
     except Exception as error:

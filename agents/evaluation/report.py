@@ -125,8 +125,11 @@ def repeats(results: Sequence[EpisodeResult]) -> str:
     return f"All episodes were alike, so they count as one and their intervals mean nothing: {', '.join(alike)}."
 
 
-def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> dict[str, Any]:
-    """Everything, for JSON: what ran where, the table, and each episode. `interrupted`: some were not driven because of Ctrl-C."""
+def report(results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything, for JSON: what ran where, the table, and each episode. `interrupted`: some were not driven because of Ctrl-C.
+
+    warnings: what a reader should know besides that which the results themselves give reason to warn of.
+    """
     return {
         "title": title,
         "command": command,
@@ -134,7 +137,7 @@ def report(results: Sequence[EpisodeResult], *, title: str, command: str = "") -
         "interval": {"level": LEVEL, "rates": "Wilson score, 3/n for none or all", "means": "percentile bootstrap within scenarios"},
         "errors": sum(bool(r.error) for r in results),
         "interrupted": any(r.end == "interrupted" for r in results),
-        "warnings": _warnings(results),
+        "warnings": [*warnings, *_warnings(results)],
         "table": [_plain(row) for row in rows(results)],
         "results": [{key: value for key, value in asdict(r).items() if key != "watched"} for r in results],
     }
@@ -150,8 +153,8 @@ def _plain(row: Row) -> dict[str, Any]:
     return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, "ends": row.ends, **named}
 
 
-def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "") -> str:
-    """The table and the failures as a Markdown page."""
+def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = ()) -> str:
+    """The table and the failures as a Markdown page. warnings: as of `report`."""
     table = rows(results)
     lines = [f"# {title}", ""]
     if command:
@@ -167,7 +170,7 @@ def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "")
         "or everything happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines each.",
         "",
     ]
-    for warning in _warnings(results):
+    for warning in (*warnings, *_warnings(results)):
         lines += [warning, ""]
     heading, body = endings(table)
     lines += ["## How episodes ended", "", f"| {' | '.join(heading)} |", "|---|---|" + "---:|" * (len(heading) - 2)]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from envs.driving.bank import build_bank
 from envs.driving.camera.config import CameraConfig
+from envs.driving.camera.portions import portions
 from envs.driving.camera.rendering import believed_camera, compiled_render, render
 from envs.driving.camera.scenery import build_scenery
 from envs.driving.camera.weather import draw_weather
@@ -144,10 +145,11 @@ def _camera(scenarios: Sequence[str], batch: int, *, compiled: bool) -> Iterator
     with torch.no_grad():
         while True:
             for state in states:
-                if compiled:
-                    quick(state, setup, sim.maps, tables, weather, viewer)
-                else:
-                    render(state, setup, sim.maps, tables, weather, camera, viewer=viewer, dt=dt)
+                for s, fixed, look, by in portions(state, setup, weather, viewer):
+                    if compiled:
+                        quick(s, fixed, sim.maps, tables, look, by)
+                    else:
+                        render(s, fixed, sim.maps, tables, look, camera, viewer=by, dt=dt)
                 yield True
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from agents.evaluation.jobs import Job, drive
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
 from agents.policies.base import PolicyError, load_policy, policy_names
+from agents.policies.pins import weights_changed
 from scenarios import Scenario, load
 from scenarios.loader import LIBRARY
 
 __all__ = [
-    "Interrupted", "Plan", "PlanError", "default_workers", "judge", "policy_labels", "resolve", "scenario_spec", "seeds_from", "trace_rule",
+    "Interrupted", "Plan", "PlanError", "changed_weights", "default_workers", "judge", "policy_labels", "resolve", "scenario_spec",
+    "seeds_from", "trace_rule",
 ]  # fmt: skip
 
 CHUNK = 4 * BATCH  # episodes in one job: large enough that building the maps does not show, small enough to spread
@@ -58,7 +60,7 @@ def policy_labels(specs: Sequence[str]) -> dict[str, str]:
     """
     if len(set(specs)) < len(specs):
         raise PolicyError(f"a policy is named twice: {', '.join(specs)}")
-    loaded, known = {spec: load_policy(spec).name for spec in specs}, policy_names()
+    loaded, known = {spec: load_policy(spec, changed="ignore").name for spec in specs}, policy_names()
     names = {spec: spec if spec in known else name for spec, name in loaded.items()}  # a shipped checkpoint goes by its name here
     return {spec: name if list(names.values()).count(name) == 1 else spec for spec, name in names.items()}
 
@@ -77,6 +79,12 @@ def resolve(specs: Sequence[str], plan: Plan) -> tuple[dict[str, str], dict[str,
                 raise PlanError(f"{seen[key]} and {scenario} are both called {key[0]!r} and drive seed {key[1]}: judge them one by one")
             seen[key] = scenario
     return policy_labels(specs), names
+
+
+def changed_weights(specs: Sequence[str]) -> list[str]:
+    """A warning for every policy that sees through other perception weights than those it was trained with."""
+    found = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in specs)
+    return [text for text in found if text]
 
 
 def judge(

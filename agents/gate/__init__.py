@@ -15,6 +15,17 @@ run         one gate from beginning to end
 findings    figures and what the tests say of them
 report      everything that was found, as data with a schema
 pages       the same as Markdown, and as JUnit XML for build servers
+
+replays     pairs in which the candidate did worse, driven again for their traces
+failures    what went wrong, and under which circumstances
+ddmin       delta debugging
+shrink      the search that makes one failure small
+trials      simulations for several such searches at once
+explain     classes, clusters and small scenarios, and the page
+coverage    which part of what scenarios can draw was driven
+charts      intervals and evidence as SVG
+gallery     replays for the page, cut until they fit
+html        the page: one file, with players
 """
 
 from __future__ import annotations

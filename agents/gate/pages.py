@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 from agents.gate.design import ALL
 from agents.gate.metrics import METRICS
-from agents.gate.report import Figure, Finding, Report
+from agents.gate.report import Cluster, Figure, Finding, Minimal, Report
 
-__all__ = ["HEADINGS", "junit", "markdown", "row", "told"]
+__all__ = ["HEADINGS", "circumstances", "junit", "markdown", "row", "small", "told"]
 
 HEADINGS = ("metric", "where", "baseline", "candidate", "gain", "better : worse", "state")
 SHOWN = 20  # pairs that got worse on a page
@@ -49,9 +49,38 @@ def markdown(report: Report, *, command: str = "") -> str:
         lines += [warning, ""]
     lines += _list("Lost", [f"{x.role}, {x.scenario}, seed {x.seed}: {x.why}" for x in report.lost], len(report.lost))
     lines += _list("Processes that died", report.incidents, len(report.incidents))
+    lines += _failures(report)
     worse = [f"{w.scenario}, seed {w.seed}, {', '.join(w.metrics)}: {w.ends[0]}, now {w.ends[1]}: `{w.command}`" for w in report.worse]
     lines += _list("Pairs in which the candidate did worse", worse, report.worse_in_all)
     return "\n".join([*lines, f"Run {report.run}; " + ", ".join(f"{k} {v}" for k, v in report.versions.items()) + ".", ""])
+
+
+def _failures(report: Report) -> list[str]:
+    """Clusters with their circumstances, and the small scenario of each."""
+    if not report.failures:
+        return []
+    total = len(report.failures)
+    known = f", among the first {len(report.worse)} pairs that got worse" if report.worse_in_all > len(report.worse) else ""
+    lines = ["## Failures", "", f"{total} pair{'s' * (total != 1)} in which the candidate fails and the baseline does not{known}:", ""]
+    for cluster in report.clusters:
+        lines.append(f"- {cluster.count} × **{cluster.words}** ({'; '.join(circumstances(cluster))})")
+        lines += [f"  - {line}" for minimal in report.minimal if minimal.cluster == cluster.number for line in small(minimal)]
+    return [*lines, ""]
+
+
+def circumstances(cluster: Cluster) -> list[str]:
+    """The shares of a cluster in words: "speed: 5 to 10 m/s 4, 10 to 20 m/s 1"."""
+    return [f"{name}: {', '.join(f'{value} {count}' for value, count in counts.items())}" for name, counts in cluster.shares.items()]
+
+
+def small(minimal: Minimal) -> list[str]:
+    """What is said of a small scenario."""
+    if not minimal.file or minimal.why:
+        return [f"{minimal.scenario}, seed {minimal.seed}: not made small: {minimal.why}"]
+    needs = f"; it takes {', '.join(minimal.unusual)}" if minimal.unusual else "; everything in it is usual"
+    left = f"{minimal.others_left} of {minimal.others} others left"
+    early = "" if minimal.thorough else ", when simulations ran out"
+    return [f"`{minimal.file}`: {left}{early}{needs}. Again: `{minimal.command}`"]
 
 
 def junit(report: Report) -> str:

@@ -20,6 +20,7 @@ from agents.evaluation.suite import PlanError, scenario_spec, seeds_from
 from agents.gate.design import ALL, Design, GatedMetric
 from agents.gate.metrics import METRICS
 from agents.policies.base import load_policy, policy_names
+from agents.policies.pins import perception_weights
 from scenarios import Suite
 from scenarios.errors import did_you_mean
 
@@ -138,11 +139,14 @@ def plan_from(suite: Suite, *, alpha: float = 0.05, test: str = "sequential") ->
 
 
 def identity(spec: str) -> dict[str, Any]:
-    """Which policy that is, whatever path leads to it. Raises PolicyError or BundleError."""
-    policy = load_policy(spec)
+    """Which policy that is and what it sees through, whatever path leads to it. Raises PolicyError or BundleError, and as
+    `agents.policies.pins.perception_weights`."""
+    policy = load_policy(spec, changed="ignore")
     bundle = getattr(policy, "bundle", None)
     known = spec.partition("@")[0] in policy_names()
-    return {"name": spec if known else policy.name, "sha256": str(getattr(bundle, "sha256", "")), "needs": asdict(policy.needs)}
+    found = {"name": spec if known else policy.name, "sha256": str(getattr(bundle, "sha256", "")), "needs": asdict(policy.needs)}
+    weights = perception_weights(policy.needs)
+    return found | ({"perception": weights} if weights else {})
 
 
 def code_digest() -> str:

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EXIT", "MOST", "Decided", "Figure", "Finding", "Lost", "Report", "Verdict", "Worse", "report_schema"]
+__all__ = [
+    "EXIT", "MOST", "Cluster", "Decided", "Failure", "Figure", "Finding", "Lost", "Minimal", "Report", "Verdict", "Worse", "report_schema",
+]  # fmt: skip
 
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3, "incomplete": 4}
 MOST = 50  # pairs that got worse are listed up to here
@@ -67,6 +69,57 @@ class Worse(_Strict):
     command: str = Field(description="drives the candidate's episode again and keeps its trace")
 
 
+class Failure(_Strict):
+    """A lost pair: the candidate fails where the baseline does not. "" where something does not apply."""
+
+    number: int = Field(description="from 1; the page's gallery counts likewise")
+    cluster: int = Field(description="number of its cluster")
+    scenario: str
+    family: str
+    seed: int
+    failure: str = Field(description="its class")
+    moment: float = Field(description="s since the start")
+    speed: float = Field(description="m/s, of the ego at that moment")
+    other: str = Field(description="what was hit")
+    side: str = Field(description="of the ego on which that was: front, rear, left or right")
+    motion: str = Field(description="of it, relative to the ego: standing, same way, oncoming or crossing")
+    weather: str = Field(description="where cameras look")
+    cause: str = Field(description="what was believed of it before, where the policy is not told the truth")
+    traces: tuple[str, ...] = Field(description="the candidate's and, if it was driven, the baseline's, below the report's folder")
+
+
+class Cluster(_Strict):
+    """Failures of one class, in one family, with one kind of road user on one side."""
+
+    number: int
+    words: str
+    failure: str
+    family: str
+    other: str
+    side: str
+    count: int
+    shares: dict[str, dict[str, int]] = Field(description="how often which other circumstance")
+
+
+class Minimal(_Strict):
+    """A failure made small, as a scenario file."""
+
+    cluster: int
+    scenario: str = Field(description="that it came from")
+    seed: int
+    failure: str
+    reference: str = Field(description="the policy that passes where the candidate fails")
+    file: str = Field(description="the scenario, below the report's folder; empty if none was found")
+    command: str = Field(description="drives the candidate through it again, bit by bit, and keeps the trace")
+    others: int = Field(description="other road users in the episode")
+    others_left: int
+    unusual: tuple[str, ...] = Field(description="parameters that had to stay off their medians")
+    simulations: int = Field(description="episodes driven for it by one of the two policies")
+    thorough: bool = Field(description="false: the number of simulations ran out before the search was over")
+    fingerprint: str = Field(description="of the candidate's episode")
+    why: str = Field(description="why there is no file, or why it should not be trusted; empty: it fails and the reference passes")
+
+
 class Lost(_Strict):
     """An episode without figures."""
 
@@ -100,6 +153,9 @@ class Report(_Strict):
     findings: tuple[Finding, ...]
     worse: tuple[Worse, ...] = Field(description=f"the first {MOST}, the most important metric first")
     worse_in_all: int
+    failures: tuple[Failure, ...] = Field(default=(), description="those among `worse` that are lost pairs")
+    clusters: tuple[Cluster, ...] = Field(default=(), description="of the failures, the largest first")
+    minimal: tuple[Minimal, ...] = Field(default=(), description="failures made small, one of each of the largest clusters first")
     lost: tuple[Lost, ...]
     incidents: tuple[str, ...]
     warnings: tuple[str, ...]

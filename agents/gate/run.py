@@ -19,6 +19,7 @@ from agents.gate.plan import GatePlan, configuration, identity, run_id
 from agents.gate.report import Lost, Report
 from agents.gate.verdict import referee_for
 from agents.policies.base import load_policy
+from agents.policies.pins import weights_changed
 from scenarios import load, sample
 
 __all__ = ["JOURNAL", "Order", "Outcome", "run_gate", "seconds"]
@@ -64,7 +65,11 @@ class Order:
 
     @property
     def warnings(self) -> list[str]:
-        """About a baseline that was made elsewhere."""
+        """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere."""
+        seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in dict.fromkeys(self.policies.values()))
+        return [*(text for text in seen if text), *self._elsewhere()]
+
+    def _elsewhere(self) -> list[str]:
         if self.kept is None:
             return []
         now = {**self.config["versions"], "compile": self.compile}
@@ -182,7 +187,7 @@ def seconds(order: Order, workers: int) -> float:
     Every job is taken to last as long as its episodes may, and to cost as much as a full batch does, which it does.
     """
     shortest = min(order.plan.strata, key=lambda stratum: stratum.duration)
-    episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(order.candidate)
+    episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(order.candidate, changed="ignore")
     begun = time.perf_counter()
     (result,) = rollout(policy, [episode], fingerprints=True, compile=order.compile)
     pace = (time.perf_counter() - begun) / max(result.metrics.get("duration", 0.0), 1.0)  # s a simulated second of a batch

@@ -29,7 +29,7 @@ class Algorithm:
     module: str
     class_name: str
     actions: tuple[str, ...]  # kinds of action it can learn
-    heads: tuple[str, ...]  # what the actor's outputs mean (agents.policies.bundle.NetworkSpec), for each kind of action
+    heads: tuple[str, ...]  # what the actor's outputs mean (agents.policies.spec.NetworkSpec), for each kind of action
     actor: tuple[str, ...]  # modules of its policy that make the action, in the order in which they act
     on_policy: bool
 

@@ -130,6 +130,8 @@ def _problem(checkpoint: Checkpoint) -> str:
     best = checkpoint.notes.get("best", "missing") if isinstance(checkpoint.notes, dict) else "missing"
     if best is not None and not (isinstance(best, dict) and best.keys() == {"score", "steps", "figures"}):
         return "its notes lack the best validation"
+    if not isinstance(checkpoint.notes.get("perception", {}), dict):
+        return "its notes on perception weights are no table"
     return "" if isinstance(checkpoint.notes.get("seconds"), float) else "its notes lack the time spent"
 
 

@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 
 from agents.learning.algorithms import check_hyper, find_algorithm
 from agents.learning.seeds import Seeds, seeds_for
-from agents.policies.bundle import ACTIVATIONS
+from agents.policies.spec import ACTIVATIONS
 from envs.driving.types import DrivingConfig
 from scenarios.errors import did_you_mean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,15 +18,17 @@ from torch import nn
 
 from agents import __version__
 from agents.learning.algorithms import Algorithm, find_algorithm
-from agents.policies.bundle import (
+from agents.policies.bundle import PolicyBundle
+from agents.policies.images import ImageSpec
+from agents.policies.pins import perception_weights
+from agents.policies.spec import (
     ActionSpec,
     BundleSpec,
     DrivingSpec,
-    ImageSpec,
     NetworkSpec,
     NormaliserSpec,
     ObservationSpec,
-    PolicyBundle,
+    Stage,
     TrainingSpec,
 )
 
@@ -54,11 +57,13 @@ def bundle_from_model(
     observation: ObservationSpec,
     normalise: VecNormalize | None = None,
     driving: DrivingSpec | None = None,
+    perception: Mapping[Stage, str] | None = None,
     training: TrainingSpec | None = None,
 ) -> PolicyBundle:
     """The actor of `model` as a bundle; the model is copied from, not changed.
 
-    normalise: the wrapper whose statistics the observations were normalised with. Raises ValueError if the policy is no plain multilayer
+    normalise: the wrapper whose statistics the observations were normalised with. perception: sha256 of the weights it was trained to see
+    through; None: those that the stages which `driving` names have now. Raises ValueError if the policy is no plain multilayer
     perceptron, or one behind the convolutions that Stable-Baselines3 puts before images; BundleError if its weights are not finite (the
     training has diverged).
     """
@@ -93,6 +98,7 @@ def bundle_from_model(
         observation=observation,
         normaliser=spec_of_normaliser,
         driving=driving,
+        perception=dict((perception_weights(driving) if driving else {}) if perception is None else perception),
         training=training or TrainingSpec(),
         versions=versions(),
     )

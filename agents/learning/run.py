@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from agents.learning.progress import Console
 from agents.learning.record import read_progress, write_progress
 from agents.learning.validate import Validation, validate
 from agents.learning.worlds import Worlds
-from agents.policies.bundle import PolicyBundle, TrainingSpec, save_bundle
+from agents.policies.bundle import PolicyBundle, save_bundle
+from agents.policies.pins import perception_weights
 from agents.policies.sb3 import Actor
+from agents.policies.spec import TrainingSpec
 
 __all__ = ["Run"]
 
@@ -101,11 +104,17 @@ class Run(BaseCallback):
         self.best: Best | None = None
         self.last: Validation | None = None
         self.last_at = (-1, -1)  # `moment` of it
+        self.perception = perception_weights(worlds.driving) if worlds.driving else {}
         self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:
             restore(self.learner, checkpoint, algorithm=config.algo, normalise=self.normalise)
             self.rows = [row for row in read_progress(folder / "progress.csv") if row["steps"] <= done]
             self.before += float(checkpoint.notes["seconds"])
+            if (then := checkpoint.notes.get("perception", self.perception)) != self.perception:
+                raise ValueError(
+                    f"the run began with perception weights {_hashes(then)}; here they are {_hashes(self.perception)}: "
+                    "bring those back, or train anew"
+                )
             if kept := checkpoint.notes["best"]:
                 self.best = Best(score=tuple(kept["score"]), steps=kept["steps"], figures=kept["figures"])
         self.begun = self.drawn = time.monotonic()
@@ -184,7 +193,7 @@ class Run(BaseCallback):
         """The policy as it is now."""
         return bundle_from_model(
             self.learner, name=self.config.title, algorithm=self.config.algo, activation=self.config.activation,
-            observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving,
+            observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving, perception=self.perception,
             training=TrainingSpec(scenarios=self.config.scenario, steps=self.steps, seed=self.config.seed),
         )  # fmt: skip
 
@@ -221,7 +230,11 @@ class Run(BaseCallback):
 
     def keep(self, *, last: bool = False) -> None:
         """Write the checkpoint, and the curves now and then: drawing them takes a second."""
-        notes = {"seconds": self.seconds, "best": json.loads(json.dumps(vars(self.best))) if self.best else None}
+        notes = {
+            "seconds": self.seconds,
+            "best": json.loads(json.dumps(vars(self.best))) if self.best else None,
+            "perception": dict(self.perception),
+        }
         checkpoint = take(self.learner, algorithm=self.config.algo, normalise=self.normalise, notes=notes)
         save_checkpoint(self.folder / "checkpoint.safetensors", checkpoint)
         if last or time.monotonic() - self.drawn > DRAW_EVERY:
@@ -248,6 +261,10 @@ class Run(BaseCallback):
     def close(self) -> None:
         """Close the log files."""
         self.learner.logger.close()
+
+
+def _hashes(weights: Mapping[Any, str]) -> str:
+    return ", ".join(f"{stage} {sha256[:16]}..." for stage, sha256 in weights.items()) or "none"
 
 
 def _columns(result: Validation) -> dict[str, float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.learning.config import TrainConfig
-from agents.policies.bundle import DrivingSpec, ObservationSpec
+from agents.policies.spec import DrivingSpec, ObservationSpec
 
 __all__ = ["MakeWorlds", "Worlds", "driving_spec", "driving_worlds"]
 

@@ -38,13 +38,14 @@ EVENTS = {  # Out flag -> (label, good or bad)
 TTC_SHOWN = 10.0  # s; later collisions are not plotted
 
 
-def compact(trace: Trace) -> dict[str, Any]:
-    """Everything the player draws, except the texts around it. Strict JSON."""
+def compact(trace: Trace, *, origin: Points | None = None) -> dict[str, Any]:
+    """Everything the player draws, except the texts around it. Strict JSON. origin: (2,) m, the world's point that the rest is told from;
+    left out: where the ego starts, to the metre."""
     states, count = trace.states, len(trace.episode.agents)
     view = scenery(trace.episode.network)
     middle = np.array(view.bounds).reshape(2, 2).mean(0)
     first = np.array([states["x"][0, 0], states["y"][0, 0]], dtype=np.float64) if states["valid"][0, 0] else middle
-    origin = np.round(first)
+    origin = np.round(first) if origin is None else origin
     lights = states["lights"]
     return {
         "times": [round(float(t), 4) for t in trace.times],

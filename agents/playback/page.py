@@ -24,7 +24,7 @@ from agents.playback.trace import Trace
 from agents.playback.verify import Verification
 from scenarios.files import write_atomic
 
-__all__ = ["page", "write_page"]
+__all__ = ["embedded_json", "page", "part", "player_script", "source_hash", "write_page"]
 
 SCRIPTS = ("data.js", "beliefs.js", "scene.js", "plots.js", "eyes.js", "controls.js")
 SIGHTED = {
@@ -61,12 +61,7 @@ def page(trace: Trace, *, verification: Verification | None = None, command: str
     TraceError if that cannot be done.
     """
     sight = sight or look_again(trace)
-    style = _part("style.css")
-    script = (
-        '"use strict";\n(() => {\n'
-        + "\n".join(_part(name) if sight or name not in SIGHTED else SIGHTED[name] for name in SCRIPTS)
-        + "\n})();\n"
-    )
+    style, script = part("style.css"), player_script(sighted=sight is not None)
     data = compact(trace) | {
         "beliefs": compact_sight(trace, sight) if sight else None,
         "scenario": trace.episode.scenario,
@@ -78,12 +73,12 @@ def page(trace: Trace, *, verification: Verification | None = None, command: str
     values = {
         "title": html.escape(f"{trace.episode.scenario} · seed {trace.episode.seed} · {trace.policy or 'no policy'}"),
         "style": style,
-        "style_hash": _hash(style),
+        "style_hash": source_hash(style),
         "script": script,
-        "script_hash": _hash(script),
+        "script_hash": source_hash(script),
         "data": embedded_json(data),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], part("page.html"))
 
 
 def write_page(
@@ -104,11 +99,19 @@ def embedded_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _part(name: str) -> str:
+def player_script(*, sighted: bool) -> str:
+    """The player's one script; sighted: with what shows beliefs."""
+    parts = [part(name) if sighted or name not in SIGHTED else SIGHTED[name] for name in SCRIPTS]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
+
+
+def part(name: str) -> str:
+    """A file of the player."""
     return (files("agents.playback") / "player" / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
+    """What a content security policy calls a script or a style sheet."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

@@ -6,7 +6,7 @@ Shapes: S decision steps, A agents of the episode, T tracks, D detections, C cam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,10 @@ from agents.playback.storage import Array
 from agents.playback.trace import STATE_FIELDS, Trace
 from agents.playback.verify import simulator
 from envs.driving.camera import CameraConfig, build_scenery, draw_weather, labels, render
+from envs.driving.camera.portions import portions
 from envs.driving.camera.rendering import believed_camera
 from envs.driving.camera.scenery import SceneryTables, move_scenery
+from envs.driving.eyes import CameraRig
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Setup, State
 from envs.driving.visibility import visible
@@ -28,8 +30,6 @@ from perception.states import map_tensors
 
 __all__ = ["GATE", "LIGHT", "NO_BODY", "Sight", "look_again"]
 
-T = TypeVar("T", State, Setup)
-CHUNK = 16  # states drawn at once
 LIGHT = 6  # class of traffic lights; the classes before it are those of scenarios.kinds.Kind
 NO_BODY, NOT_ASKED = -1, -2
 # How far the middle of a track may be from that of what it stands for: m (as of nuScenes' tracking benchmark), share of the range, and
@@ -70,7 +70,7 @@ def look_again(trace: Trace, states: Sequence[State] = ()) -> Sight | None:
         return None
     sim = simulator(trace)
     whole = _states(trace, sim, states)
-    setup = map_tensors(lambda value: value.expand(trace.steps + 1, *value.shape[1:]), sim.setup)
+    setup = map_tensors(lambda value: value.expand(trace.steps + 1, *value.shape[1:]).contiguous(), sim.setup)
     with torch.no_grad():
         images, seen = _pictures(sim, whole, setup) if trace.beliefs.about.C else (_none(trace), _known(sim, whole, setup))
     count = len(trace.episode.agents)
@@ -109,22 +109,18 @@ def _pictures(sim: DrivingSim, states: State, setup: Setup) -> tuple[Array, Arra
     rule = VisibilityRule()
     images: list[Array] = []
     seen: list[Array] = []
-    for first in range(0, len(states.step), CHUNK):
-        state, mine = _part(states, first), _part(setup, first)
-        weather = draw_weather(mine.seed, camera)
-        rendered = render(state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
-        truth = labels(rendered, state, mine, sim.maps, tables, weather, camera, dt=sim.config.dt)
+    weather, viewer, dt = draw_weather(setup.seed, camera), torch.zeros_like(setup.map_id), sim.config.dt
+    rig = CameraRig(sim) if sim.compile else None  # draws as it was drawn then
+    for state, mine, look, by in portions(states, setup, weather, viewer):
+        rendered = render(state, mine, sim.maps, tables, look, camera, viewer=by, dt=dt)
+        truth = labels(rendered, state, mine, sim.maps, tables, look, camera, viewer=by, dt=dt)
         clear = rule(truth) & (truth.kind < LIGHT)
         slots = torch.zeros((*state.x.shape[:1], state.x.shape[1] + 1), dtype=torch.bool, device=state.x.device)
         slots.scatter_(1, torch.where(clear, truth.source, state.x.shape[1]), True)
-        images.append(rendered.image.numpy(force=True))
+        image = rendered.image if rig is None else rig.frame(state, mine, torch.zeros(len(by), 3, device=by.device)).image
+        images.append(image.numpy(force=True))
         seen.append(slots[:, :-1].numpy(force=True))
     return np.concatenate(images), np.concatenate(seen)
-
-
-def _part(whole: T, first: int) -> T:
-    """Worlds of a chunk."""
-    return map_tensors(lambda value: value[first : first + CHUNK].contiguous(), whole)
 
 
 def _known(sim: DrivingSim, states: State, setup: Setup) -> Array:

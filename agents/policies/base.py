@@ -6,9 +6,10 @@ twice the same, and world b of a batch gets what it would get alone in a batch o
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from envs.driving.types import DrivingConfig
 from scenarios.errors import did_you_mean
@@ -53,6 +54,8 @@ class PolicyNeeds:
     latency: int = DrivingConfig.latency
     drop: float = DrivingConfig.drop
     autopilot: bool = DrivingConfig.autopilot
+    steer_bias: float = DrivingConfig.steer_bias
+    brake_limit: float = DrivingConfig.brake_limit
 
     def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
         """The simulator's configuration for this policy: `agents` slots a world, ticks of `dt` s. Raises ValueError on nonsense."""
@@ -97,13 +100,27 @@ def policy_names() -> list[str]:
     return [*BASELINES, *shipped_names()]
 
 
-def load_policy(spec: str | Path) -> Policy:
+def load_policy(spec: str | Path, *, changed: Literal["warn", "refuse", "ignore"] = "warn") -> Policy:
     """The policy that `spec` names: a baseline, a shipped checkpoint, or the path of a bundle (run folders count: their `policy` is used).
 
     Names win over paths: write `./idm` for a folder called idm. `NAME@LEVEL` is the same policy on another level of the observation
-    ladder, see `agents.policies.levels`. Raises PolicyError, with the nearest name, if there is no such policy;
-    `agents.policies.bundle.BundleError` if there is a file but it is damaged.
+    ladder, see `agents.policies.levels`; `NAME~FAULT=VALUE,...`, before the level, the policy with faults planted in it, see
+    `agents.policies.perturbed`. changed: what to do about a policy that would see through other perception weights than those it was
+    trained with, see `agents.policies.pins`: a `PerceptionChanged` warning, a PolicyError, or nothing. Raises PolicyError, with the
+    nearest name, if there is no such policy; `agents.policies.bundle.BundleError` if there is a file but it is damaged.
     """
+    policy = _load(spec)
+    if changed != "ignore":
+        from agents.policies.pins import PerceptionChanged, weights_changed
+
+        if says := weights_changed(policy, str(spec)):
+            if changed == "refuse":
+                raise PolicyError(says)
+            warnings.warn(says, PerceptionChanged, stacklevel=2)
+    return policy
+
+
+def _load(spec: str | Path) -> Policy:
     from agents.policies.baselines import BASELINES
 
     name = str(spec)
@@ -111,7 +128,12 @@ def load_policy(spec: str | Path) -> Policy:
         from agents.policies.levels import at_level
 
         name, level = name.split("@", 1)
-        return at_level(load_policy(name), level)
+        return at_level(_load(name), level)
+    if "~" in name and not Path(name).exists():
+        from agents.policies.perturbed import perturbed
+
+        name, faults = name.split("~", 1)
+        return perturbed(_load(name), faults)
     if name in BASELINES:
         return BASELINES[name]()
 

@@ -22,241 +22,27 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ValidationError
 
-from envs.driving.types import DrivingConfig
+from agents.policies.spec import BundleSpec
 from scenarios.files import write_atomic
 
-__all__ = [
-    "ACTIVATIONS",
-    "FORMAT",
-    "HEADS",
-    "ActionSpec",
-    "BundleError",
-    "BundleSpec",
-    "DrivingSpec",
-    "ImageSpec",
-    "NetworkSpec",
-    "NormaliserSpec",
-    "ObservationSpec",
-    "PolicyBundle",
-    "TrainingSpec",
-    "load_bundle",
-    "save_bundle",
-]
+__all__ = ["FORMAT", "BundleError", "PolicyBundle", "load_bundle", "save_bundle"]
 
 FORMAT = "closedloop-policy"
 SIZE_MAX = 64 * 2**20  # bytes; a [128, 128] network of 300 inputs is 0.2 MB, so this is two orders of room
 HEADER_MAX = 2**20  # bytes
-ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu", "leaky_relu")
-HEADS = ("clip", "squash", "categorical", "values", "quantiles")
-_ACTIVATION = Literal["tanh", "relu", "elu", "gelu", "silu", "leaky_relu"]
-_HEAD = Literal["clip", "squash", "categorical", "values", "quantiles"]
-_Width = Annotated[int, Field(ge=1, le=8192)]
-_Side = Annotated[int, Field(ge=1, le=64)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 Tensors = dict[str, NDArray[Any]]
 
 
 class BundleError(ValueError):
     """A bundle cannot be used: damaged, too large, of another format, or not what it claims to be. The message says which and where."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ImageSpec(_Strict):
-    """Convolutions that make numbers of an image, each followed by a ReLU, then a linear layer with a ReLU, as NatureCNN of SB3 does.
-
-    Pixels are divided by 255. The numbers come before the rest of the observation.
-    """
-
-    shape: tuple[_Width, _Width, _Width]  # channels, height, width
-    convolutions: tuple[tuple[_Width, _Side, _Side], ...] = Field(min_length=1, max_length=8)  # channels made, side of the kernel, stride
-    features: _Width
-
-    @model_validator(mode="after")
-    def _check(self) -> ImageSpec:
-        if min(self.sides) < 1:
-            raise ValueError(f"an image of {self.shape[1]} x {self.shape[2]} is too small for its convolutions")
-        return self
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width after the convolutions, 0 or less if nothing is left."""
-        height, width = self.shape[1:]
-        for _, side, stride in self.convolutions:
-            height, width = (height - side) // stride + 1, (width - side) // stride + 1
-        return height, width
-
-    def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Name -> (shape, dtype) of its tensors."""
-        wanted: dict[str, tuple[tuple[int, ...], str]] = {}
-        inputs = self.shape[0]
-        for i, (outputs, side, _) in enumerate(self.convolutions):
-            wanted[f"image.{i}.weight"] = ((outputs, inputs, side, side), "float32")
-            wanted[f"image.{i}.bias"] = ((outputs,), "float32")
-            inputs = outputs
-        height, width = self.sides
-        wanted["image.linear.weight"] = ((self.features, inputs * height * width), "float32")
-        wanted["image.linear.bias"] = ((self.features,), "float32")
-        return wanted
-
-
-class NetworkSpec(_Strict):
-    """A multilayer perceptron and what its outputs mean.
-
-    `clip`: the outputs are the action, clipped to its bounds (PPO, A2C, TRPO). `squash`: tanh, then scaled to the bounds (SAC, TQC, TD3,
-    DDPG). `categorical`: logits, the most likely is taken (PPO, A2C, TRPO). `values`: action values, the best is taken (DQN).
-    `quantiles`: (quantiles, actions) values, the best mean is taken (QR-DQN).
-    """
-
-    sizes: tuple[_Width, ...] = Field(min_length=2, max_length=10)  # inputs, hidden layers, outputs
-    activation: _ACTIVATION  # after every layer but the last
-    head: _HEAD
-    quantiles: Annotated[int, Field(ge=1, le=1024)] = 1
-    image: ImageSpec | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_image(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Images came later: those without keep their sha256."""
-        return {name: value for name, value in handler(self).items() if name != "image" or value is not None}
-
-
-class ActionSpec(_Strict):
-    """The action space: bounds of each component, or the number of choices."""
-
-    kind: Literal["continuous", "discrete"]
-    low: tuple[_Finite, ...] = ()
-    high: tuple[_Finite, ...] = ()
-    count: Annotated[int, Field(ge=0, le=1024)] = 0
-
-    @model_validator(mode="after")
-    def _check(self) -> ActionSpec:
-        if self.kind == "discrete" and (self.count < 1 or self.low or self.high):
-            raise ValueError("a discrete action has a count of at least 1 and no bounds")
-        if self.kind == "continuous":
-            if self.count or not self.low or len(self.low) != len(self.high):
-                raise ValueError("a continuous action has equally many low and high bounds and no count")
-            if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
-                raise ValueError("every low bound must be below its high bound")
-        return self
-
-
-class ObservationSpec(_Strict):
-    """The flat observation (what is no image): its size and, in order, the parts it is made of with their shapes (none: one unnamed)."""
-
-    size: _Width
-    features: str = ""  # sha256 over the names of all features in order: what each number means
-    layout: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = {}
-
-
-class NormaliserSpec(_Strict):
-    """Inputs are clip((x - mean) / sqrt(variance + epsilon), -limit, limit), computed in float64 and rounded to float32."""
-
-    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class DrivingSpec(_Strict):
-    """The fields of `DrivingConfig` that the policy was made for."""
-
-    action: Literal["continuous", "discrete"]
-    observation: Literal["truth", "visible", "noisy", "perceived", "pixels"]
-    ticks_per_step: Annotated[int, Field(ge=1)]
-    dt: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # s
-    nearest: Annotated[int, Field(ge=0)]
-    view_range: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # m
-    view_fov: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # rad
-    forecasts: Annotated[int, Field(ge=0, le=6)] = 0
-    detector: str = DrivingConfig.detector
-    predictor: str = DrivingConfig.predictor
-    noise: str = DrivingConfig.noise
-    recall: Annotated[float, Field(ge=0, le=1)] = 1.0
-    position: Annotated[float, Field(ge=0, le=100)] = 1.0
-    cameras: str = DrivingConfig.cameras
-    weather: str = DrivingConfig.weather
-    perceive_every: Annotated[int, Field(ge=1)] = 1
-    latency: Annotated[int, Field(ge=0)] = 0
-    drop: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields with a default came later: they are named where they differ from it, so that older files keep their sha256."""
-        fields = type(self).model_fields
-        return {name: value for name, value in handler(self).items() if fields[name].is_required() or value != fields[name].default}
-
-
-class TrainingSpec(_Strict):
-    """Where the policy comes from."""
-
-    scenarios: tuple[str, ...] = ()
-    steps: Annotated[int, Field(ge=0)] = 0
-    seed: int = 0
-
-
-class BundleSpec(_Strict):
-    """Everything about a policy but its weights."""
-
-    format: Literal["closedloop-policy"] = "closedloop-policy"
-    version: Literal[1] = 1
-    name: str
-    algorithm: str
-    network: NetworkSpec
-    action: ActionSpec
-    observation: ObservationSpec
-    normaliser: NormaliserSpec | None = None
-    driving: DrivingSpec | None = None
-    training: TrainingSpec = TrainingSpec()
-    versions: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _check(self) -> BundleSpec:
-        inputs, outputs = self.network.sizes[0], self.network.sizes[-1]
-        image = self.network.image
-        given = self.observation.size + (image.features if image else 0)
-        if inputs != given:
-            raise ValueError(f"the network takes {inputs} inputs but the observation has {given}")
-        if self.driving is not None and (self.driving.observation == "pixels") != (image is not None):
-            raise ValueError(f"observation {self.driving.observation!r} does not go with a network {'with' if image else 'without'} images")
-        if self.observation.layout and sum(int(np.prod(shape)) for shape in self.observation.layout.values()) != self.observation.size:
-            raise ValueError(f"the parts of the observation do not add up to {self.observation.size}")
-        continuous = self.action.kind == "continuous"
-        if continuous != (self.network.head in ("clip", "squash")):
-            raise ValueError(f"head {self.network.head!r} does not make {self.action.kind} actions")
-        wanted = len(self.action.low) if continuous else self.action.count * self.network.quantiles
-        if outputs != wanted or (self.network.quantiles > 1 and self.network.head != "quantiles"):
-            raise ValueError(f"the network has {outputs} outputs where the action needs {wanted}")
-        if self.driving is not None and self.driving.action != self.action.kind:
-            raise ValueError(f"the action is {self.action.kind} but the simulator's is {self.driving.action}")
-        return self
-
-    def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Name -> (shape, dtype) of every tensor the bundle must hold, no more and no less."""
-        wanted: dict[str, tuple[tuple[int, ...], str]] = {}
-        for i, (inputs, outputs) in enumerate(zip(self.network.sizes[:-1], self.network.sizes[1:], strict=True)):
-            wanted[f"layers.{i}.weight"] = ((outputs, inputs), "float32")
-            wanted[f"layers.{i}.bias"] = ((outputs,), "float32")
-        if self.network.image is not None:
-            wanted |= self.network.image.shapes()
-        if self.normaliser is not None:
-            wanted["normaliser.mean"] = wanted["normaliser.variance"] = ((self.observation.size,), "float64")
-        return wanted
 
 
 @dataclass(frozen=True, kw_only=True)

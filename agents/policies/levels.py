@@ -38,6 +38,7 @@ class AtLevel:
     policy: Policy
     needs: PolicyNeeds
     name: str
+    chosen: frozenset[str] = frozenset()  # fields of `needs` that were named
 
     @property
     def bundle(self) -> Any:
@@ -82,4 +83,4 @@ def at_level(policy: Policy, text: str) -> AtLevel:
         CameraConfig(cameras=tuple(needs.cameras.split("+")), weather=needs.weather)
     except ValueError as error:
         raise PolicyError(f"{text!r}: {error}") from error
-    return AtLevel(policy, needs, f"{policy.name}@{text}")
+    return AtLevel(policy, needs, f"{policy.name}@{text}", frozenset(part.partition("=")[0] for part in rest))

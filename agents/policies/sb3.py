@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.policies.base import PolicyError, PolicyNeeds
-from agents.policies.bundle import ObservationSpec, PolicyBundle, load_bundle
+from agents.policies.bundle import PolicyBundle, load_bundle
+from agents.policies.images import look
+from agents.policies.spec import ObservationSpec
 from envs.driving.types import DrivingConfig
 
 if TYPE_CHECKING:
@@ -80,23 +82,12 @@ class Actor(nn.Module):
         """The rows in one go, whatever their number."""
         x = self.normalise(rows)
         if self.image is not None and images is not None:
-            x = torch.cat([self.look(images), x], dim=1)
+            x = torch.cat([look(self.image, lambda name: self.get_buffer(name.replace(".", "_")), images), x], dim=1)
         for i in range(self.layers):
             x = functional.linear(x, self.get_buffer(f"weight_{i}"), self.get_buffer(f"bias_{i}"))
             if i < self.layers - 1:
                 x = self.activation(x)
         return self.choose(x)
-
-    def look(self, images: Tensor) -> Tensor:
-        """Images (R, 3 C, H, W) uint8 -> what the convolutions make of them (R, features)."""
-        assert self.image is not None
-        x = images.float() / 255.0
-        for i, (_, _, stride) in enumerate(self.image.convolutions):
-            x = functional.relu(
-                functional.conv2d(x, self.get_buffer(f"image_{i}_weight"), self.get_buffer(f"image_{i}_bias"), stride=stride)
-            )
-        x = functional.linear(x.flatten(1), self.get_buffer("image_linear_weight"), self.get_buffer("image_linear_bias"))
-        return functional.relu(x)
 
     def normalise(self, rows: Tensor) -> Tensor:
         """clip((x - mean) / sqrt(variance + epsilon)), in float64 as during training."""

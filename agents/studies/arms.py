@@ -96,7 +96,7 @@ def _of(text: str, levels: Sequence[str], given: dict[str, str], sweeps: Sequenc
     level, _, own = rest.partition(",")
     if at and level not in LEVELS:
         raise StudyError(f"no level {level!r}; {did_you_mean(level, LEVELS) or 'known: ' + ', '.join(LEVELS)}")
-    images = not at and load_policy(name).needs.observation not in SAME_SPACE  # then it stays where it is
+    images = not at and load_policy(name, changed="ignore").needs.observation not in SAME_SPACE  # then it stays where it is
     arms = [_arm(name, each, own if at else "", given) for each in ([level] if at else ["pixels"] if images else levels)]
     if images or (at and level != sweep_level):
         return arms
@@ -108,7 +108,7 @@ def _of(text: str, levels: Sequence[str], given: dict[str, str], sweeps: Sequenc
         arms.append(base)
     for sweep in sweeps:
         for value in SWEEPS[sweep]:
-            if value == getattr(load_policy(base.spec).needs, sweep):
+            if value == getattr(load_policy(base.spec, changed="ignore").needs, sweep):
                 continue  # that is `base` itself
             options = ",".join(filter(None, [base.options, f"{sweep}={value:g}"]))
             spec = f"{name}@{sweep_level},{options}"
@@ -127,7 +127,7 @@ def _arm(name: str, level: str, own: str, given: dict[str, str]) -> Arm:
 
 def check_stages(arms: Sequence[Arm]) -> None:
     """Load what the arms see with. Raises StudyError that names what is missing and the command that makes it, and as `load_policy`."""
-    for needs in dict.fromkeys(load_policy(arm.spec).needs for arm in arms):
+    for needs in dict.fromkeys(load_policy(arm.spec, changed="ignore").needs for arm in arms):
         check_needs(needs)
 
 

@@ -11,6 +11,7 @@ from agents.evaluation.rollout import EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate
 from agents.evaluation.suite import policy_labels
 from agents.policies.base import load_policy
+from agents.policies.pins import weights_changed
 from agents.studies.arms import SWEEPS, Arm
 from agents.studies.failures import by_collision, by_weather, conditions, curves
 from agents.studies.gap import Comparison, Figures, Outcome, difference, outcomes
@@ -60,7 +61,9 @@ def study(
     results = [replace(result, policy=spec_of[result.policy]) for result in results]
     found = {arm.spec: [result for result in results if result.policy == arm.spec] for arm in arms}
     table = outcomes(arms, found)
-    needs = {arm.spec: load_policy(arm.spec).needs for arm in arms}
+    policies = {arm.spec: load_policy(arm.spec, changed="ignore") for arm in arms}
+    needs = {spec: policy.needs for spec, policy in policies.items()}
+    changed = [weights_changed(policies[arm.spec], arm.spec) for arm in arms if not arm.sweep]
     bases = {arm.spec: {name: float(getattr(needs[arm.spec], name)) for name in SWEEPS} for arm in arms if not arm.sweep}
     lost = [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.end == "error"]
     return Study(
@@ -76,7 +79,7 @@ def study(
         weathers=by_weather(table, conditions(seeds, weather)),
         collisions=by_collision(table),
         intervals={spec: need.dt * need.ticks_per_step for spec, need in needs.items()},
-        warnings=[text for text in (trained_on(seeds), repeats(results)) if text],
+        warnings=[text for text in (trained_on(seeds), repeats(results), *changed) if text],
         lost=lost,
         undriven=missing(results) if any(r.end == "interrupted" for r in results) else [],
     )

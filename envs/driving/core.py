@@ -167,7 +167,16 @@ def _controls(
         drives = setup.role[:, :n] == int(Role.LEARNER)
         accel = torch.cat([torch.where(drives, mine[0], accel[:, :n]), accel[:, n:]], dim=1)
         steer = torch.cat([torch.where(drives, mine[1], steer[:, :n]), steer[:, n:]], dim=1)
+    if config.steer_bias or config.brake_limit < 1.0:
+        accel, steer = _faulty(setup, accel, steer, config)
     return state, accel, steer
+
+
+def _faulty(setup: Setup, accel: Tensor, steer: Tensor, config: DrivingConfig) -> tuple[Tensor, Tensor]:
+    """What wheels and brakes of the learners make of what was asked, (B, A) m/s^2 and rad, where a fault is planted in them."""
+    learns = setup.role == int(Role.LEARNER)
+    weakest = torch.maximum(accel, -config.brake_limit * setup.brake_max)
+    return torch.where(learns, weakest, accel), torch.where(learns, steer + config.steer_bias * setup.steer_max, steer)
 
 
 def _move(state: State, setup: Setup, accel: Tensor, steer: Tensor, dt: float) -> State:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from envs.driving.camera.config import CameraConfig
-from envs.driving.camera.rendering import AT_ONCE, compiled_render, portions, render, sensor_frame
+from envs.driving.camera.portions import portions, size_for
+from envs.driving.camera.rendering import compiled_render, render, sensor_frame
 from envs.driving.camera.scenery import build_scenery, move_scenery
 from envs.driving.camera.weather import draw_weather
 from envs.driving.lights import light_states
@@ -94,24 +95,20 @@ class CameraRig:
         self.camera = CameraConfig(cameras=tuple(config.cameras.split("+")), weather=config.weather)
         self.cameras, self.sim = len(self.camera.cameras), sim
         self.tables = move_scenery(build_scenery(sim.bank.networks, self.camera), sim.device)
-        self._render = compiled_render(self.camera, config.dt) if sim.compile else None
+        self.size = size_for(sim.batch, sim.device)
+        self._render = compiled_render(self.camera, config.dt, self.size) if sim.compile else None
 
     def frame(self, state: State, setup: Setup, motion: Tensor) -> SensorFrame:
         image = self._drawn(state, setup)
         return sensor_frame(image, state, setup, self.camera, dt=self.sim.config.dt)._replace(motion=motion)
 
     def _drawn(self, state: State, setup: Setup) -> Tensor:
-        """(B, C, 3, H, W) uint8. Compiled for the sizes that all worlds come in; the few that begin anew are filled up to one of them."""
-        worlds, batch = len(state.x), self.sim.batch
-        size = AT_ONCE if batch % AT_ONCE == 0 else batch
-        compiled = self._render if worlds <= size or worlds == batch else None
-        if compiled is not None and worlds < size:
-            rows = torch.nn.functional.pad(torch.arange(worlds, device=state.x.device), (0, size - worlds))
-            return self._drawn(some_worlds(state, rows), some_worlds(setup, rows))[:worlds]
+        """(B, C, 3, H, W) uint8."""
         maps, dt, images = self.sim.maps, self.sim.config.dt, []
-        for s, fixed, look, by in portions(state, setup, draw_weather(setup.seed, self.camera), torch.zeros_like(setup.map_id)):
-            if compiled is not None:
-                images.append(compiled(s, fixed, maps, self.tables, look, by).image)
+        weather, viewer = draw_weather(setup.seed, self.camera), torch.zeros_like(setup.map_id)
+        for s, fixed, look, by in portions(state, setup, weather, viewer, self.size):
+            if self._render is not None:
+                images.append(self._render(s, fixed, maps, self.tables, look, by).image)
             else:
                 images.append(render(s, fixed, maps, self.tables, look, self.camera, viewer=by, dt=dt).image)
         return torch.cat(images)

@@ -223,6 +223,8 @@ class DrivingConfig:
     latency: int = 0  # decision steps from a frame to the arrival of what was seen in it
     drop: float = 0.0  # share of frames lost
     autopilot: bool = False  # the traffic model drives the learners too (the IDM baseline)
+    steer_bias: float = 0.0  # share of the widest steering angle by which the learners' wheels stand off, left positive; a planted fault
+    brake_limit: float = 1.0  # share of the strongest braking that the learners' brakes still give; a planted fault
 
     def __post_init__(self) -> None:
         if not 1 <= self.agents <= 64 or self.agents % 8:
@@ -256,6 +258,10 @@ class DrivingConfig:
             raise ConfigError(f"forecasts={self.forecasts}: must be between 0 and 6")
         if self.observation == "pixels" and self.forecasts:
             raise ConfigError(f"forecasts={self.forecasts}: observation='pixels' shows images, no objects whose future could be told")
+        if not -1.0 <= self.steer_bias <= 1.0:
+            raise ConfigError(f"steer_bias={self.steer_bias}: must be between -1 and 1")
+        if not 0.0 < self.brake_limit <= 1.0:
+            raise ConfigError(f"brake_limit={self.brake_limit}: must be above 0 and at most 1")
         if self.nearest < 1:
             raise ConfigError(f"nearest={self.nearest}: must be at least 1")
         if not 0.0 < self.view_range < float("inf"):

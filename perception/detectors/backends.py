@@ -1,4 +1,4 @@
-"""What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, h, w) float32.
+"""What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, g, f) float32.
 
 On x86 CPUs with instructions for bfloat16, torch in that precision is faster than onnxruntime, which knows single precision only:
 `closedloop bench perception --part detector` says how much.
@@ -20,6 +20,7 @@ __all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "fastest", "hal
 
 BACKENDS = ("auto", "onnx", "half", "torch", "compiled")
 CHUNK_CPU, CHUNK_CUDA = 16, 256  # images at once through torch; onnxruntime is fastest with one
+SMALLER = (8, 4, 2, 1)  # chunks for what is left of a batch, where they give the same bits
 
 
 def halves() -> bool:
@@ -34,7 +35,7 @@ class Backend(Protocol):
     name: str
 
     def __call__(self, image: Tensor, where: Tensor) -> Tensor:
-        """image (N, 3, H, W) uint8, where (N, RAYS, h, w) -> (N, outputs, h, w) float32."""
+        """image (N, 3, H, W) uint8, where (N, RAYS, g, f) -> (N, outputs, g, f) float32."""
         ...
 
 
@@ -53,7 +54,8 @@ def make_backend(network: Network, name: str, *, device: torch.device, threads: 
         return OnnxBackend(folded, threads=threads, chunk=chunk or 1)
     half = name == "half" or (name == "compiled" and device.type == "cuda")
     usual = CHUNK_CUDA if device.type == "cuda" else CHUNK_CPU
-    return TorchBackend(folded, device, compiled=name == "compiled", half=half, chunk=chunk or usual)
+    smaller = SMALLER if chunk is None and device.type == "cpu" and name != "compiled" else ()
+    return TorchBackend(folded, device, compiled=name == "compiled", half=half, chunk=chunk or usual, smaller=smaller)
 
 
 def fastest(device: torch.device) -> str:
@@ -94,9 +96,15 @@ class TorchBackend:
 
     The last convolution is computed in single precision in any case: its digits are the answer. Where compiling fails, it warns once and
     goes on without.
+
+    chunk: images at once. smaller: other numbers of them, falling, for what is left when no full chunk can be made. An image must be
+    answered alike in all of them, and how a convolution is computed may depend on how many there are; so each of these is tried out once
+    for every size of image (and number of threads), and used only if it gives the bits that a full chunk gives.
     """
 
-    def __init__(self, network: Network, device: torch.device, *, compiled: bool, half: bool, chunk: int) -> None:
+    def __init__(
+        self, network: Network, device: torch.device, *, compiled: bool, half: bool, chunk: int, smaller: tuple[int, ...] = ()
+    ) -> None:
         self.name = "compiled" if compiled else "half" if half else "torch"
         self.dtype = torch.float32 if not half else torch.float16 if device.type == "cuda" else torch.bfloat16
         self.network = network.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,26 +112,56 @@ class TorchBackend:
             self.network.out.float().register_forward_pre_hook(lambda _, given: (given[0].float(),))
         self.device, self.chunk, self.outputs = device, chunk, network.spec.outputs
         self.run = torch.compile(self.network, dynamic=False) if compiled else self.network
+        self.smaller = smaller
+        self._alike: dict[tuple[int, int, int], tuple[int, ...]] = {}  # (height, width, threads) -> chunks that give the same bits
 
     @torch.no_grad()
     def __call__(self, image: Tensor, where: Tensor) -> Tensor:
-        pieces = []
-        for part, place in _chunks(image.to(self.device), where.to(self.device, self.dtype), self.chunk):
-            part = part.contiguous(memory_format=torch.channels_last)
-            try:
-                pieces.append(self.run(part, place).float())
-            except Exception as error:
-                if self.run is self.network:
-                    raise
-                warnings.warn(f"the detector runs uncompiled: {str(error).splitlines()[0]}", RuntimeWarning, stacklevel=2)
-                self.name, self.run = "torch" if self.dtype == torch.float32 else "half", self.network
-                pieces.append(self.run(part, place).float())
+        smaller = self._tried(image.shape[-2:], where.shape[1:]) if self.smaller and len(image) % self.chunk else ()
+        chunks = _chunks(image.to(self.device), where.to(self.device, self.dtype), self.chunk, smaller)
+        pieces = [self._piece(part, place) for part, place in chunks]
         return torch.cat(pieces)[: len(image)] if pieces else where.new_zeros((0, self.outputs, *where.shape[2:]))
 
+    def _piece(self, image: Tensor, where: Tensor) -> Tensor:
+        image = image.contiguous(memory_format=torch.channels_last)
+        try:
+            found: Tensor = self.run(image, where).float()
+        except Exception as error:
+            if self.run is self.network:
+                raise
+            warnings.warn(f"the detector runs uncompiled: {str(error).splitlines()[0]}", RuntimeWarning, stacklevel=3)
+            self.name, self.run = "torch" if self.dtype == torch.float32 else "half", self.network
+            found = self.run(image, where).float()
+        return found
 
-def _chunks(image: Tensor, where: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """Pieces of exactly `size` images; the last is filled up with zeros."""
-    if missing := -len(image) % size:
-        image = torch.cat((image, image.new_zeros((missing, *image.shape[1:]))))
-        where = torch.cat((where, where.new_zeros((missing, *where.shape[1:]))))
-    return [(image[i : i + size], where[i : i + size]) for i in range(0, len(image), size)]
+    def _tried(self, size: torch.Size, shape: torch.Size) -> tuple[int, ...]:
+        """Which of `smaller` give the bits of a full chunk, tried on noise. size: height and width; shape: of one image's `where`."""
+        key = (size[0], size[1], torch.get_num_threads())
+        if key not in self._alike:
+            draw = torch.Generator().manual_seed(0)
+            image = torch.randint(0, 256, (self.chunk, 3, *size), dtype=torch.uint8, generator=draw).to(self.device)
+            where = torch.randn((self.chunk, *shape), generator=draw).to(self.device, self.dtype)
+            whole = self._piece(image, where)
+
+            def alike(count: int) -> bool:
+                parts = [self._piece(image[i : i + count], where[i : i + count]) for i in range(0, self.chunk - count + 1, count)]
+                found = torch.cat(parts)
+                return torch.equal(found, whole[: len(found)])
+
+            self._alike[key] = tuple(count for count in self.smaller if alike(count))
+        return self._alike[key]
+
+
+def _chunks(image: Tensor, where: Tensor, size: int, smaller: tuple[int, ...] = ()) -> list[tuple[Tensor, Tensor]]:
+    """Pieces of exactly `size` images, what is left in pieces of `smaller` ones, falling; the last is filled up with zeros if need be."""
+    sizes, pieces, first = (size, *smaller), [], 0
+    while first < len(image):
+        left = len(image) - first
+        take = next((count for count in sizes if count <= left), sizes[-1])
+        part, place = image[first : first + take], where[first : first + take]
+        if missing := take - len(part):
+            part = torch.cat((part, part.new_zeros((missing, *part.shape[1:]))))
+            place = torch.cat((place, place.new_zeros((missing, *place.shape[1:]))))
+        pieces.append((part, place))
+        first += take
+    return pieces

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from perception.detectors.backends import Backend, make_backend
 from perception.detectors.decode import DecodeSpec, decode
-from perception.detectors.network import MULTIPLE, Network, NetworkSpec, rays
+from perception.detectors.network import MULTIPLE, Network, NetworkSpec, rays, split
 from perception.storage import Stored, WeightsError, find, fit, load
 from perception.types import Camera, Detections, SensorFrame
 
@@ -75,12 +75,12 @@ class CenterNet:
         height, width = image.shape[-2:]
         if height % MULTIPLE or width % MULTIPLE:
             raise ValueError(f"images of {width} x {height} px: both sides must be multiples of {MULTIPLE}")
-        output = self.maps(image, camera)
-        return decode(output.to(image.device), camera, self.spec, height=height, width=width)
+        maps = split(self.maps(image, camera).to(image.device), len(self.classes))
+        return decode(maps, camera, self.spec, height=height, width=width)
 
     @torch.no_grad()
     def maps(self, image: Tensor, camera: Camera) -> Tensor:
-        """The raw output (B C, outputs, h, w) float32."""
+        """The raw output (B C, outputs, g, f) float32."""
         height, width = image.shape[-2:]
         return self.backend(image.flatten(0, 1), rays(camera, height, width))
 

@@ -1,9 +1,9 @@
 """From the network's maps to `Detections`: one decoder for every backend.
 
-A detection is a cell whose heat is the highest of its class among the 3 x 3 cells around it ("Objects as Points", section 4.1) and the
-highest of all classes in the cell itself; of two that cover the same box the weaker goes. The best D stay, so the result has a fixed size.
+A detection is a part of a cell that is hotter than the 8 around it, as its likeliest class goes ("Objects as Points", section 4.1); of two
+that cover the same box the weaker goes. The best D stay, so the result has a fixed size.
 
-Shapes: B worlds, C cameras, N = B C images, D detections, K classes, h x w cells.
+Shapes: B worlds, C cameras, N = B C images, D detections, K classes, g x f cells, h x w parts of them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from perception.detectors.geometry import box_iou, lift, pick, ray_angle, wrap
-from perception.detectors.network import BINS, STRIDE, Maps, split
+from perception.detectors.network import BINS, FINE, PIXELS, Maps, coarse, over_parts, read
 from perception.types import Camera, Detections
 
 __all__ = ["DecodeSpec", "decode", "read_boxes"]
 
+CANDIDATES = 128  # hottest parts that are looked at
 SAME = 0.7  # IoU above which two detections are one thing seen twice
-SIZE_MAX = 8.0  # log of cells: keeps exp finite whatever the network says
+SIZE_MAX = 8.0  # log of parts: keeps exp finite whatever the network says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +46,19 @@ class DecodeSpec:
             raise ValueError(f"score_scale, along_scale, across_scale = {scales}: must be positive, score_bias={self.score_bias} finite")
 
 
-def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
-    """output (N, outputs, h, w) float32 of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
+def decode(maps: Maps, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
+    """float32 maps of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
     batch, cameras = camera.focal.shape
-    maps = split(output, len(spec.classes))
-    columns = output.shape[-1]
-    logit, kind, cell = _peaks(maps.heat, spec.slots)  # (N, P) each
+    columns = maps.part.shape[-1]
+    logit, kind, part = _peaks(maps, spec.slots)  # (N, P) each
 
-    def at(values: Tensor) -> Tensor:  # (N, Q, h, w) -> (B, C P, Q)
-        channels = values.shape[1]
-        found = values.flatten(2).gather(2, cell[:, None].expand(-1, channels, -1))
-        return found.transpose(1, 2).reshape(batch, -1, channels)
+    def at(values: Tensor) -> Tensor:  # (N, Q, h, w) or (N, Q, g, f) -> (B, C P, Q)
+        return read(values, part, columns).reshape(batch, -1, values.shape[1])
 
-    peaks = cell.shape[1]
-    index = torch.arange(cameras, device=output.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
-    middle_u = (cell % columns).to(output.dtype).view(batch, -1) + 0.5
-    middle_v = (cell // columns).to(output.dtype).view(batch, -1) + 0.5
+    peaks = part.shape[1]
+    index = torch.arange(cameras, device=part.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
+    middle_u, middle_v = _middle(part.view(batch, -1), columns)
+    cell_u, cell_v = _middle(coarse(part, columns).view(batch, -1), columns // FINE)
     box = read_boxes(middle_u, middle_v, at(maps.offset), at(maps.size), height=height, width=width)
     score = (spec.score_scale * logit.view(batch, -1) + spec.score_bias).sigmoid()
     found = Detections(
@@ -69,7 +66,7 @@ def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, wid
         camera=index,
         kind=kind.view(batch, -1),
         score=score,
-        **_place(maps, at, middle_u, middle_v, pick(camera, index), spec),
+        **_place(maps, at, FINE * cell_u, FINE * cell_v, pick(camera, index), spec),
         light=_light(at(maps.light), kind.view(batch, -1), spec.classes),
         source=torch.full_like(index, -1),
         mask=(score >= spec.threshold) & logit.view(batch, -1).isfinite(),
@@ -77,27 +74,42 @@ def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, wid
     return _best(found, spec.slots)
 
 
-def _peaks(heat: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, K, h, w) logits -> logit, class and cell (N, P) of the P best peaks; -inf where there are fewer."""
-    best = heat.amax(1, keepdim=True)  # (N, 1, h, w)
-    peak = torch.where(heat >= torch.maximum(_around(heat), best), heat, -torch.inf).amax(1).flatten(1)  # (N, h w)
-    logit, cell = peak.topk(min(slots, peak.shape[1]), 1)
-    kind = heat.flatten(2).gather(2, cell[:, None].expand(-1, heat.shape[1], -1)).argmax(1)
-    return logit, kind, cell
+def _middle(place: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Column and row of the middle."""
+    return place % columns + 0.5, torch.div(place, columns, rounding_mode="floor") + 0.5
 
 
-def _around(heat: Tensor) -> Tensor:
-    """The highest of the 3 x 3 cells around each: max_pool2d, which on CPUs takes twenty times as long."""
-    wide = pad(heat, (1, 1, 1, 1), value=-torch.inf)
-    rows = torch.maximum(torch.maximum(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
-    return torch.maximum(torch.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
+def _peaks(maps: Maps, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Logit, class and part (N, P) of the P best peaks; -inf where there are fewer."""
+    best, likeliest = maps.kind.max(1)  # (N, g, f)
+    heat = over_parts(best) + maps.part[:, 0]  # (N, h, w)
+    heat = torch.where(heat.isfinite(), heat, -torch.inf)
+    logit, part = heat.flatten(1).topk(min(CANDIDATES, heat[0].numel()), 1)  # (N, Q)
+    kind = likeliest.flatten(1).gather(1, coarse(part, heat.shape[-1]))
+    peak = torch.where(logit >= _around(maps, kind, part), logit, -torch.inf)
+    logit, rank = peak.topk(min(slots, peak.shape[1]), 1)
+    return logit, kind.gather(1, rank), part.gather(1, rank)
+
+
+def _around(maps: Maps, kind: Tensor, part: Tensor) -> Tensor:
+    """The highest heat of the class `kind` (N, Q) in the 8 parts around each `part` (N, Q)."""
+    height, width = maps.part.shape[-2:]
+    step = torch.tensor([(v, u) for v in (-1, 0, 1) for u in (-1, 0, 1) if v or u], device=part.device)  # (8, 2)
+    row = torch.div(part, width, rounding_mode="floor")[..., None] + step[:, 0]  # (N, Q, 8)
+    column = (part % width)[..., None] + step[:, 1]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    beside = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1)  # (N, 8 Q)
+    cells = maps.kind.shape[-2] * maps.kind.shape[-1]
+    of_kind = maps.kind.flatten(1).gather(1, kind.repeat_interleave(8, 1) * cells + coarse(beside, width))
+    heat = (of_kind + maps.part.flatten(1).gather(1, beside)).view_as(inside)
+    return torch.where(inside, heat, -torch.inf).amax(-1)
 
 
 def read_boxes(middle_u: Tensor, middle_v: Tensor, offset: Tensor, size: Tensor, *, height: int, width: int) -> Tensor:
-    """Cells (..., ) with their maps `offset` and `size` (..., 2) -> boxes (..., 4) px clipped to the image."""
+    """Middles of parts (..., ) with their maps `offset` and `size` (..., 2) -> boxes (..., 4) px clipped to the image."""
     centre = torch.stack((middle_u, middle_v), -1) + offset
     half = 0.5 * size.clamp(max=SIZE_MAX).exp()
-    low, high = (centre - half) * STRIDE, (centre + half) * STRIDE
+    low, high = (centre - half) * PIXELS, (centre + half) * PIXELS
     limit = torch.tensor((width, height), dtype=offset.dtype, device=offset.device)
     return torch.cat((torch.minimum(low.clamp(min=0), limit), torch.minimum(high.clamp(min=0), limit)), -1)
 
@@ -118,12 +130,12 @@ def _place(
 ) -> dict[str, Tensor]:
     """Position, size, heading and their standard deviations in the ego frame."""
     centre = at(maps.centre)
-    u, v = (middle_u + centre[..., 0]) * STRIDE, (middle_v + centre[..., 1]) * STRIDE
+    u, v = (middle_u + centre[..., 0]) * PIXELS, (middle_v + centre[..., 1]) * PIXELS
     depth = camera.focal * at(maps.depth)[..., 0].clamp(-8.0, 4.0).exp()
     slant = (1.0 + ((u - camera.cu) / camera.focal).square()).sqrt()  # range on the ground per depth
     along = depth * slant * at(maps.depth_spread)[..., 0].clamp(-8.0, 3.0).exp() * spec.along_scale
     # across the line of sight, a column subtends cos^2 of the angle at a range of depth / cos: depth cos / focal a pixel
-    across = depth / slant / camera.focal * STRIDE * at(maps.side_spread)[..., 0].clamp(-8.0, 5.0).exp() * spec.across_scale
+    across = depth / slant / camera.focal * PIXELS * at(maps.side_spread)[..., 0].clamp(-8.0, 5.0).exp() * spec.across_scale
     return {
         "centre": lift(u, v, depth, camera),
         "size": at(maps.dims).clamp(-5.0, 5.0).exp(),

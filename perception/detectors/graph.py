@@ -1,6 +1,6 @@
 """A network as an ONNX graph, written node by node: the file format is stable, exporters and what they need are not.
 
-Inputs: image (N, 3, H, W) uint8; where (N, RAYS, h, w) float32. Output: maps (N, outputs, h, w) float32. N, H and W are free.
+Inputs: image (N, 3, H, W) uint8; where (N, RAYS, g, f) float32. Output: maps (N, outputs, g, f) float32. N, H and W are free.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def onnx_graph(network: Network) -> bytes:
         "detector",
         [
             helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 3, "H", "W"]),
-            helper.make_tensor_value_info("where", TensorProto.FLOAT, ["N", RAYS, "h", "w"]),
+            helper.make_tensor_value_info("where", TensorProto.FLOAT, ["N", RAYS, "g", "f"]),
         ],
-        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", network.spec.outputs, "h", "w"])],
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["N", network.spec.outputs, "g", "f"])],
         ops.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="closedloop")

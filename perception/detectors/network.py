@@ -1,11 +1,13 @@
 """The detector's network: one small convolutional net that marks the middle of every object and says there what and where it is.
 
 CenterNet (Zhou, Wang, Kraehenbuehl, "Objects as Points", 2019) on a residual backbone with a light feature pyramid (Lin et al. 2017).
-Fully convolutional: any image whose sides are multiples of 16. Two things differ from the paper: four planes that say where a cell looks
-(`rays`) are added to the features, so that one network serves cameras of any focal length and height, and depth comes with its own
-uncertainty (Kendall & Gal 2017).
+Fully convolutional: any image whose sides are multiples of 16. Three things differ from the paper. Four planes that say where a cell looks
+(`rays`) are added to the features, so that one network serves cameras of any focal length and height. Depth comes with its own uncertainty
+(Kendall & Gal 2017). And where in a cell the middle is, is told for each of its 2 x 2 parts, by channels turned into places (Shi et al.,
+"Real-Time Single Image and Video Super-Resolution", 2016): small things side by side are told apart at the price of coarse cells. What
+kind of thing it is, and all else about it, is told by the cell.
 
-Shapes: N images, K classes, H x W pixels, h x w cells of `STRIDE` pixels.
+Shapes: N images, K classes, H x W pixels, g x f cells of `STRIDE` pixels, h x w = 2 g x 2 f parts of them, of `PIXELS` pixels.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ from torch import Tensor, nn
 
 from perception.types import Camera
 
-__all__ = ["BINS", "LIGHTS", "MULTIPLE", "RAYS", "STRIDE", "Block", "Maps", "Network", "NetworkSpec", "rays", "split", "trace"]
+__all__ = [
+    "BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "STRIDE",
+    "Block", "Maps", "Network", "NetworkSpec", "coarse", "over_parts", "rays", "read", "split", "trace",
+]  # fmt: skip
 
 STRIDE = 4  # px per cell
+FINE = 2  # parts of a cell along each side
+PIXELS = STRIDE // FINE  # px per part
 MULTIPLE = 16  # the deepest level's stride: image sides must be multiples of it
 BINS = 16  # of headings
 LIGHTS = 5  # states of a traffic light, as in perception.types.Detections
@@ -41,6 +48,7 @@ class NetworkSpec:
     blocks: tuple[int, int, int, int] = (0, 1, 1, 2)  # residual blocks there
     neck: int = 32  # channels of the pyramid at stride 4
     head: int = 48  # channels before the output
+    tiles: bool = True  # whether the finest features also see the pixels of their cell as they are
 
     def __post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) < len(self.classes) or len(self.classes) > 256:
@@ -56,44 +64,74 @@ class NetworkSpec:
         return len(self.classes) + sum(MAPS.values())
 
 
-# channels of each output map, in order, after the heat maps of the classes
-MAPS = {"offset": 2, "size": 2, "depth": 1, "depth_spread": 1, "dims": 3, "heading": BINS, "centre": 2, "side_spread": 1, "light": LIGHTS}
+# channels of each output map, in order, after the logits of the classes
+MAPS = {
+    "part": FINE**2,
+    "offset": 2 * FINE**2,
+    "size": 2,
+    "depth": 1,
+    "depth_spread": 1,
+    "dims": 3,
+    "heading": BINS,
+    "centre": 2,
+    "side_spread": 1,
+    "light": LIGHTS,
+}
 
 
 class Maps(NamedTuple):
-    """The output, split up. All lengths on the image in cells, counted from the middle of the cell."""
+    """The output, split up. All lengths on the image in parts of `PIXELS`."""
 
-    heat: Tensor  # (N, K, h, w) logits: the middle of an object of the class is here
-    offset: Tensor  # (N, 2, h, w) middle of the 2-D box, u and v
-    size: Tensor  # (N, 2, h, w) log of width and height of the 2-D box
-    depth: Tensor  # (N, 1, h, w) log(depth along the optical axis / focal length), m/px
-    depth_spread: Tensor  # (N, 1, h, w) log of the spread of `depth`
-    dims: Tensor  # (N, 3, h, w) log of length, width, height of the 3-D box, m
-    heading: Tensor  # (N, BINS, h, w) logits: the angle from line of sight to heading is near 2 pi k / BINS
-    centre: Tensor  # (N, 2, h, w) projected middle of the 3-D box
-    side_spread: Tensor  # (N, 1, h, w) log of the spread of `centre`'s u
-    light: Tensor  # (N, 5, h, w) logits of the states of a traffic light
+    kind: Tensor  # (N, K, g, f) logits: the middle of an object of the class is here, up to `part`
+    part: Tensor  # (N, 1, h, w) to be added to them: it is in this part
+    offset: Tensor  # (N, 2, h, w) from the middle of the part to that of the 2-D box, u and v
+    size: Tensor  # (N, 2, g, f) log of width and height of the 2-D box
+    depth: Tensor  # (N, 1, g, f) log(depth along the optical axis / focal length), m/px
+    depth_spread: Tensor  # (N, 1, g, f) log of the spread of `depth`
+    dims: Tensor  # (N, 3, g, f) log of length, width, height of the 3-D box, m
+    heading: Tensor  # (N, BINS, g, f) logits: the angle from line of sight to heading is near 2 pi k / BINS
+    centre: Tensor  # (N, 2, g, f) from the middle of the cell to the projected middle of the 3-D box
+    side_spread: Tensor  # (N, 1, g, f) log of the spread of `centre`'s u
+    light: Tensor  # (N, 5, g, f) logits of the states of a traffic light
 
 
 def split(output: Tensor, classes: int) -> Maps:
-    """(N, outputs, h, w) -> Maps."""
-    return Maps(*torch.split(output, [classes, *MAPS.values()], dim=1))
+    """(N, outputs, g, f) -> Maps."""
+    kind, part, offset, *rest = torch.split(output, [classes, *MAPS.values()], dim=1)
+    return Maps(kind, nn.functional.pixel_shuffle(part, FINE), nn.functional.pixel_shuffle(offset, FINE), *rest)
+
+
+def over_parts(value: Tensor) -> Tensor:
+    """(..., g, f) -> (..., h, w): what holds for a cell holds for its parts."""
+    return value.repeat_interleave(FINE, -2).repeat_interleave(FINE, -1)
+
+
+def coarse(part: Tensor, columns: int) -> Tensor:
+    """Parts, counted along rows of `columns` of them -> the cells they belong to, counted likewise."""
+    row, column = torch.div(part, columns, rounding_mode="floor"), part % columns
+    return torch.div(row, FINE, rounding_mode="floor") * (columns // FINE) + torch.div(column, FINE, rounding_mode="floor")
+
+
+def read(values: Tensor, part: Tensor, columns: int) -> Tensor:
+    """A map (N, Q, h, w) or (N, Q, g, f) at the parts (N, P), counted along rows of `columns` -> (N, P, Q)."""
+    place = part if values.shape[-1] == columns else coarse(part, columns)
+    return values.flatten(2).gather(2, place[:, None].expand(-1, values.shape[1], -1)).transpose(1, 2)
 
 
 def rays(camera: Camera, height: int, width: int) -> Tensor:
-    """Where each cell looks, (N, RAYS, h, w) for N = B C cameras of images `height` x `width`.
+    """Where each cell looks, (N, RAYS, g, f) for N = B C cameras of images `height` x `width`.
 
     Planes: tangents of the angles below the horizon and right of the axis; inverse distance, in 1/(10 m), at which the ground lies in
     this row (negative above the horizon), clipped, and the log of that distance over 10 m, 2 above the horizon.
     """
     device = camera.focal.device
-    v = torch.arange(height // STRIDE, dtype=torch.float32, device=device) * STRIDE + STRIDE / 2  # (h,)
-    u = torch.arange(width // STRIDE, dtype=torch.float32, device=device) * STRIDE + STRIDE / 2  # (w,)
+    v = torch.arange(height // STRIDE, dtype=torch.float32, device=device) * STRIDE + STRIDE / 2  # (g,)
+    u = torch.arange(width // STRIDE, dtype=torch.float32, device=device) * STRIDE + STRIDE / 2  # (f,)
     focal, cu, cv, z = (value.reshape(-1, 1) for value in (camera.focal, camera.cu, camera.cv, camera.z))  # (N, 1)
-    down, right = (v - cv) / focal, (u - cu) / focal  # (N, h), (N, w)
-    near = (10.0 * down / z.clamp(min=0.1)).clamp(-2.0, 5.0)  # (N, h)
-    far = -near.clamp(min=0.1353).log()  # (N, h) in [-1.6, 2]
-    rows = torch.stack((down, near, far), 1)[..., None].expand(-1, -1, -1, len(u))  # (N, 3, h, w)
+    down, right = (v - cv) / focal, (u - cu) / focal  # (N, g), (N, f)
+    near = (10.0 * down / z.clamp(min=0.1)).clamp(-2.0, 5.0)  # (N, g)
+    far = -near.clamp(min=0.1353).log()  # (N, g) in [-1.6, 2]
+    rows = torch.stack((down, near, far), 1)[..., None].expand(-1, -1, -1, len(u))  # (N, 3, g, f)
     columns = right[:, None, None, :].expand(-1, 1, len(v), -1)
     return torch.cat((rows, columns), 1)
 
@@ -103,7 +141,8 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, active: bool = True, norm: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not norm)
+        padding = kernel // 2 if kernel % 2 else 0  # even kernels are for tiles, which do not overlap
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=not norm)
         self.norm = nn.BatchNorm2d(outputs) if norm else None
         self.active = active
 
@@ -171,6 +210,7 @@ class Network(nn.Module):
         self.narrow = Block(middle, spec.neck, kernel=1, active=False, norm=norm)
         self.fine = Block(fine, spec.neck, kernel=1, active=False, norm=norm)
         self.look = Block(RAYS, spec.neck, kernel=1, active=False, norm=False)
+        self.tiles = Block(down[0], spec.neck, kernel=STRIDE, stride=STRIDE, active=False, norm=norm) if spec.tiles else None
         self.mix = Block(spec.neck, spec.neck, norm=norm)
         self.head = Block(spec.neck, spec.head, norm=norm)
         self.out = Block(spec.head, spec.outputs, kernel=1, active=False, norm=False)
@@ -188,7 +228,7 @@ class Network(nn.Module):
             self.out.conv.bias[: len(self.spec.classes)] = RARE
 
     def forward(self, image: Tensor, where: Tensor) -> Tensor:
-        """image (N, 3, H, W) uint8 or float of 0 to 255, where (N, RAYS, h, w) from `rays` -> (N, outputs, h, w)."""
+        """image (N, 3, H, W) uint8 or float of 0 to 255, where (N, RAYS, g, f) from `rays` -> (N, outputs, g, f)."""
         x = image.to(where.dtype) * (1.0 / 255.0)
         return trace(self, x, where, _TorchOps())
 
@@ -213,6 +253,8 @@ def trace(network: Network, image: X, where: X, ops: Ops[X]) -> X:
     middle = ops.relu(ops.add(middle, ops.double(ops.block(network.coarse, coarse))))
     middle = ops.block(network.middle, middle)
     fine = ops.add(ops.block(network.fine, fine), ops.block(network.look, where))
+    if network.tiles is not None:
+        fine = ops.add(fine, ops.block(network.tiles, image))
     fine = ops.relu(ops.add(fine, ops.double(ops.block(network.narrow, middle))))
     return ops.block(network.out, ops.block(network.head, ops.block(network.mix, fine)))
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from perception.detectors.network import STRIDE, rays
+from perception.detectors.network import PIXELS, rays
 from perception.training.stream import TRAIN_SEED, LabelledStream, open_stream
 from perception.training.targets import Objects, flip, heat, objects
 from perception.types import Camera, Labels
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     """What one step learns from."""
 
     image: Tensor  # (N, 3, H, W) uint8
-    where: Tensor  # (N, RAYS, h, w)
+    where: Tensor  # (N, RAYS, g, f)
     things: Objects
     target: Tensor  # (N, K, h, w)
     counts: Tensor  # (N, h, w)
@@ -56,7 +56,7 @@ def make_batches(stream: LabelledStream, seed: int, size: int) -> list[Batch]:
         )
         height, width = image.shape[-2:]
         things = objects(truth, camera)
-        target, counts = heat(things, len(stream.classes), height // STRIDE, width // STRIDE)
+        target, counts = heat(things, len(stream.classes), height // PIXELS, width // PIXELS)
         batches.append(Batch(image.flatten(0, 1), rays(camera, height, width), things, target, counts))
     return batches
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, smooth_l1_loss
 
-from perception.detectors.network import BINS, Maps
+from perception.detectors.network import BINS, FINE, Maps, coarse, over_parts, read
 from perception.training.targets import Objects, cells
 
 __all__ = ["Terms", "Weights", "loss"]
@@ -57,25 +57,27 @@ def loss(maps: Maps, things: Objects, target: Tensor, counts: Tensor) -> Terms:
     height, width = target.shape[-2:]
     cell, weight = cells(things, height, width)
 
-    def at(values: Tensor) -> Tensor:  # (N, Q, h, w) -> (N, D, M, Q)
-        channels = values.shape[1]
-        found = values.flatten(2).gather(2, cell.flatten(1)[:, None].expand(-1, channels, -1))
-        return found.transpose(1, 2).reshape(*cell.shape, channels)
+    def at(values: Tensor) -> Tensor:  # (N, Q, h, w) or (N, Q, g, f) -> (N, D, M, Q)
+        return read(values, cell.flatten(1), width).reshape(*cell.shape, -1)
 
     number = things.learn.sum().clamp(min=1).to(target.dtype)
     share = weight / weight.sum().clamp(min=1.0)
     solid = weight * things.learn_3d[..., None]
     share_3d = solid / solid.sum().clamp(min=1.0)
-    middle = torch.stack((cell % width, torch.div(cell, width, rounding_mode="floor")), -1) + 0.5  # (N, D, M, 2)
+    middle, of_cell = _middle(cell, width), FINE * _middle(coarse(cell, width), width // FINE)  # (N, D, M, 2)
     return Terms(
-        heat=_focal(maps.heat, target, counts) / number,
+        heat=_focal(over_parts(maps.kind) + maps.part, target, counts) / number,
         box=(_box(middle, at(maps.offset), at(maps.size), things.box[:, :, None]) * share).sum(),
         depth=(_laplace(at(maps.depth)[..., 0] - things.depth[..., None], at(maps.depth_spread)[..., 0]) * share_3d).sum(),
         dims=((at(maps.dims) - things.dims[:, :, None]).abs().mean(-1) * share).sum(),
         heading=(_heading(at(maps.heading), things.heading[..., None]) * share).sum(),
-        centre=(_centre(middle + at(maps.centre) - things.centre[:, :, None], at(maps.side_spread)[..., 0]) * share_3d).sum(),
+        centre=(_centre(of_cell + at(maps.centre) - things.centre[:, :, None], at(maps.side_spread)[..., 0]) * share_3d).sum(),
         light=_light(at(maps.light), things.light, weight),
     )
+
+
+def _middle(place: Tensor, columns: int) -> Tensor:
+    return torch.stack((place % columns, torch.div(place, columns, rounding_mode="floor")), -1) + 0.5
 
 
 def _focal(logit: Tensor, target: Tensor, counts: Tensor) -> Tensor:

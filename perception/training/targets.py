@@ -1,17 +1,18 @@
 """From labels to what the detector's network should say.
 
-Shapes: B worlds, C cameras, N = B C images, D labels, K classes, h x w cells of STRIDE px, M = 3 cells a label learns at.
+Shapes: B worlds, C cameras, N = B C images, D labels, K classes, h x w parts of cells, of PIXELS px, M = 3 parts a label learns at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from perception.detectors.geometry import pick, project, ray_angle
-from perception.detectors.network import STRIDE
+from perception.detectors.network import PIXELS
 from perception.types import Camera, Labels
 
 __all__ = ["CELLS", "HIDDEN", "SIDE_MIN", "Objects", "flip", "heat", "learnable", "objects"]
@@ -21,11 +22,11 @@ HIDDEN = 0.85  # share hidden by others from which a thing is neither learned no
 SIDE_MIN = 1.5  # px of the shorter side below which likewise
 DEPTH_MIN = 0.5  # m; nearer middles (of things half beside the camera) say nothing about depth
 NARROW = 0.54 / 6.0  # spread of a heat spot per length of the box (Liu et al., "Training-Time-Friendly Network", 2020, section 3.2)
-SPREAD_MIN = 0.4  # cells
+SPREAD_MIN = 0.8  # parts
 
 
 class Objects(NamedTuple):
-    """The labels of N images, one row each; lengths on the image in cells."""
+    """The labels of N images, one row each; lengths on the image in parts."""
 
     kind: Tensor  # (N, D) int64
     box: Tensor  # (N, D, 4)
@@ -62,11 +63,11 @@ def objects(labels: Labels, camera: Camera) -> Objects:
 
     return Objects(
         kind=rows(labels.kind),
-        box=rows(labels.box / STRIDE),
+        box=rows(labels.box / PIXELS),
         depth=rows((depth.clamp(min=DEPTH_MIN) / theirs.focal).log()),
         dims=rows(labels.size.clamp(min=0.05).log()),
         heading=rows(alpha),
-        centre=rows(torch.stack((u, v), -1) / STRIDE),
+        centre=rows(torch.stack((u, v), -1) / PIXELS),
         light=rows(labels.light),
         learn=only(learn),
         learn_3d=only(learn & (depth > DEPTH_MIN)),
@@ -84,22 +85,33 @@ def middle_cell(box: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 def heat(things: Objects, classes: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Heat maps (N, K, h, w), 1 at the middle of every thing taught and falling off around it; and where they count, (N, h, w) 0 or 1."""
     column, row = middle_cell(things.box, height, width)
-    spread = NARROW * (things.box[..., 2:] - things.box[..., :2])
-    spread = spread.clamp(min=SPREAD_MIN)
-    device = column.device
-    along_u = torch.arange(width, device=device) - column[..., None]  # (N, D, w)
-    along_v = torch.arange(height, device=device) - row[..., None]  # (N, D, h)
-    spot_u = (-0.5 * (along_u / spread[..., :1]).square()).exp()
-    spot_v = (-0.5 * (along_v / spread[..., 1:]).square()).exp()
-    target = spot_u.new_zeros((len(column), classes, height, width))
-    spot = spot_u[:, :, None, :] * spot_v[:, :, :, None]  # (N, D, h, w)
-    for k in range(classes):
-        target[:, k] = (spot * (things.learn & (things.kind == k))[..., None, None]).amax(1)
+    sides = things.box[..., 2:] - things.box[..., :2]
+    spread = (NARROW * sides).clamp(min=SPREAD_MIN)
+    u, v = torch.arange(width, device=column.device), torch.arange(height, device=column.device)
+    target = spread.new_zeros((len(column) * classes, height, width))
+    for image, label in _in_turn(things.learn, things.kind, classes):
+        along_u, along_v = u - column[image, label][:, None], v - row[image, label][:, None]
+        spot_u = (-0.5 * (along_u / spread[image, label, :1]).square()).exp()  # (L, w)
+        spot_v = (-0.5 * (along_v / spread[image, label, 1:]).square()).exp()  # (L, h)
+        plane = image * classes + things.kind[image, label]
+        target[plane] = torch.maximum(target[plane], spot_u[:, None, :] * spot_v[:, :, None])
     # what is ignored counts nowhere within its box
-    inside_u = (along_u.abs() <= 0.5 * (things.box[..., 2:3] - things.box[..., 0:1]) + 0.5) & things.ignore[..., None]
-    inside_v = along_v.abs() <= 0.5 * (things.box[..., 3:4] - things.box[..., 1:2]) + 0.5
-    hidden = (inside_u[:, :, None, :] & inside_v[:, :, :, None]).any(1)
-    return target, 1.0 - hidden.float()
+    counts = spread.new_ones((len(column), height, width))
+    for image, label in _in_turn(things.ignore, torch.zeros_like(things.kind), 1):
+        inside_u = (u - column[image, label][:, None]).abs() <= 0.5 * sides[image, label, :1] + 0.5
+        inside_v = (v - row[image, label][:, None]).abs() <= 0.5 * sides[image, label, 1:] + 0.5
+        counts[image] *= 1.0 - (inside_u[:, None, :] & inside_v[:, :, None]).to(counts.dtype)
+    return target.view(len(column), classes, height, width), counts
+
+
+def _in_turn(which: Tensor, kind: Tensor, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Image and label (L,) of `which` (N, D) in groups in which no two are of one image and class."""
+    image, label = which.nonzero(as_tuple=True)
+    one = nn.functional.one_hot(kind, classes) * which[..., None]  # (N, D, K)
+    turn = (one.cumsum(1) * one).sum(-1)[image, label]  # 1, 2, ...
+    for number in range(1, int(turn.max()) + 1 if len(turn) else 1):
+        now = turn == number
+        yield image[now], label[now]
 
 
 def cells(things: Objects, height: int, width: int) -> tuple[Tensor, Tensor]:

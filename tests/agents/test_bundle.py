@@ -18,8 +18,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.learning.algorithms import ALGORITHMS, HyperError, build_model
 from agents.learning.export import bundle_from_model
-from agents.policies.bundle import BundleError, ObservationSpec, PolicyBundle, load_bundle, save_bundle
+from agents.policies.bundle import BundleError, PolicyBundle, load_bundle, save_bundle
 from agents.policies.sb3 import BLOCK, Actor
+from agents.policies.spec import ObservationSpec
 
 SIZE = 23
 CASES = [(a.name, kind) for a in ALGORITHMS.values() for kind in a.actions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 
 from agents import cli
 from agents.commands import compare as module
+from agents.gate import explain as explain_module
 from agents.gate import run as run_module
 from agents.gate.baseline import load_baseline
 from agents.gate.journal import read
 from agents.gate.report import report_schema
 from agents.gate.run import JOURNAL
+from agents.playback.fingerprint import fingerprint
+from agents.playback.trace import Trace
 
 
 def compare(*words: str, suite: str) -> int:
@@ -39,7 +43,49 @@ def test_verdicts(
     assert report["identical"] == (baseline == candidate)
     assert (out / "report.md").read_text().startswith(f"# {verdict}: {candidate} against {baseline} on mini")
     assert "<testsuite" in (out / "junit.xml").read_text()
-    assert f"Report: {out / 'report.md'}" in shown.err
+    assert f"Report: {out / 'report.html'}" in shown.err
+    page = (out / "report.html").read_text()
+    assert f'<p class="verdict">{verdict}</p>' in page
+    assert page.count("data-number=") == len(report["worse"]) == len(list((out / "traces").rglob("*.trace"))) // 2
+    assert report["warnings"] == [w for w in report["warnings"] if "could not be explained" not in w and "last bit" not in w]
+
+
+def test_failures_are_explained_and_made_small(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All the way through the command line: lost pairs, their clusters, and small scenarios in which the candidate fails the same way."""
+    out = tmp_path / "out"
+    assert compare("constant", "random", "--out", str(out), "--shrink", "2", suite=mini) == 1
+    shown = capsys.readouterr().out
+    report = json.loads((out / "report.json").read_text())
+    jsonschema.validate(report, report_schema())
+    assert {(f["scenario"], f["seed"]) for f in report["failures"]} <= {(w["scenario"], w["seed"]) for w in report["worse"]}
+    assert sum(cluster["count"] for cluster in report["clusters"]) == len(report["failures"]) > 0
+    assert len(report["minimal"]) == 2
+    for minimal in report["minimal"]:
+        assert minimal["why"] == ""
+        assert minimal["reference"] == "constant"
+        assert minimal["others_left"] <= minimal["others"]
+        assert minimal["command"] in shown
+        assert cli.run([*shlex.split(minimal["command"])[1:], "--out", str(tmp_path / "again"), "--force", "--workers", "1"]) == 0
+        (trace,) = (tmp_path / "again").rglob("*.trace")
+        assert fingerprint(Trace.load(trace)) == minimal["fingerprint"]
+    assert f"{report['clusters'][0]['count']} x {report['clusters'][0]['words']}" in shown
+    assert "## Failures" in (out / "report.md").read_text()
+
+
+def test_an_explanation_that_fails_does_not_take_the_verdict_with_it(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("no idea")
+
+    monkeypatch.setattr(explain_module, "drive_again", broken)
+    out = tmp_path / "out"
+    assert compare("constant", "random", "--out", str(out), suite=mini) == 1
+    assert "warning: The failures could not be explained: RuntimeError: no idea" in capsys.readouterr().err
+    report = json.loads((out / "report.json").read_text())
+    assert report["verdict"] == "regression"
+    assert "The failures could not be explained: RuntimeError: no idea" in report["warnings"]
+    assert "could not be explained" in (out / "report.html").read_text()
 
 
 def test_inconclusive_is_exit_code_3(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,8 +28,9 @@ from agents.learning.progress import Console
 from agents.learning.record import COLUMNS, read_progress
 from agents.learning.validate import validate
 from agents.learning.worlds import Worlds
-from agents.policies.bundle import ObservationSpec, load_bundle
+from agents.policies.bundle import load_bundle
 from agents.policies.sb3 import Actor
+from agents.policies.spec import ObservationSpec
 
 ARRIVED, FALLEN, LIMIT = 0.2, 1.5, 25
 

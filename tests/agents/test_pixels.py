@@ -22,8 +22,10 @@ from agents.learning.algorithms import ALGORITHMS, build_model
 from agents.learning.checkpoint import load_checkpoint
 from agents.learning.export import bundle_from_model
 from agents.policies.base import PolicyError, load_policy
-from agents.policies.bundle import ImageSpec, ObservationSpec, PolicyBundle, load_bundle, save_bundle
+from agents.policies.bundle import PolicyBundle, load_bundle, save_bundle
+from agents.policies.images import ImageSpec
 from agents.policies.sb3 import BLOCK, Actor, SB3Policy
+from agents.policies.spec import ObservationSpec
 from envs.driving.make import sample_episodes
 
 SIZE, IMAGE = 11, (6, 40, 44)

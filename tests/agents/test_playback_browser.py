@@ -18,6 +18,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from agents.evaluation.rollout import EpisodeResult
+from agents.gate.gallery import gallery
+from agents.gate.html import report_page
+from agents.gate.replays import Replay
+from agents.gate.report import Failure, Report, Worse
 from agents.playback.page import write_page
 from agents.playback.sight import Sight
 from agents.playback.trace import Trace
@@ -427,4 +432,78 @@ def test_pages_without_beliefs_are_as_before(browser: Browser, files: dict[str, 
     assert browser.run("document.getElementById('eyes').hidden && getComputedStyle(document.getElementById('eyes')).display === 'none'")
     assert browser.run("document.getElementById('keys').textContent.includes('believed')") is False
     browser.key("1")
+    assert browser.logged == []
+
+
+# ---------------------------------------------------------------- the report of a gate
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory, highway_trace: Trace, junction_trace: Trace) -> str:
+    """A page with fifty pairs of replays."""
+    folder = tmp_path_factory.mktemp("gate")
+    paths = [str(trace.save(folder / f"{i}.trace")) for i, trace in enumerate((highway_trace, junction_trace))]
+    replays, failures = [], []
+    for i in range(50):
+        worse = Worse(scenario="merge", seed=i, metrics={"success": (1.0, 0.0)}, ends=("arrived", "collision"), command=f"drive {i}")
+        results = {
+            role: EpisodeResult(
+                policy=role, scenario="merge", seed=i, end=end, metrics={"success": good, "off_road": 1 - good}, trace=trace
+            )
+            for role, end, good, trace in (("baseline", "arrived", 1.0, paths[0]), ("candidate", "off_road", 0.0, paths[i % 2]))
+        }
+        replays.append(Replay(worse=worse, results=results))
+        found = {"cluster": 1, "scenario": "merge", "family": "merge", "seed": i, "failure": "off road", "moment": 12.8, "speed": 9.0}
+        failures.append(Failure(number=i + 1, **found, other="", side="", motion="", weather="", cause="", traces=()))  # type: ignore[arg-type]
+    report = Report(
+        verdict="regression", exit_code=1, because="Got worse: success.", figures_say="regression", identical=False, run="abc",
+        suite="mini",
+        baseline={"name": "old"}, candidate={"name": "</script><b>new"}, alpha=0.05, test="sequential", pairs_planned=50, pairs_judged=50,
+        pairs_identical=0, pairs_lost=0, rounds=10, findings=(), worse=(), worse_in_all=50, failures=tuple(failures), lost=(), incidents=(),
+        warnings=(), versions={},
+    )  # fmt: skip
+    names = {"baseline": "old", "candidate": "</script><b>new"}
+    page = folder / "report.html"
+    page.write_text(report_page(report, gallery=gallery(replays, failures, names)), encoding="utf-8")
+    assert page.stat().st_size < 2_000_000
+    return page.as_uri()
+
+
+SIDES = "[...document.querySelectorAll('#sides iframe')]"
+CLOCKS = f"{SIDES}.map(f => f.contentDocument?.getElementById('clock')?.textContent.split(' / ')[0])"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_link_into_the_report_opens_both_replays_at_its_moment(browser: Browser, gate: str, theme: str) -> None:
+    browser.open(gate + "#failure-4@t=4.2", theme=theme)
+    browser.wait(f"{CLOCKS}.join() === '4.2,4.2'", 30.0)
+    assert browser.run("document.getElementById('clock').textContent").startswith("4.2 / ")
+    assert browser.run("document.getElementById('viewer-command').textContent") == "drive 3"
+    names = browser.run("[...document.querySelectorAll('.side b')].map(e => e.textContent)")
+    assert names == ["baseline old", "candidate </script><b>new"]
+    browser.settle()
+    assert near(browser.picture(), {"light": "#878e97", "dark": "#2e353d"}[theme]) > 5000  # road
+    assert browser.logged == []
+    assert [url for url in browser.requested if url not in ("about:blank", "about:srcdoc")] == [gate.split("#")[0]]
+
+
+def test_the_replays_of_a_pair_go_in_step(browser: Browser, gate: str) -> None:
+    browser.open(gate + "#failure-2")
+    browser.wait(f"{CLOCKS}.join() === '12.8,12.8'", 30.0)  # without a time: the moment at which it went wrong
+    browser.run("document.getElementById('run').click()")  # which is where playing starts from a little before
+    browser.wait("parseFloat(document.getElementById('clock').textContent) < 12 && document.getElementById('run').textContent === 'Pause'")
+    browser.wait("parseFloat(document.getElementById('clock').textContent) > 7.2")
+    browser.run("document.getElementById('run').click()")
+    browser.wait(f"new Set([...{CLOCKS}, document.getElementById('clock').textContent.split(' / ')[0]]).size === 1")
+    browser.run("const s = document.getElementById('scrub'); s.value = 0; s.dispatchEvent(new Event('input'))")
+    browser.wait(f"{CLOCKS}.join() === '0.0,0.0'")
+    browser.run("document.querySelector('.pairs a[data-number=\"7\"]').click()")
+    browser.wait(f"document.getElementById('viewer-command').textContent === 'drive 6' && {CLOCKS}.join() === '12.8,12.8'", 30.0)
+    assert browser.run("document.querySelector('.pairs a[aria-current=true]').dataset.number") == "7"
+    assert browser.logged == []
+
+
+def test_the_report_fits_on_a_phone(browser: Browser, gate: str) -> None:
+    browser.open(gate, width=390, height=844)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
     assert browser.logged == []

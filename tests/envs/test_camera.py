@@ -360,25 +360,6 @@ def test_frames_do_not_depend_on_the_batch(world: World) -> None:
             same_bits(mine, truth, index)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
-def test_compiled_frames_do_not_depend_on_the_batch(world: World) -> None:
-    config = replace(CAMERA, width=64, height=32, agents=4, buildings=2, heads=2, signs=1)
-    state, setup, maps, tables = world.parts
-    compiled = torch.compile(lambda *args: render(*args, config), fullgraph=True, dynamic=False)  # type: ignore[arg-type]
-    out = {}
-    for size in (64, 7, 1):
-        index = torch.arange(size) % len(world.bank)
-        mine, theirs = rows(state, index), rows(setup, index)
-        out[size] = compiled(mine, theirs, maps, tables, draw_weather(theirs.seed, config))
-    for size in (1, 7):
-        assert torch.equal(out[size].image, out[64].image[:size])
-        assert torch.equal(out[size].depth, out[64].depth[:size])
-    eager = render(state, setup, maps, tables, draw_weather(setup.seed, config), config)
-    difference = (eager.image.int() - out[64].image[: len(world.bank)].int()).abs()
-    assert (difference <= 2).float().mean() > 0.999
-
-
 def mirrored(network: RoadNetwork) -> RoadNetwork:
     """The network reflected in the x axis."""
 

@@ -6,49 +6,49 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from perception.detectors.decode import DecodeSpec, decode, read_angle
 from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
-from perception.detectors.network import BINS, NetworkSpec
+from perception.detectors.network import BINS, FINE, PIXELS, STRIDE, Maps, NetworkSpec, over_parts, read, split
 from perception.training.boxes import BoxStream
 from perception.training.losses import _heading
 from perception.training.targets import cells, flip, heat, learnable, objects
 from perception.types import Camera, Labels
 
 HEIGHT, WIDTH = 96, 160
+PARTS = (HEIGHT // PIXELS, WIDTH // PIXELS)
 CLASSES = BoxStream.classes
 SPEC = DecodeSpec(classes=CLASSES, slots=16, threshold=0.5)
 
 
-def perfect_output(labels: Labels, camera: Camera) -> Tensor:
+def perfect_maps(labels: Labels, camera: Camera) -> Maps:
     """What a network without error would say: the targets, written into the maps at the middles."""
     things = objects(labels, camera)
-    h, w = HEIGHT // 4, WIDTH // 4
-    target, _ = heat(things, len(CLASSES), h, w)
-    output = torch.zeros(len(target), NetworkSpec(classes=CLASSES).outputs, h, w)
-    k = len(CLASSES)
-    output[:, :k] = torch.logit(target.clamp(0.001, 0.999))
-    cell, _ = cells(things, h, w)
+    target, _ = heat(things, len(CLASSES), *PARTS)
+    maps = _maps(len(target))._replace(part=torch.logit(target.amax(1, keepdim=True).clamp(0.001, 0.999)))
+    part, _ = cells(things, *PARTS)
     for n, d in torch.nonzero(things.learn).tolist():
-        row, column = divmod(int(cell[n, d, 0]), w)
-        middle = torch.tensor([column + 0.5, row + 0.5])
+        row, column = divmod(int(part[n, d, 0]), PARTS[1])
         box = things.box[n, d]
-        values = torch.cat(
-            (
-                0.5 * (box[:2] + box[2:]) - middle,
-                (box[2:] - box[:2]).log(),
-                things.depth[n, d, None],
-                torch.full((1,), math.log(0.05)),
-                things.dims[n, d],
-                bins(things.heading[n, d]),
-                things.centre[n, d] - middle,
-                torch.full((1,), math.log(0.5)),
-                torch.nn.functional.one_hot(things.light[n, d].clamp(min=0), 5).float(),
-            )
-        )
-        output[n, k:, row, column] = values
-    return output
+        maps.offset[n, :, row, column] = 0.5 * (box[:2] + box[2:]) - torch.tensor([column + 0.5, row + 0.5])
+        row, column = row // FINE, column // FINE
+        maps.kind[n, :, row, column] = -9.0
+        maps.kind[n, things.kind[n, d], row, column] = 0.0
+        maps.size[n, :, row, column] = (box[2:] - box[:2]).log()
+        maps.depth[n, 0, row, column] = things.depth[n, d]
+        maps.depth_spread[n, 0, row, column] = math.log(0.05)
+        maps.dims[n, :, row, column] = things.dims[n, d]
+        maps.heading[n, :, row, column] = bins(things.heading[n, d])
+        maps.centre[n, :, row, column] = things.centre[n, d] - FINE * torch.tensor([column + 0.5, row + 0.5])
+        maps.side_spread[n, 0, row, column] = math.log(0.5)
+        maps.light[n, :, row, column] = torch.nn.functional.one_hot(things.light[n, d].clamp(min=0), 5).float()
+    return maps
+
+
+def _maps(images: int) -> Maps:
+    """Nothing anywhere."""
+    output = torch.zeros(images, NetworkSpec(classes=CLASSES).outputs, HEIGHT // STRIDE, WIDTH // STRIDE)
+    return Maps(*(value.clone() for value in split(output, len(CLASSES))))
 
 
 def bins(angle: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def bins(angle: torch.Tensor) -> torch.Tensor:
 def test_labels_survive_the_round_trip() -> None:
     """Targets written as maps decode to the labels: boxes, places, sizes, headings, lights."""
     frame, labels, _ = BoxStream().sample(5, 64)
-    found = decode(perfect_output(labels, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(perfect_maps(labels, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
     taught = learnable(labels)
     # two things of one class whose middles share or touch a cell cannot both be told; nearly all others must be
     recovered = 0
@@ -115,51 +115,85 @@ def test_iou_against_shapely() -> None:
             assert float(ours[i, j]) == pytest.approx(a.intersection(b).area / a.union(b).area, abs=1e-5)
 
 
-def blank(batch: int = 1, cameras: int = 1) -> tuple[Tensor, Camera]:
-    output = torch.zeros(batch * cameras, NetworkSpec(classes=CLASSES).outputs, 24, 40)
-    output[:, : len(CLASSES)] = -10.0
+def blank(batch: int = 1, cameras: int = 1) -> tuple[Maps, Camera]:
+    maps = _maps(batch * cameras)
+    maps.kind[:] = -10.0
     one = torch.ones(batch, cameras)
-    return output, Camera(one * 120, one * 80, one * 45, one * 0.5, one * 0, one * 1.5, one * 0)
+    return maps, Camera(one * 120, one * 80, one * 45, one * 0.5, one * 0, one * 1.5, one * 0)
+
+
+def test_what_a_cell_says_holds_for_its_parts() -> None:
+    """Parts are rows of two."""
+    k = len(CLASSES)
+    output = torch.zeros(1, NetworkSpec(classes=CLASSES).outputs, 3, 4)
+    output[0, 1, 2, 1] = 5.0  # class 1 in the cell of row 2, column 1
+    output[0, k + 2, 2, 1] = 3.0  # its lower left part
+    output[0, k + 4 + 2, 2, 1], output[0, k + 8 + 2, 2, 1] = 0.25, -0.25  # its offset
+    maps = split(output, k)
+    assert maps.kind.shape == (1, k, 3, 4) and maps.part.shape == (1, 1, 6, 8) and float(maps.part[0, 0, 5, 2]) == 3.0
+    assert (over_parts(maps.kind) + maps.part)[0, 1, 4:6, 2:4].tolist() == [[5.0, 5.0], [8.0, 5.0]]
+    assert maps.offset[0, :, 5, 2].tolist() == [0.25, -0.25] and float(maps.offset.abs().sum()) == 0.5
+    part = torch.arange(48)[None]
+    marked = read(torch.arange(12.0).view(1, 1, 3, 4), part, 8)[0, :, 0]
+    torch.testing.assert_close(marked.view(6, 8), torch.arange(12.0).view(3, 4).repeat_interleave(2, 0).repeat_interleave(2, 1))
+    assert torch.equal(read(part.view(1, 1, 6, 8), part, 8)[0, :, 0], part[0])
+
+
+def test_two_of_a_kind_a_few_pixels_apart_are_two() -> None:
+    """As cars in a queue far ahead are: 6 px from middle to middle."""
+    frame, labels, _ = BoxStream(most=1).sample(5, 1)
+    two = Labels(*(value.clone() for value in labels))
+    for name in ("kind", "centre", "size", "yaw", "light", "camera", "occlusion", "truncation", "velocity", "source", "mask"):
+        getattr(two, name)[:, 1] = getattr(two, name)[:, 0]
+    two.box[0, 0] = torch.tensor([60.0, 40.0, 65.0, 45.0])
+    two.box[0, 1] = torch.tensor([66.0, 40.0, 71.0, 45.0])
+    found = decode(perfect_maps(two, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    boxes = found.box[found.mask]
+    torch.testing.assert_close(boxes[boxes[:, 0].argsort()], two.box[0, :2], atol=1e-3, rtol=1e-4)
 
 
 def test_nothing_seen() -> None:
-    output, camera = blank(3)
-    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    maps, camera = blank(3)
+    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert not found.mask.any()
     assert all(value.isfinite().all() for value in found if value.is_floating_point())
 
 
 def test_of_neighbouring_cells_the_best_and_of_one_cell_one_class() -> None:
-    output, camera = blank()
-    output[0, 0, 10, 10], output[0, 0, 10, 11], output[0, 1, 10, 10] = 3.0, 2.0, 2.5
-    output[0, 1, 20, 30] = 1.0
-    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    maps, camera = blank()
+    maps.kind[0, :, 5, 5] = torch.tensor([3.0, 2.5, -10.0])
+    maps.part[0, 0, 10:12, 10:12] = torch.tensor([[0.0, -1.0], [-1.0, -1.0]])
+    maps.kind[0, 1, 10, 15] = 1.0
+    maps.part[0, 0, 20:22, 30:32] = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
+    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.kind[0, found.mask[0]].tolist() == [0, 1]
     assert found.score[0, :2].tolist() == pytest.approx([1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(-1.0))])
 
 
 def test_of_two_classes_on_the_same_box_the_better_stays() -> None:
-    output, camera = blank()
-    k = len(CLASSES)
-    output[0, k + 2 : k + 4] = math.log(20.0)  # 80 px boxes: one cell apart they cover the same
-    output[0, 0, 10, 20], output[0, 1, 10, 21] = 3.0, 2.0
-    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    maps, camera = blank()
+    maps.size[:] = math.log(40.0)  # 80 px boxes: 6 px apart they cover the same
+    maps.kind[0, 0, 5, 10], maps.kind[0, 1, 5, 11] = 3.0, 2.0
+    maps.part[0, 0, 10:12, 20:24] = torch.tensor([[0.0, -1.0, -1.0, 0.0], [-1.0, -1.0, -1.0, -1.0]])
+    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.kind[0, found.mask[0]].tolist() == [0]
 
 
 def test_several_cameras_share_the_slots_and_name_themselves() -> None:
-    output, camera = blank(2, 3)
-    output[1, 0, 5, 5], output[2, 1, 6, 6], output[5, 2, 7, 7] = 4.0, 5.0, 3.0
+    maps, camera = blank(2, 3)
+    for image, kind, logit in ((1, 0, 4.0), (2, 1, 5.0), (5, 2, 3.0)):
+        maps.kind[image, kind, 3, 3] = logit
+        maps.part[image, 0, 6:8, 6:8] = torch.tensor([[0.0, -1.0], [-1.0, -1.0]])
     camera = camera._replace(yaw=torch.tensor([[0.0, math.pi / 2, math.pi]]).expand(2, -1))
-    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.camera[0, found.mask[0]].tolist() == [2, 1] and found.camera[1, found.mask[1]].tolist() == [2]
     assert float(found.centre[0, 1, 1]) > 0 and float(found.centre[0, 0, 0]) < 0  # camera 1 looks left, camera 2 back
 
 
 def test_not_a_number_is_not_a_thing() -> None:
-    output, camera = blank()
-    output[0, 0] = float("nan")
-    found = decode(output, camera, SPEC, height=HEIGHT, width=WIDTH)
+    maps, camera = blank()
+    maps.kind[0, 0] = float("nan")
+    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
     assert not found.mask.any()
 
 
@@ -194,10 +228,10 @@ def test_heat_is_one_at_the_middles_alone_and_hidden_things_do_not_count() -> No
     frame, labels, _ = BoxStream().sample(11, 16)
     labels = labels._replace(occlusion=torch.where(labels.source == 0, 0.95, labels.occlusion))
     things = objects(labels, frame.camera)
-    target, counts = heat(things, len(CLASSES), 24, 40)
-    cell, weight = cells(things, 24, 40)
+    target, counts = heat(things, len(CLASSES), *PARTS)
+    cell, weight = cells(things, *PARTS)
     middles = {(n, int(things.kind[n, d]), int(cell[n, d, 0])) for n, d in torch.nonzero(things.learn).tolist()}
-    ones = {(n, k, row * 40 + column) for n, k, row, column in torch.nonzero(target > 0.999).tolist()}
+    ones = {(n, k, row * PARTS[1] + column) for n, k, row, column in torch.nonzero(target > 0.999).tolist()}
     assert ones == middles
     assert ((counts == 0).flatten(1).any(1) == things.ignore.any(1)).all()
     assert float(weight.max()) == 1.0 and not weight[~things.learn].any()
@@ -218,11 +252,12 @@ def test_the_angles_that_are_taught_are_those_that_are_read() -> None:
 def test_of_two_that_are_equally_likely_and_cover_the_same_box_one_stays() -> None:
     """As in half precision, where neighbouring cells often say the very same."""
     frame, labels, _ = BoxStream(most=1).sample(5, 1)
-    output = perfect_output(labels, frame.camera)
-    cell = int(cells(objects(labels, frame.camera), HEIGHT // 4, WIDTH // 4)[0][0, 0, 0])
-    row, column = divmod(cell, WIDTH // 4)
-    beside = column + 1 if column + 1 < WIDTH // 4 else column - 1
-    output[0, :, row, beside] = output[0, :, row, column]
-    output[0, len(CLASSES), row, beside] += column - beside  # the same middle
-    found = decode(output, frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    maps = perfect_maps(labels, frame.camera)
+    part = int(cells(objects(labels, frame.camera), *PARTS)[0][0, 0, 0])
+    row, column = divmod(part, PARTS[1])
+    beside = column ^ 1  # the other part of the cell
+    maps.part[0, :, row, beside] = maps.part[0, :, row, column]
+    maps.offset[0, :, row, beside] = maps.offset[0, :, row, column]
+    maps.offset[0, 0, row, beside] += column - beside  # the same middle
+    found = decode(maps, frame.camera, SPEC, height=HEIGHT, width=WIDTH)
     assert int(found.mask.sum()) == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import pixel_unshuffle
 
 from envs.driving.camera.stream import DrivingStream
 from perception.detectors.backends import OnnxBackend, TorchBackend, make_backend
 from perception.detectors.centernet import CenterNet
 from perception.detectors.geometry import box_iou
 from perception.detectors.graph import onnx_graph
-from perception.detectors.network import RAYS, STRIDE, Network, NetworkSpec, rays, split
+from perception.detectors.network import FINE, RAYS, STRIDE, Network, NetworkSpec, rays, split
 from perception.types import Camera
 
 CLASSES = ("car", "pedestrian", "light")
@@ -90,6 +91,31 @@ def test_an_image_gives_the_same_bits_in_any_batch(network: Network, name: str) 
     assert len(backend(image[:0], where[:0])) == 0
 
 
+@pytest.mark.parametrize("name", ["half", "torch"])
+def test_what_is_left_of_a_batch_takes_small_chunks_that_give_the_same_bits(network: Network, name: str) -> None:
+    backend = make_backend(network, name, device=CPU)
+    assert isinstance(backend, TorchBackend)
+    image, where = inputs(19)
+    whole, taken, run = backend(image[:16], where[:16]), [], backend.run
+
+    def odd(images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """As the network, but four at a time it rounds otherwise."""
+        taken.append(len(images))
+        return run(images, places) + (1e-6 if len(images) == 4 else 0.0)
+
+    backend.run = odd
+    for count in (1, 3, 8, 15):
+        assert torch.equal(backend(image[:count], where[:count]), whole[:count])
+    alike = backend._alike[*image.shape[-2:], torch.get_num_threads()]
+    assert 4 not in alike and set(alike) <= {8, 2, 1}
+    taken.clear()
+    assert torch.equal(backend(image, where)[:16], whole)
+    assert taken[0] == 16 and 4 not in taken and sum(taken) in (19, 20, 24)  # the last chunk is filled up
+    taken.clear()
+    backend(image[:16], where[:16])
+    assert taken == [16]
+
+
 def test_any_size_that_is_a_multiple_of_16(network: Network) -> None:
     pytest.importorskip("onnxruntime")
     image, where = inputs(2, 64, 112)
@@ -121,22 +147,26 @@ def test_half_precision_says_the_same_within_its_digits(network: Network) -> Non
 
 def test_half_precision_sees_what_single_sees() -> None:
     """Detections of the detector that ships, on frames of the street."""
-    frame = DrivingStream(worlds=12, seconds=2).sample(3, 48).frame
-    half, single = (CenterNet.load("driving", backend=name)(frame) for name in ("half", "torch"))
-    sure = single.mask & (single.score > 0.4)
-    iou = torch.where(half.mask[:, None], box_iou(single.box, half.box), 0.0)  # (B, D, D)
-    best, which = iou.max(-1)
-    same = (best > 0.8) & (half.kind.gather(1, which) == single.kind)
-    assert int(sure.sum()) > 60
-    assert float(same[sure].float().mean()) > 0.98
-    there = sure & same
-    centre = half.centre.gather(1, which[..., None].expand(-1, -1, 3))
-    apart = (centre - single.centre).norm(dim=-1) / single.centre.norm(dim=-1).clamp(min=1.0)
-    assert float(apart[there].median()) < 0.003
-    assert float(apart[there].max()) < 0.05
-    for found in (half, single):
-        pairs = found.mask[:, :, None] & found.mask[:, None, :]
-        assert not (torch.triu(box_iou(found.box, found.box), 1) > 0.7)[pairs].any()  # nothing is found twice
+    stream, backends = DrivingStream(worlds=12, seconds=2), [CenterNet.load("driving", backend=name) for name in ("half", "torch")]
+    alike, apart = [], []
+    for seed in (3, 4, 5):
+        frame = stream.sample(seed, 48).frame
+        half, single = (detector(frame) for detector in backends)
+        sure = single.mask & (single.score > 0.4)
+        iou = torch.where(half.mask[:, None], box_iou(single.box, half.box), 0.0)  # (B, D, D)
+        best, which = iou.max(-1)
+        same = (best > 0.8) & (half.kind.gather(1, which) == single.kind)
+        centre = half.centre.gather(1, which[..., None].expand(-1, -1, 3))
+        off = (centre - single.centre).norm(dim=-1) / single.centre.norm(dim=-1).clamp(min=1.0)
+        alike.append(same[sure])
+        apart.append(off[sure & same])
+        for found in (half, single):
+            pairs = found.mask[:, :, None] & found.mask[:, None, :]
+            assert not (torch.triu(box_iou(found.box, found.box), 1) > 0.7)[pairs].any()  # nothing is found twice
+    assert len(torch.cat(alike)) > 300
+    assert float(torch.cat(alike).float().mean()) > 0.98  # the rest: toss-ups of class, and pairs at the limit of what parts tell apart
+    assert float(torch.cat(apart).median()) < 0.003
+    assert float(torch.cat(apart).max()) < 0.05
 
 
 def test_where_compiling_fails_it_goes_on_without(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,5 +212,5 @@ def test_split_covers_the_output() -> None:
     spec = NetworkSpec(classes=CLASSES)
     output = torch.arange(spec.outputs, dtype=torch.float32)[None, :, None, None].expand(1, -1, 2, 2)
     maps = split(output, len(CLASSES))
-    assert torch.equal(torch.cat(list(maps), 1), output)
-    assert maps.heat.shape[1] == 3 and maps.light.shape[1] == 5
+    assert torch.equal(torch.cat([maps.kind, pixel_unshuffle(maps.part, FINE), pixel_unshuffle(maps.offset, FINE), *maps[3:]], 1), output)
+    assert maps.kind.shape[1] == 3 and maps.light.shape[1] == 5

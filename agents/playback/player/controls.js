@@ -265,4 +265,9 @@ if (beliefs && beliefs.names.length) {
 }
 if (!tracks[0].there.length) fit();
 fromLink();
+if (data.embedded) {  // in a report, which has a clock for two of us and says what time it is
+  document.documentElement.classList.add("embedded");
+  addEventListener("message", event => { if (event.source === parent && typeof event.data?.time === "number") seek(event.data.time); });
+  parent.postMessage({ ready: data.embedded }, "*");
+}
 refresh();

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from envs.driving.camera.atlas import MATERIALS, STYLES
 from envs.driving.camera.config import SEMANTICS, CameraConfig
+from envs.driving.camera.exact import cos_sin, hypot
 from envs.driving.camera.prisms import (
     Group,
     Lens,
@@ -45,7 +46,7 @@ BODY, SHADE, GLASS, BLACK, SECOND, LIT, RED, YELLOW, GREEN = (
 def buildings(tables: SceneryTables, weather: Weather, config: CameraConfig, lens: Lens, map_id: Tensor) -> Group:
     table = tables.statics[map_id]  # (N, O, 8)
     x, y = to_camera(lens, table[..., 0], table[..., 1])
-    distance, seen = in_view(lens, config, x, y, 0.5 * torch.hypot(table[..., 3], table[..., 4]), 2.0 * config.far)
+    distance, seen = in_view(lens, config, x, y, 0.5 * hypot(table[..., 3], table[..., 4]), 2.0 * config.far)
     index, there = nearest_few(distance, seen & (table[..., 3] > 0.0), config.buildings)
     table = rows_of(table, index)
     x, y, cos, sin = placed(lens, table)
@@ -95,8 +96,8 @@ def signal_heads(tables: SceneryTables, weather: Weather, config: CameraConfig, 
     distance, seen = in_view(lens, config, x, y, torch.full_like(x, 0.5 * HEAD_BOX[1]), config.far)
     # those whose lamps can be seen come first
     dx, dy = table[..., 0] - lens.x.unsqueeze(1), table[..., 1] - lens.y.unsqueeze(1)
-    yaw = table[..., 2].contiguous()
-    towards = (dx * torch.cos(yaw) + dy * torch.sin(yaw)) > LAMP_SEEN * torch.hypot(x, y)
+    cos, sin = cos_sin(table[..., 2])
+    towards = (dx * cos + dy * sin) > LAMP_SEEN * hypot(x, y)
     distance = torch.where(towards, distance, distance + 2.0 * config.far)
     index, there = nearest_few(distance, seen & (table[..., 3] >= 0.0), config.heads)
     table = rows_of(table, index)
@@ -108,7 +109,7 @@ def signal_heads(tables: SceneryTables, weather: Weather, config: CameraConfig, 
         there=there, style=STYLES.index("housing"), id=LIGHT_IDS + index, semantic=SEMANTICS.index("light"),
     )  # fmt: skip
     state = lamps.gather(1, table[..., 3].clamp(min=0.0).to(torch.int64))
-    away = torch.hypot(x, y).clamp(min=0.1)
+    away = hypot(x, y).clamp(min=0.1)
     seen_lit = (x * cos + y * sin) > LAMP_SEEN * away
     none = torch.zeros_like(x)
     palette = common_palette(none)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from envs.driving.camera.cast import Columns
 from envs.driving.camera.config import CLASSES, CameraConfig
+from envs.driving.camera.exact import hypot
 from envs.driving.camera.furniture import HEAD_AT, HEAD_BOX, LAMP_SEEN
 from envs.driving.camera.prisms import Lens, Prisms
 from envs.driving.camera.rendering import Rendered
@@ -209,7 +210,7 @@ def _lights(
     row = table.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
     states = lamp_states(state, setup, maps, dt)[lens.world].gather(1, row[..., 3].clamp(min=0.0).to(torch.int64))
     x, y, cos, sin = (value[:, lamps] for value in (scene.prisms.x, scene.prisms.y, scene.prisms.cos, scene.prisms.sin))
-    lit = -(x * cos + y * sin) > LAMP_SEEN * torch.hypot(x, y).clamp(min=0.1)
+    lit = -(x * cos + y * sin) > LAMP_SEEN * hypot(x, y).clamp(min=0.1)
     size = row.new_tensor(HEAD_BOX).expand(*ids.shape, 3)
     return {
         "position": torch.cat([row[..., :2], torch.full_like(row[..., :1], HEAD_AT + 0.5 * HEAD_BOX[2])], dim=-1),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from envs.driving.camera.atlas import MATERIALS
 from envs.driving.camera.config import MOUNTS, CameraConfig
+from envs.driving.camera.exact import cos_sin
 from envs.driving.camera.weather import Weather
 from envs.driving.collision import stored
 from envs.driving.types import State
@@ -70,8 +71,8 @@ def lens_of(state: State, weather: Weather, config: CameraConfig, viewer: Tensor
     error = weather.mount  # (B, C, 6)
     ahead, left, turn = (x.new_tensor([mount[i] for mount in mounts]) for i in range(3))
     dx, dy = ahead + error[..., 2], left + error[..., 3]
-    cos, sin = stored(torch.cos(yaw)), stored(torch.sin(yaw))
-    angle = (yaw + turn + error[..., 5]).contiguous()
+    cos, sin = map(stored, cos_sin(yaw))
+    axis = cos_sin(yaw + turn + error[..., 5])
 
     def flat(value: Tensor) -> Tensor:
         return stored(value.expand(batch, cameras).reshape(-1))
@@ -84,8 +85,8 @@ def lens_of(state: State, weather: Weather, config: CameraConfig, viewer: Tensor
         x=flat(x + cos * dx - sin * dy),
         y=flat(y + sin * dx + cos * dy),
         z=flat(config.mount_height + error[..., 4]),
-        cos=flat(torch.cos(angle)),
-        sin=flat(torch.sin(angle)),
+        cos=flat(axis[0]),
+        sin=flat(axis[1]),
     )
 
 
@@ -124,8 +125,7 @@ def rows_of(table: Tensor, index: Tensor) -> Tensor:
 def placed(lens: Lens, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x, y, cos, sin in camera axes of rows (N, S, ...) that begin with x, y, yaw in the world."""
     x, y = to_camera(lens, table[..., 0], table[..., 1])
-    yaw = table[..., 2].contiguous()
-    wc, ws = stored(torch.cos(yaw)), stored(torch.sin(yaw))
+    wc, ws = map(stored, cos_sin(table[..., 2]))
     cos, sin = lens.cos.unsqueeze(1), lens.sin.unsqueeze(1)
     return x, y, wc * cos + ws * sin, ws * cos - wc * sin
 

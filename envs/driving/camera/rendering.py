@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from envs.driving.camera.cast import Columns, column_slope, columns, nearest, row_scale
 from envs.driving.camera.config import MOUNTS, CameraConfig
+from envs.driving.camera.portions import filled, own_rows, size_for, those
 from envs.driving.camera.scene import Scene, build_scene
 from envs.driving.camera.scenery import GRAIN, SceneryTables
 from envs.driving.camera.shade import Pixels, shade
@@ -32,9 +33,7 @@ from envs.driving.rng import scrambled
 from envs.driving.types import Maps, Setup, State
 from perception.types import Camera, SensorFrame
 
-__all__ = ["AT_ONCE", "Rendered", "believed_camera", "compiled_render", "portions", "render", "sensor_frame"]
-
-AT_ONCE = 32  # worlds a CPU draws at once: what belongs to their pixels stays in its caches
+__all__ = ["Rendered", "believed_camera", "compiled_render", "render", "sensor_frame"]
 
 STREAM_NOISE, STREAM_RAIN = 3005, 3006  # of random numbers
 
@@ -177,9 +176,13 @@ def _blurred(raw: Tensor, share: Tensor) -> Tensor:
 
 
 @cache
-def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
-    """`render` under torch.compile, for one configuration: call it with (state, setup, maps, tables, weather, viewer)."""
-    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)  # one entry per batch size and bank
+def compiled_render(config: CameraConfig, dt: float, size: int | None = None) -> Callable[..., Rendered]:
+    """`render` under torch.compile, for one configuration: call it with (state, setup, maps, tables, weather, viewer) of a portion.
+
+    size: worlds for which it makes a program, fewer being filled up to it; None: as many of `portions.SIZES` as hold those of a call.
+    What it draws of a world is the same to the last bit whatever worlds and maps are beside it, and for every size.
+    """
+    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)  # one entry per number of agents
     torch._inductor.config.assert_indirect_indexing = False  # indices come from our own tables; the checks forbid vectorising
 
     _keep_memory()
@@ -191,9 +194,15 @@ def compiled_render(config: CameraConfig, dt: float) -> Callable[..., Rendered]:
     seen_of, pixels_of, sensor = compiled(_seen), compiled(_pixels), compiled(_sensor)
 
     def rendered(state: State, setup: Setup, maps: Maps, tables: SceneryTables, weather: Weather, viewer: Tensor) -> Rendered:
+        worlds = len(viewer)
+        state, setup, weather, viewer = filled(state, setup, weather, viewer, size or size_for(worlds, viewer.device))
+        maps, tables = own_rows(setup.map_id, maps, tables)
+        setup = setup._replace(map_id=torch.arange(len(viewer), device=viewer.device))
         torch._dynamo.mark_dynamic(tables.texels, 0)  # other maps, the same program
         seen = seen_of(state, setup, maps, tables, weather, viewer, config, dt)
-        return _drawn(seen, state, setup, tables, config, pixels_of, sensor)
+        drawn = _drawn(seen, state, setup, tables, config, pixels_of, sensor)
+        rest = those(drawn._replace(image=drawn.prism), len(drawn.prism), slice(worlds * len(config.cameras)))
+        return rest._replace(image=drawn.image[:worlds])
 
     return rendered
 
@@ -205,21 +214,6 @@ def _keep_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3  # of malloc.h
         mallopt(mmap_threshold, 32 << 20)  # bytes; glibc takes no more
         mallopt(trim_threshold, 1 << 30)
-
-
-def portions(state: State, setup: Setup, weather: Weather, viewer: Tensor) -> Iterator[tuple[State, Setup, Weather, Tensor]]:
-    """The same worlds, on a CPU AT_ONCE at a time if that divides their number."""
-    batch = len(viewer)
-    size = AT_ONCE if viewer.device.type == "cpu" and batch % AT_ONCE == 0 else batch
-
-    def cut(value: Any, part: slice) -> Any:
-        if isinstance(value, tuple):
-            return type(value)(*(cut(field, part) for field in value))
-        return value[part] if value.shape[:1] == (batch,) else value
-
-    for first in range(0, batch, size):
-        part = slice(first, first + size)
-        yield cut(state, part), cut(setup, part), cut(weather, part), viewer[part]
 
 
 def sensor_frame(

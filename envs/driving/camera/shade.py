@@ -13,6 +13,7 @@ from torch import Tensor
 from envs.driving.camera.atlas import TEXELS
 from envs.driving.camera.cast import Columns, ground_spans
 from envs.driving.camera.config import SEMANTICS, CameraConfig
+from envs.driving.camera.exact import arctan, cos_sin
 from envs.driving.camera.ground import LEVELS
 from envs.driving.camera.prisms import COLOURS, Lens
 from envs.driving.camera.scene import Scene
@@ -140,7 +141,7 @@ def _rows(tables: SceneryTables, lens: Lens, map_id: Tensor, depth: Tensor) -> _
         level = level + (size > 0.75 * 2.0**i)
     at = stored(map_id.view(-1, 1, 1) * LEVELS + level)
     offset, columns, rows = (stored(table.to(torch.int32)).view(-1)[at] for table in (tables.offset, tables.columns, tables.rows))
-    inverse = stored(1.0 / (step * torch.exp2(level.to(torch.float32))))
+    inverse = stored(1.0 / (step * (1 << level).to(torch.float32)))
     return _Rows(
         depth=depth,
         inverse=inverse,
@@ -194,10 +195,10 @@ def _ground(tables: SceneryTables, weather: Weather, lens: Lens, rows: _Rows, sl
 
 def _skyline(weather: Weather, lens: Lens, slope: Tensor) -> Tensor:
     """Tangent of the height of the hills on the horizon, (N, W, 1): a sum of four waves around the compass."""
-    azimuth = torch.atan(slope) + _per(_angle(lens.cos, lens.sin))
+    azimuth = arctan(slope) + _per(_angle(lens.cos, lens.sin))
     line = torch.zeros_like(slope)
     for i, waves in enumerate((3.0, 7.0, 19.0, 53.0)):
-        line = line + _per(weather.hills[:, i]) * (0.6 + torch.sin(waves * azimuth + _per(weather.hills[:, 4 + i])))
+        line = line + _per(weather.hills[:, i]) * (0.6 + cos_sin(waves * azimuth + _per(weather.hills[:, 4 + i]))[1])
     return stored(torch.where(line > 0.0, line, -torch.inf))
 
 
@@ -230,7 +231,7 @@ def _sky(weather: Weather, lens: Lens, slope: Tensor, tangent: Tensor) -> tuple[
 
 def _angle(cos: Tensor, sin: Tensor) -> Tensor:
     """Angle of (cos, sin), see `envs.driving.bank`."""
-    half = torch.atan(sin / (torch.sqrt(cos * cos + sin * sin) + torch.abs(cos)).clamp(min=1e-6))
+    half = arctan(sin / (torch.sqrt(cos * cos + sin * sin) + torch.abs(cos)).clamp(min=1e-6))
     return torch.where(cos >= 0.0, 2.0 * half, torch.where(sin >= 0.0, torch.pi, -torch.pi) - 2.0 * half)
 
 

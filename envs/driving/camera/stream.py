@@ -22,7 +22,8 @@ import scenarios
 from envs.driving.bank import build_bank
 from envs.driving.camera.config import CLASSES, CONDITIONS, MOUNTS, SEMANTICS, CameraConfig
 from envs.driving.camera.labelling import labels
-from envs.driving.camera.rendering import Rendered, compiled_render, portions, render, sensor_frame
+from envs.driving.camera.portions import portions
+from envs.driving.camera.rendering import Rendered, compiled_render, render, sensor_frame
 from envs.driving.camera.scenery import SceneryTables, build_scenery
 from envs.driving.camera.weather import Weather, draw_weather
 from envs.driving.make import fit, load_scenarios
@@ -73,7 +74,7 @@ class DrivingStream:
         scenario: names or files to draw episodes from; default: the whole library.
         extras: exchange some cars for other road users and put further ones beside the road.
         around: every third seed looks out of four cameras, front, left, right and rear; a sample then has a quarter of the worlds.
-        compile: render under torch.compile; pays off from some ten thousand frames of one batch size on.
+        compile: render under torch.compile; pays off from some ten thousand frames on.
         worlds: simulated at once; seconds: for how long. Samples are the same only among streams that agree on these.
 
     Raises scenarios.ScenarioError for a scenario that does not exist, ValueError for a count, `worlds` or `seconds` below 1.
@@ -204,29 +205,11 @@ class DrivingStream:
         return DrivingSim(build_bank(episodes, config), config, batch=worlds)
 
     def _packed(self, sim: DrivingSim, states: tuple[State, ...]) -> _Block:
-        """What rendering needs, in tables of common sizes."""
+        """What rendering needs."""
         maps = sim.maps
         nothing = torch.zeros(1)
         slim = {name: getattr(maps, name) if name.startswith("light_") else nothing for name in Maps._fields}
-        tables = build_scenery(sim.bank.networks, self.config)
-        worlds = len(sim.rows)
-        for name in Maps._fields:
-            if name.startswith("light_"):
-                slim[name] = _padded(slim[name], (worlds, 8))
-        tables = tables._replace(
-            **{name: _padded(getattr(tables, name), (worlds,)) for name in ("offset", "columns", "rows", "corner", "step")},
-            **{name: _padded(getattr(tables, name), (worlds, 16)) for name in ("statics", "signs")},
-            heads=_padded(tables.heads, (worlds, 16), -1.0),
-        )
-        return _Block(_widened(sim.setup), states, Maps(**slim), tables, sim.config.dt)
-
-
-def _padded(table: Tensor, sizes: tuple[int, ...], value: float = 0.0) -> Tensor:
-    """At least `sizes` in the leading dimensions."""
-    shape = [max(size, wanted) for size, wanted in zip(table.shape, sizes, strict=False)] + list(table.shape[len(sizes) :])
-    out = torch.full(shape, value, dtype=table.dtype) if value else torch.zeros(shape, dtype=table.dtype)
-    out[tuple(slice(size) for size in table.shape)] = table
-    return out
+        return _Block(_widened(sim.setup), states, Maps(**slim), build_scenery(sim.bank.networks, self.config), sim.config.dt)
 
 
 def _widened(rows: T) -> T:

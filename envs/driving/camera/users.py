@@ -10,6 +10,7 @@ from torch import Tensor
 
 from envs.driving.camera.atlas import MATERIALS
 from envs.driving.camera.config import SEMANTICS, CameraConfig
+from envs.driving.camera.exact import cos_sin, hypot
 from envs.driving.camera.prisms import Group, Lens, Prisms, common_palette, in_view, nearest_few, recoloured, to_camera
 from envs.driving.camera.scenery import SceneryTables
 from envs.driving.camera.shapes import PARTS, VARIANTS
@@ -57,7 +58,7 @@ def road_users(
 ) -> tuple[Group, Tensor, Tensor, Tensor]:
     world = lens.world
     x, y = to_camera(lens, state.x[world], state.y[world])  # (N, A)
-    radius = 0.5 * torch.hypot(setup.length, setup.width)[world]
+    radius = 0.5 * hypot(setup.length, setup.width)[world]
     distance, seen = in_view(lens, config, x, y, radius, config.far)
     other = torch.arange(x.shape[1], device=x.device) != viewer[world].unsqueeze(1)
     slot, drawn = nearest_few(distance, seen & state.valid[world] & other, config.agents)  # (N, K)
@@ -67,7 +68,7 @@ def road_users(
 
     x, y = stored(x.gather(1, slot)), stored(y.gather(1, slot))
     yaw, length, width = of(state.yaw), of(setup.length), of(setup.width)
-    wc, ws = stored(torch.cos(yaw)), stored(torch.sin(yaw))
+    wc, ws = map(stored, cos_sin(yaw))
     axis_c, axis_s = lens.cos.unsqueeze(1), lens.sin.unsqueeze(1)
     cos, sin = stored(wc * axis_c + ws * axis_s), stored(ws * axis_c - wc * axis_s)
     draws = _draws(weather, state.x.shape[1], 8)
@@ -115,7 +116,7 @@ def _agent_colours(
     paint = tables.paints[(mine[..., 2] * mine[..., 2] * 0.5 * 16 + mine[..., 2] * 0.5 * 16).to(torch.int64).clamp(max=15)]
     paint = paint * (0.9 + 0.2 * mine[..., 3:4])
     hue = mine[..., 3:4]
-    bright = torch.cat([0.5 + 0.5 * torch.cos(6.2831853 * (hue - shift)) for shift in (0.0, 0.33, 0.67)], dim=-1)  # a colour circle
+    bright = torch.cat([0.5 + 0.5 * cos_sin(6.2831853 * (hue - shift))[0] for shift in (0.0, 0.33, 0.67)], dim=-1)  # a colour circle
     cloth = (0.15 + 0.75 * mine[..., 4:5]) * (0.35 + 0.65 * bright)
     walks, cycles, rides, bus = ((kind == int(one)).unsqueeze(-1) for one in (Kind.PEDESTRIAN, Kind.BICYCLE, Kind.MOTORCYCLE, Kind.BUS))
     vest = torch.where(mine[..., 7:8] < 0.3, paint.new_tensor([0.80, 0.95, 0.15]), paint.new_tensor([1.0, 0.42, 0.08]))  # seen from afar

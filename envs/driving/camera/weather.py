@@ -80,7 +80,7 @@ def draw_weather(seed: Tensor, config: CameraConfig) -> Weather:
     sky_low = torch.where(is_dark, u.new_tensor([0.03, 0.035, 0.06]) + glow, sky_low)
 
     direct = torch.where(dark, span(12, 0.01, 0.05), span(12, 0.35, 0.6) * (1.0 - 0.9 * overcast))
-    ambient = torch.where(dark, span(13, 0.05, 0.13), span(13, 0.42, 0.56) + 0.22 * overcast).unsqueeze(1)
+    ambient = torch.where(dark, span(13, 0.09, 0.17), span(13, 0.42, 0.56) + 0.22 * overcast).unsqueeze(1)
     ambient = ambient * torch.where(is_dark, u.new_tensor([0.85, 0.92, 1.15]), u.new_tensor([0.98, 1.0, 1.03]))
 
     haze = torch.where(rainy, span(14, 0.004, 0.016), torch.where(dark, span(14, 0.001, 0.006), span(14, 0.0006, 0.003)))

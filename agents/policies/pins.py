@@ -1,0 +1,91 @@
+"""Whether a trained policy still sees through the perception weights it was trained with.
+
+A policy names its detector, predictor and noise model; what a name stands for can change. So its description holds their sha256 too
+(`BundleSpec.perception`), and whoever drives it with others under the same names is told. Naming others on purpose is no change:
+`highway_perceived@perceived,detector=FILE`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from agents.policies.spec import Stage
+from perception.registry import weights_sha256
+
+if TYPE_CHECKING:
+    from agents.policies.base import Policy
+    from agents.policies.bundle import PolicyBundle
+
+__all__ = ["PerceptionChanged", "Sees", "perception_weights", "weights_changed"]
+
+
+class PerceptionChanged(UserWarning):
+    """A policy is about to see through other weights than those it was trained with."""
+
+
+class Sees(Protocol):
+    """What says which stages a policy sees through: a `PolicyNeeds`, `DrivingSpec` or `DrivingConfig`."""
+
+    @property
+    def observation(self) -> str: ...
+    @property
+    def forecasts(self) -> int: ...
+    @property
+    def detector(self) -> str: ...
+    @property
+    def predictor(self) -> str: ...
+    @property
+    def noise(self) -> str: ...
+
+
+def _stages(needs: Sees) -> dict[Stage, str]:
+    """The stages that are looked through, by the names they have there."""
+    used: dict[Stage, str] = {}
+    if needs.observation == "perceived":
+        used["detector"] = needs.detector
+    if needs.observation == "noisy":
+        used["noise"] = needs.noise
+    if needs.forecasts:
+        used["predictor"] = needs.predictor
+    return used
+
+
+def perception_weights(needs: Sees) -> dict[Stage, str]:
+    """The sha256 of the weights of every stage that is looked through, as they are now; stages without weights are left out.
+
+    Raises the ValueError or OSError of weights that cannot be had.
+    """
+    found = {stage: weights_sha256(stage, name) for stage, name in _stages(needs).items()}
+    return {stage: sha256 for stage, sha256 in found.items() if sha256}
+
+
+def weights_changed(policy: Policy, called: str = "") -> str:
+    """What to tell whoever drives `policy`, or "" if it sees through what it was trained with, or through something else on purpose.
+
+    called: what the user calls it. Weights that cannot be had are not told of: the simulator will.
+    """
+    bundle: PolicyBundle | None = getattr(policy, "bundle", None)
+    if bundle is None or bundle.spec.driving is None:
+        return ""
+    called = called or policy.name
+    meant: frozenset[str] = getattr(policy, "chosen", frozenset())
+    then, now = _stages(bundle.spec.driving), _stages(policy.needs)
+    changes = []
+    for stage, pinned in bundle.spec.perception.items():
+        if stage in meant or stage not in now or now[stage] != then.get(stage):
+            continue
+        try:
+            here = weights_sha256(stage, now[stage])
+        except (ValueError, OSError):
+            continue
+        if here != pinned:
+            changes.append(f"the {stage} {now[stage]!r} with sha256 {pinned[:16]}..., and here it has {here[:16] or 'none'}...")
+    if not changes:
+        return ""
+    stages = " and ".join(changes)
+    option = ",".join(f"{stage}=..." for stage in bundle.spec.perception)
+    base = called.partition("@")[0]
+    return (
+        f"{called} was trained with {stages}: figures that were published for it do not hold. Bring those weights back, train it again, or "
+        f"say that others are meant: {base}@{policy.needs.observation},{option}"
+    )
