@@ -24,7 +24,7 @@ import torch
 
 from agents.commands.output import as_json
 from agents.evaluation.report import versions
-from agents.evaluation.stats import proportion
+from agents.evaluation.stats import Estimate, proportion
 from agents.policies.base import load_policy
 from agents.stress.importance import Probability
 from agents.stress.picture import draw_stress
@@ -119,18 +119,31 @@ def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -
     for kind, key, estimated in (("failures", "failed", "probability_any"), ("avoidable", "avoidable", "probability")):
         hits = sum(r[key] for r in rows)
         brute = proportion(hits, len(rows))
-        given = report[estimated]
+        given, rate = report[estimated], search[kind] / search["simulations"]
         result[kind] = {
-            "times": search[kind] / search["simulations"] / (brute.value or float("nan")),  # against the rate of all random episodes
-            "times_in_as_many": search[kind] / search["simulations"] / ((result["random"][key] / len(rival)) or float("nan")),
+            "times": times(rate, brute),  # against the rate of all random episodes
+            "times_in_as_many": rate / ((result["random"][key] / len(rival)) or float("nan")),
             "brute_force": {"failures": hits, **brute.as_dict()},
             "estimate": given,
         }
         if given is not None:
             whole = Probability(value=brute.value, low=brute.low, high=brute.high, n=brute.n, failures=hits, effective=hits, method="")
             result[kind]["agreement"] = agreement(Probability(**given), whole)
+    families = "avoidable" if order.references else "failures"  # what the search was after
+    rate = search["families"] / search["simulations"]
+    result[families]["times_families"] = times(rate, proportion(result[families]["brute_force"]["failures"], len(rows)))
     result["cases"] = [{key: case[key] for key in ("end", "survived", "unusual", "reproduced")} for case in report["cases"]]
     return result
+
+
+def times(rate: float, random: Estimate) -> dict[str, float]:
+    """How many times the rate of random sampling. The interval is from that of random sampling: moved copies have none of their own."""
+    return {name: rate / (by or float("nan")) for name, by in (("value", random.value), ("low", random.high), ("high", random.low))}
+
+
+def span(value: dict[str, float]) -> str:
+    """'12.1 [8.3, 17.2]'."""
+    return f"{value['value']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"
 
 
 def told(run: dict[str, Any]) -> list[str]:
@@ -139,7 +152,9 @@ def told(run: dict[str, Any]) -> list[str]:
     for kind in ("failures", "avoidable"):
         part, count = run[kind], run["search"][kind]
         given, brute = part["estimate"], part["brute_force"]
-        lines.append(f"  {kind}: {count} by search; {part['times']:.1f} times the rate of random sampling")
+        lines.append(f"  {kind}: {count} by search; {span(part['times'])} times the rate of random sampling")
+        if "times_families" in part:
+            lines.append(f"    {run['search']['families']} families, {span(part['times_families'])} times")
         line = f"    probability by brute force {brute['value']:.5f} [{brute['low']:.5f}, {brute['high']:.5f}] ({brute['n']} episodes)"
         line += f", by stress {given['value']:.5f} [{given['low']:.5f}, {given['high']:.5f}] {part['agreement']}" if given else ""
         lines.append(line)

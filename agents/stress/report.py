@@ -64,13 +64,16 @@ def as_data(found: Found, *, command: str = "") -> dict[str, Any]:
 
 
 def rates(found: Found) -> dict[str, Any]:
-    """Failures of search and control, per simulation, and how many times as many the search found."""
+    """Failures of search and control, per simulation, and how many times as many the search found. `families` counts failures that are
+    moved copies of one another once."""
     sides = {name: trials for name, trials in (("search", found.searched), ("random", found.stage("control"))) if trials}
     counts = {name: (len(t), sum(x.failed for x in t), sum(x.avoidable for x in t)) for name, t in sides.items()}
     told: dict[str, Any] = {
         name: {"simulations": n, "failures": f, "rate": f / n, "avoidable": a, "avoidable_rate": a / n}
         for name, (n, f, a) in counts.items()
     }
+    if "search" in told:
+        told["search"]["families"] = found.families
     if len(counts) == 2:
         for key, index in (("times", 1), ("times_avoidable", 2)):
             (n, *_), (m, *_) = counts["search"], counts["random"]
@@ -120,6 +123,8 @@ def sentences(found: Found) -> list[str]:
         line = f"{s['failures']} failures of {order.policy} in {s['simulations']} simulations of {order.scenario}"
         line += f", {s['avoidable']} of them survived by a reference ({', '.join(order.references)})." if order.references else "."
         lines.append(line)
+        if s["families"] < s["avoidable" if order.references else "failures"]:
+            lines.append(f"They are {s['families']} families: the others are moved copies of failures, or of what came near to one.")
     if "times" in told:
         r = told["random"]
         times = f"{told['times']:.1f} times as many" if told["times"] is not None else "random sampling found none"

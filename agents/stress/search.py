@@ -20,6 +20,8 @@ __all__ = ["Searched", "Simulate", "cma_es", "cross_entropy", "walk"]
 Simulate = Callable[[Floats], Floats]
 ELITE = 0.1  # share of the points that a proposal is fitted to after CMA-ES, where fewer have failed
 ENOUGH = 15  # failures from which on a proposal is fitted to failures alone
+AIM = 0.3  # share of the moved copies of failures that should fail: steps become shorter while fewer do, and longer while more do
+SHORTEST = 0.25  # of the reach of those steps
 FRESH = 0.2  # share of the points of a walk that the scenario draws anew: other failures are found, too
 REACH = 4.0  # CMA-ES stays within so many standard deviations: what a scenario draws less often than 1 in 16,000 is not looked at
 
@@ -33,11 +35,17 @@ class Searched:
     proposals: list[Proposal] = field(default_factory=list)  # drawn from so far, where their densities are known
     counts: list[int] = field(default_factory=list)  # points of each
     proposal: Proposal | None = None  # to draw from next
+    lines: int | None = None  # of descent among the failures of a walk; None: every failure was drawn for itself
 
     @property
     def failures(self) -> int:
         """Points with a margin of at most 0."""
         return sum(int((m <= 0.0).sum()) for m in self.margins)
+
+    @property
+    def families(self) -> int:
+        """Failures of which none is a moved copy of another, nor of what another was copied from."""
+        return self.failures if self.lines is None else self.lines
 
 
 def cross_entropy(
@@ -87,31 +95,31 @@ def walk(
     found: goes on from there.
     """
     found = found or Searched()
-    lines: dict[int, list[Floats]] = {}  # failures by the first of their line
     z, margins = (np.concatenate(part) if part else np.zeros(shape) for part, shape in ((found.z, (0, dims)), (found.margins, (0,))))
-    for row in z[margins <= 0.0]:
-        lines[len(lines)] = [row]
-    left = budget
+    lines = {int(i): [z[i]] for i in np.flatnonzero(margins <= 0.0)}  # failures by the place of the point that they descend from
+    left, reach = budget, 0.5
     while left > 0:
         size = min(population, left)
         plain = size if not len(margins) else int(np.ceil(FRESH * size))
-        points, origin = rng.standard_normal((size, dims)), np.full(size, -1)
-        if plain < size:
-            if lines:
-                origin[plain:] = rng.choice(list(lines), size - plain)
-                parents = [lines[line][rng.integers(len(lines[line]))] for line in origin[plain:].tolist()]
-            else:
-                best = np.argsort(margins)[: max(4, int(ELITE * len(margins)))]
-                parents = [z[i] for i in rng.choice(best, size - plain)]
-            points[plain:] = moved(np.stack(parents), rng)
+        origin = np.arange(len(margins), len(margins) + size)
+        points, among = rng.standard_normal((size, dims)), bool(lines)
+        if plain < size and among:
+            origin[plain:] = rng.choice(list(lines), size - plain)
+            points[plain:] = [lines[line][rng.integers(len(lines[line]))] for line in origin[plain:].tolist()]
+        elif plain < size:
+            origin[plain:] = rng.choice(np.argsort(margins)[: max(4, int(ELITE * len(margins)))], size - plain)
+            points[plain:] = z[origin[plain:]]
+        points[plain:] = moved(points[plain:], rng, reach=reach if among else 1.0)
         there = simulate(points)
-        for row, m, line in zip(points, there, origin.tolist(), strict=True):
-            if m <= 0.0:
-                lines.setdefault(line if line >= 0 else len(lines), []).append(row)
+        for row, line in zip(points[there <= 0.0], origin[there <= 0.0].tolist(), strict=True):
+            lines.setdefault(line, []).append(row)
+        if among and plain < size:
+            reach = float(np.clip(reach * np.exp(2.0 * ((there[plain:] <= 0.0).mean() - AIM)), SHORTEST, 1.0))
         z, margins = np.concatenate([z, points]), np.concatenate([margins, there])
         found.z.append(points)
         found.margins.append(there)
         left -= size
+    found.lines = len(lines)
     return found
 
 

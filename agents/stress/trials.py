@@ -6,7 +6,7 @@ Shapes: n points, D coordinates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -81,14 +81,12 @@ class Driver:
         return np.array([math.inf if t.failed and self.references and not t.avoidable else t.margin for t in trials])
 
     def _drive(self, cases: Sequence[tuple[int, dict[str, float] | None]], stage: str, scale: Scales | None) -> list[Trial]:
-        blank, episodes, ended = list[Trial](), dict[int, Episode](), dict[int, EpisodeResult]()
+        blank, episodes, ended = list[tuple[Trial, Episode | None]](), dict[int, Episode](), dict[int, EpisodeResult]()
         for seed, draws in cases:
-            while seed in episodes:  # two points with one seed: results go by seed
-                seed += 1
-            trial, episode = self._draw(seed, draws, stage)
-            blank.append(trial)
+            trial, episode = self._draw(seed, draws, stage, episodes)
+            blank.append((trial, episode))
             if episode is not None:
-                episodes[seed] = episode
+                episodes[trial.seed] = episode
 
         def keep(result: EpisodeResult) -> None:
             ended[result.seed] = result
@@ -104,18 +102,24 @@ class Driver:
                 self.scale = scales([(r, episodes[seed]) for seed, r in ended.items() if not r.error], self.rule)
         finally:  # on Ctrl-C what has ended is kept
             self.trials += [
-                _judged(t, ended.get(t.seed), episodes.get(t.seed), self.rule, self.scale)
-                for t in blank
-                if t.seed in ended or t.seed not in episodes
+                _judged(trial, ended[trial.seed] if episode else None, episode, self.rule, self.scale)
+                for trial, episode in blank
+                if episode is None or trial.seed in ended
             ]
         self.trials[start:] = self._tried_again(self.trials[start:], episodes)
         return self.trials[start:]
 
-    def _draw(self, seed: int, draws: dict[str, float] | None, stage: str) -> tuple[Trial, Episode | None]:
+    def _draw(self, seed: int, draws: dict[str, float] | None, stage: str, taken: Collection[int]) -> tuple[Trial, Episode | None]:
+        """The episode of a seed and numbers, under the next seed that is free: results go by seed. Then all its numbers are given."""
         used: dict[str, float] = {}
         episode = None
         try:
             episode = sample(self.scenario, seed, draws=draws, used=used)
+            if seed in taken:
+                draws = dict(used)
+                while seed in taken:
+                    seed += 1
+                episode = sample(self.scenario, seed, draws=draws)
         except ScenarioError:
             pass
         u = np.array([used.get(name, math.nan) for name in self.space.names])

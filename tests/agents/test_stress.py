@@ -66,6 +66,7 @@ def test_it_finds_the_wall_and_knows_how_often_it_is_hit(wall: Path, tmp_path: P
     assert not found.probability.warning
     assert found.probability.low <= probability() <= found.probability.high
     assert found.probability_any == found.probability
+    assert found.families == failures  # each was drawn for itself
     assert found.probability.method == "importance sampling"  # cross-entropy works here, so "auto" went on with it
 
     # the cases: they fail alone, too, by the command that is printed
@@ -127,6 +128,21 @@ def test_points_are_the_numbers_of_episodes() -> None:
     seed, draws = space.episode(np.zeros(len(space.names)))
     assert seed == 500_000
     assert set(draws.values()) == {0.5}
+
+
+def test_points_with_one_seed_keep_their_numbers(wall: Path) -> None:
+    """Results go by seed, so a second point with a seed gets another one; what it draws stays as it is."""
+    scenario = scenarios.load(wall)
+    space = space_of(scenario)
+    driver = Driver(scenario=scenario, policy=load_policy("constant"), space=space, references=[], rule="collision")
+    z = np.random.default_rng(1).standard_normal((3, len(space.names)))
+    z[:, -1] = 0.0
+    margins = driver.points(np.concatenate([z, z]), "search")
+    assert (margins[:3] == margins[3:]).all()
+    assert len(set(margins.tolist())) == 3
+    assert len({t.seed for t in driver.trials}) == 6
+    again = scenarios.sample(scenario, driver.trials[5].seed, draws=driver.trials[5].draws)
+    assert again.agents == scenarios.sample(scenario, driver.trials[2].seed, draws=driver.trials[2].draws).agents
 
 
 def test_ctrl_c_keeps_what_was_found(wall: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,25 @@ def test_a_walk_finds_what_lies_in_no_one_direction() -> None:
     assert np.ptp(np.arctan2(failures[:, 1], failures[:, 0])) > math.pi  # on more than one side
 
 
+def test_families_are_not_counted_twice() -> None:
+    """One failure, in a corner that no fresh draw meets: all others that a walk finds descend from it, and are one family."""
+
+    def corner(z: Floats) -> Floats:
+        return np.asarray(14.0 - z[:, 0] - z[:, 1])
+
+    start = np.zeros((2, 6))
+    start[0, :2] = 7.5
+    begun = Searched(z=[start], margins=[corner(start)])
+    found = walk(corner, 6, 512, generator(16), found=begun)
+    assert found.failures > 20
+    assert found.families == 1
+    plain = Searched(z=[start, start], margins=[corner(start), corner(start)])
+    assert plain.families == plain.failures == 2  # drawn, not copied
+    split_ = split(tail(6), 6, 1500, generator(17))
+    assert 0 < split_.families < split_.failures
+    assert split_.families <= split_.size * (len(split_.values) + 1)
+
+
 def test_a_walk_goes_on_from_what_was_found() -> None:
     begun = cross_entropy(tail(20, within=20), 20, 128, generator(12))
     z = len(begun.z)
