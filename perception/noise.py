@@ -14,6 +14,7 @@ Shapes: B worlds, D things, G groups of classes, R bins of range, O bins of occl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,29 @@ BLUR, PLACE, SIZE, SHAPE, TURN, KIND, LIGHT, FALSE, FALSE_PLACE, FALSE_SHAPE, WE
 class NoisyOracle:
     """A `Witness` that errs as the detector does whose error model it is given.
 
-    weather: name of the weather in all worlds; None: drawn for each by its seed, as often as the model was fitted to each. interval: s
+    weather: name of the weather in all worlds; or a function of seeds (B,) int64 that tells it as indices (B,) int64 into the names
+    `conditions`; None: drawn for each by its seed, as often as the model was fitted to each. interval: s
     between steps if others than those the model was fitted to; memories are then taken to the power of the ratio. recall: share kept of
     what the model would detect; what fades first is lost first, and losses last as misses do. position: factor on the errors of place,
     and on what is said about them.
     """
 
     def __init__(
-        self, model: NoiseModel, *, weather: str | None = None, interval: float | None = None, recall: float = 1.0, position: float = 1.0
+        self,
+        model: NoiseModel,
+        *,
+        weather: str | Callable[[Tensor], Tensor] | None = None,
+        conditions: tuple[str, ...] = (),
+        interval: float | None = None,
+        recall: float = 1.0,
+        position: float = 1.0,
     ) -> None:
         if model.weathers == ("all",):
             weather = None  # the model knows no weather: it errs alike in all
-        if weather is not None and weather not in model.weathers:
-            raise ValueError(f"no weather '{weather}': the model knows {', '.join(model.weathers)}")
+        named = () if weather is None else (weather,) if isinstance(weather, str) else conditions
+        for name in named:
+            if name not in model.weathers:
+                raise ValueError(f"no weather '{name}': the model knows {', '.join(model.weathers)}")
         if interval is not None and not interval > 0.0:
             raise ValueError(f"interval={interval} s: must be positive")
         if not 0.0 <= recall <= 1.0:
@@ -69,7 +80,9 @@ class NoisyOracle:
         )
         self.recall = recall
         self.classes = model.classes
-        self.weather = None if weather is None else model.weathers.index(weather)
+        self._fixed = model.weathers.index(weather) if isinstance(weather, str) else None
+        self._told = weather if callable(weather) else None
+        self._rows = [model.weathers.index(name) for name in conditions] if self._told else []
         self._on: dict[torch.device, NoiseModel] = {}
 
     @classmethod
@@ -89,8 +102,10 @@ class NoisyOracle:
 
     def _weather(self, model: NoiseModel, seed: Tensor) -> Tensor:
         """(B, 1) int64."""
-        if self.weather is not None:
-            return torch.full_like(seed, self.weather).unsqueeze(1)
+        if self._fixed is not None:
+            return torch.full_like(seed, self._fixed).unsqueeze(1)
+        if self._told is not None:
+            return torch.tensor(self._rows, device=seed.device)[self._told(seed)].unsqueeze(1)
         drawn = uniform(seed, torch.zeros_like(seed), WEATHER, torch.zeros_like(seed))
         return (drawn.unsqueeze(1) >= model.weather_share.cumsum(0)[:-1]).sum(1, keepdim=True)
 

@@ -125,7 +125,7 @@ class Pipeline:
         return select(mask, self.initial(seed, cameras=state.late.camera.focal.shape[2]), state)
 
     def due(self, state: PipelineState) -> Tensor:
-        """(B,) bool: worlds whose next frame the detector will see. Where False, its image need not be drawn."""
+        """(B,) bool: worlds whose next frame the detector will see."""
         due = state.step % self.config.every == 0
         if self.config.drop > 0.0:
             due = due & (uniform(state.seed, state.step, STREAM_DROP, torch.zeros_like(state.step)) >= self.config.drop)

@@ -48,6 +48,8 @@ command.add_command(perception)
 )
 @click.option("--seconds", type=click.FloatRange(0.05), default=3.0, show_default=True, help="CPU seconds a measurement.")
 @click.option("--backend", type=click.Choice(["eager", "compiled", "both"]), default="both", show_default=True, help="How torch runs it.")
+@click.option("--device", default="cpu", show_default=True, help="Where our worlds live: cpu, cuda, cuda:1. A GPU is timed by the clock.")
+@click.option("--part", "parts", type=click.Choice([*WHAT]), multiple=True, help="What to measure; may be repeated. [default: all]")
 @click.option("--peer/--no-peer", default=True, show_default=True, help="Measure highway-env in the same run (extra `bench`).")
 @click.option(
     "--out",
@@ -57,7 +59,9 @@ command.add_command(perception)
     help="Folder for the JSON.",
 )
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def driving(batches: tuple[int, ...], seconds: float, backend: str, peer: bool, out: Path, json_: bool) -> int:
+def driving(
+    batches: tuple[int, ...], seconds: float, backend: str, device: str, parts: tuple[str, ...], peer: bool, out: Path, json_: bool
+) -> int:
     """Agent-steps per second per core: one vehicle on the road, advanced by one physics tick; on one thread, in CPU seconds.
 
     The task is highway-env's highway-v0: 4 lanes, 51 vehicles, 15 Hz physics, 1 Hz decisions. Compiling takes a minute or two for each
@@ -66,15 +70,17 @@ def driving(batches: tuple[int, ...], seconds: float, backend: str, peer: bool, 
     \b
     closedloop bench driving
     closedloop bench driving --backend eager --batch 64 --no-peer
+    closedloop bench driving --device cuda --batch 4096 --batch 65536
     """
     if peer and find_spec("highway_env") is None:
         raise click.UsageError("highway-env is not installed: pip install 'closedloop[bench]', or measure without it: --no-peer")
     import torch
 
-    from agents.commands.output import as_json, print_json
+    from agents.commands.output import as_json, checked_device, print_json
     from agents.evaluation.speed import BATCHES, PARTS, machine, measure_ours, measure_peer
     from scenarios.files import write_atomic
 
+    checked_device(device)
     torch.set_num_threads(1)
     backends = ("eager", "compiled") if backend == "both" else (backend,)
     sizes = batches or BATCHES
@@ -83,14 +89,15 @@ def driving(batches: tuple[int, ...], seconds: float, backend: str, peer: bool, 
         rates.append(measure_peer(seconds=max(seconds, 10.0)))
         _say(rates[-1])
     for kind in backends:
-        for part in PARTS:
+        for part in parts or PARTS:
             for worlds in sizes:
-                rates.append(measure_ours(part, worlds=worlds, compiled=kind == "compiled", seconds=seconds))
+                rates.append(measure_ours(part, worlds=worlds, compiled=kind == "compiled", seconds=seconds, device=device))
                 _say(rates[-1])
     theirs = rates[0].agent_steps_per_second if peer else None
     record = {
         "task": "highway-env highway-v0: 4 lanes, 51 vehicles, 15 Hz physics, 1 Hz decisions",
-        "unit": "agent-steps per CPU-second of one thread; an agent-step is one vehicle on the road advanced by one physics tick",
+        "device": device,
+        "unit": "agent-steps per CPU-second of one thread (GPU: per second); an agent-step is one vehicle on the road moved by one tick",
         "parts": WHAT,
         "made": datetime.now().isoformat(timespec="seconds"),
         "machine": machine(),
@@ -129,4 +136,5 @@ def _table(rates: list[Rate], theirs: float | None) -> None:
         )
         for rate in rates
     ]
-    print_table("agent-steps per second on one core", ("what", "backend", "worlds", "agent-steps/s", "x highway-env"), body)
+    place = next((rate.device for rate in rates if rate.device != "cpu"), "one core")
+    print_table(f"agent-steps per second on {place}", ("what", "backend", "worlds", "agent-steps/s", "x highway-env"), body)

@@ -31,6 +31,7 @@ PEER = "MuJoCo's renderer, 20 boxes on a plane, 160 x 96"
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Worlds at once; may be repeated. [default: 1 16 64 256]")
 @click.option("--seconds", type=click.FloatRange(0.05), default=3.0, show_default=True, help="CPU seconds a measurement.")
 @click.option("--backend", type=click.Choice(["eager", "compiled", "both"]), default="both", show_default=True, help="How torch runs it.")
+@click.option("--device", default="cpu", show_default=True, help="Where everything lives: cpu, cuda, cuda:1. A GPU is timed by the clock.")
 @click.option("--detector", default="driving", show_default=True, metavar="NAME|FILE", help="Weights; speed depends on their size alone.")
 @click.option("--scenario", "names", multiple=True, metavar="NAME", help="Worlds to measure on; may be repeated. [default: every family]")
 @click.option("--peer/--no-peer", default=True, show_default=True, help="Measure MuJoCo's renderer in the same run (extra `bench`).")
@@ -39,7 +40,7 @@ PEER = "MuJoCo's renderer, 20 boxes on a plane, 160 x 96"
 )
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(
-    parts: tuple[str, ...], batches: tuple[int, ...], seconds: float, backend: str, detector: str, names: tuple[str, ...],
+    parts: tuple[str, ...], batches: tuple[int, ...], seconds: float, backend: str, device: str, detector: str, names: tuple[str, ...],
     peer: bool, out: Path, json_: bool,
 ) -> int:  # fmt: skip
     """Frames, worlds and world-steps per second per core, on one thread, in CPU seconds.
@@ -50,17 +51,19 @@ def command(
     \b
     closedloop bench perception
     closedloop bench perception --part camera --backend compiled --batch 256
+    closedloop bench perception --device cuda --batch 256 --batch 4096
     """
     import torch
 
     import scenarios
-    from agents.commands.output import as_json, print_json
+    from agents.commands.output import as_json, checked_device, print_json
     from agents.evaluation.speed import machine
-    from agents.evaluation.speed_perception import BACKENDS, BATCHES, measure
-    from perception.detectors.backends import fastest, halves
+    from agents.evaluation.speed_perception import BACKENDS, BATCHES, measure, runs_here
+    from perception.detectors.backends import fastest
     from perception.storage import find
     from scenarios.files import write_atomic
 
+    checked_device(device)
     torch.set_num_threads(1)
     chosen = parts or PART_NAMES
     if {"detector", "perceived"} & set(chosen):
@@ -72,21 +75,30 @@ def command(
     for part in chosen:
         for kind in BACKENDS.get(part, BACKENDS["camera"]):
             ways = {"eager": "eager", "half": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
-            if kind == "half" and not halves():  # emulated
+            if part == "detector" and not runs_here(kind, device):
                 continue
             if backend != "both" and part != "tracker" and ways.get(kind, backend) != backend:
                 continue
             for batch in batches or BATCHES:
                 paces.append(
-                    measure(part, backend=kind, batch=batch, seconds=seconds, scenarios=names or scenarios.names(), detector=detector)
+                    measure(
+                        part,
+                        backend=kind,
+                        batch=batch,
+                        seconds=seconds,
+                        scenarios=names or scenarios.names(),
+                        detector=detector,
+                        device=device,
+                    )
                 )
                 _say(paces[-1])
     record = {
         "task": f"one front camera at 160 x 96; worlds of {', '.join(names) if names else 'every family in turn'}",
-        "unit": "frames, worlds or world-steps per CPU-second of one thread",
+        "device": device,
+        "unit": "frames, worlds or world-steps per CPU-second of one thread, on a GPU per second",
         "parts": WHAT,
         "made": datetime.now().isoformat(timespec="seconds"),
-        "detector": f"{Path(detector).stem}; in `perceived` it runs by {fastest(torch.device('cpu'))}",
+        "detector": f"{Path(detector).stem}; in `perceived` it runs by {fastest(torch.device(device))}",
         "machine": machine("torch", "numpy", "onnxruntime", "mujoco"),
         "peer": {"what": PEER, "per_second": drawn.frames / drawn.seconds, **vars(drawn)} if drawn else {"what": PEER, "missing": silent},
         "rates": [{**vars(pace), "per_second": pace.per_second, **_ratios(pace, paces, drawn)} for pace in paces],
@@ -95,7 +107,7 @@ def command(
     if json_:
         print_json(record)
     else:
-        _table(paces, drawn)
+        _table(paces, drawn, "one core" if device == "cpu" else device)
     click.echo(f"Results: {path}", err=True)
     return 0
 
@@ -128,7 +140,7 @@ def _say(pace: Pace) -> None:
     click.echo(f"{pace.part:10} {pace.backend:9} B={pace.batch:<4} {pace.per_second:12,.0f} {pace.unit}/s", err=True)
 
 
-def _table(paces: list[Pace], drawn: Drawn | None) -> None:
+def _table(paces: list[Pace], drawn: Drawn | None, place: str) -> None:
     from agents.commands.output import print_table
 
     body = []
@@ -139,4 +151,4 @@ def _table(paces: list[Pace], drawn: Drawn | None) -> None:
         times, longer = ratios.get("times_mujoco"), ratios.get("times_as_long_as_truth")
         told = f"{times:,.1f} x MuJoCo" if times else f"{longer:,.1f} x as long as truth" if longer else "-"
         body.append((WHAT[pace.part], pace.backend, f"{pace.batch}", f"{pace.per_second:,.0f}", told))
-    print_table("per second on one core", ("what", "backend", "worlds", "per second", "ratio"), body)
+    print_table(f"per second on {place}", ("what", "backend", "worlds", "per second", "ratio"), body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -39,15 +40,14 @@ def command() -> None:
 @click.option(
     "--domain", default="driving", show_default=True, metavar="NAME", help="driving, boxes, or a stream as package.module:factory."
 )
-@click.option("--frames", metavar="N", help="Frames to learn from: 500000, 500k. [default: 700k]")
+@click.option("--size", type=click.Choice(["small", "large"]), help="Of the network: large sees a little more. [default: small]")
+@click.option("--frames", metavar="N", help="Frames to learn from: 500000, 500k. [default: 500k]")
 @click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), help="Most minutes to train; the schedule ends with them. [default: 38]"
+    "--minutes", type=click.FloatRange(0, min_open=True), help="Most minutes to train; the schedule ends with them. [default: 39]"
 )
 @click.option("--batch", type=click.IntRange(2), help="Frames a step. [default: 32]")
-@click.option("--seed", type=click.IntRange(0, 999_999), help="Seed of weights and frames. [default: 0]")
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="Of the trainer; frames are drawn by another process."
-)
+@click.option("--seed", type=click.IntRange(0, 999), help="Seed of weights and frames. [default: 0]")
+@click.option("--threads", type=click.IntRange(1), help="Of the trainer; frames are drawn by another process. [default: 2, if there are]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/detector-<domain>-<time>]"
 )
@@ -58,11 +58,12 @@ def command() -> None:
 @click.option("--json", "json_", is_flag=True, help="Print the result as JSON on stdout.")
 def detector(
     domain: str,
+    size: str | None,
     frames: str | None,
     minutes: float | None,
     batch: int | None,
     seed: int | None,
-    threads: int,
+    threads: int | None,
     out: Path | None,
     resume_: Path | None,
     dry_run: bool,
@@ -75,6 +76,7 @@ def detector(
 
     \b
     closedloop pretrain detector --domain driving
+    closedloop pretrain detector --domain driving --size large
     closedloop pretrain detector --domain driving --frames 100k --minutes 10 --out runs/quick
     closedloop pretrain detector --resume runs/quick
     """
@@ -83,31 +85,34 @@ def detector(
     from perception.training.detector import pretrain, read_run
 
     if resume_ is not None:
-        if out or frames or minutes or batch or seed is not None:
+        if out or size or frames or minutes or batch or seed is not None:
             raise click.UsageError(
                 "a resumed run keeps its configuration: with --resume, only --threads, --dry-run and --json may be given"
             )
         config, folder = read_run(resume_), resume_
     else:
-        config = _config(domain, frames, minutes, batch, seed)
+        config = _config(domain, size, frames, minutes, batch, seed)
         folder = out or Path("runs") / f"detector-{domain.rpartition(':')[2].lower()}-{datetime.now():%Y-%m-%d-%H%M%S}"
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(17, "not empty; choose another --out, or go on with the run there: --resume", str(folder))
     if dry_run:
         return _show(config, json_)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(2, os.cpu_count() or 1))
     line = shlex.join(["closedloop", "pretrain", *sys.argv[2:]]) if sys.argv[1:2] == ["pretrain"] else ""
     with _Console() as console:
         run = pretrain(config, out=folder, command=line, resume=resume_ is not None, report=console)
     return _close(run, json_)
 
 
-def _config(domain: str, frames: str | None, minutes: float | None, batch: int | None, seed: int | None) -> DetectorTraining:
+def _config(
+    domain: str, size: str | None, frames: str | None, minutes: float | None, batch: int | None, seed: int | None
+) -> DetectorTraining:
+    from perception.detectors.network import SIZES
     from perception.training.detector import DetectorTraining
     from perception.training.learner import Recipe
     from perception.training.stream import open_stream
 
-    given: dict[str, Any] = {"domain": domain, "minutes": minutes, "batch": batch}
+    given: dict[str, Any] = {"domain": domain, "minutes": minutes, "batch": batch, "network": SIZES[size or "small"]}
     if frames is not None:
         from agents.learning.config import parse_count
 

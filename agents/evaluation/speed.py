@@ -9,7 +9,8 @@ What is timed:
              collision, comfort, progress and every other metric; at every decision: the ego's observation (`truth`), flat
     full15   full, with a decision and an observation at every tick
     highway-env   its `step`: control, traffic model, all-pairs collisions, its kinematic observation and reward at every decision
-Resets are left out on both sides. Times are CPU seconds of one thread, so other load on the machine does not slow either side.
+Resets are left out on both sides. Times are CPU seconds of one thread, so other load on the machine does not slow either side; on a GPU
+they are seconds of the clock, from when it is idle to when it is idle again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from scenarios.episode import AgentSpec, Driver, Episode, Goal, Role
 from scenarios.kinds import KIND_SPECS, Kind
 from scenarios.roads.highway import HighwayRoad
 
-__all__ = ["BATCHES", "PARTS", "TICK_RATE", "Rate", "highway_episode", "machine", "measure_ours", "measure_peer"]
+__all__ = ["BATCHES", "PARTS", "TICK_RATE", "Rate", "clock", "highway_episode", "machine", "measure_ours", "measure_peer"]
 
 BATCHES = (1, 64, 256, 1024, 4096)
 PARTS = ("drive", "full", "full15")
@@ -55,11 +56,12 @@ class Rate:
     worlds: int
     agent_steps: int  # counted
     decisions: int  # of all worlds
-    seconds: float  # CPU
+    seconds: float  # CPU; on a GPU of the clock
+    device: str = "cpu"
 
     @property
     def agent_steps_per_second(self) -> float:
-        """Agent-steps per CPU-second of one thread."""
+        """Agent-steps per CPU-second of one thread, or per second of a GPU."""
         return self.agent_steps / self.seconds
 
 
@@ -100,15 +102,15 @@ def _config(ticks: int) -> DrivingConfig:
     return DrivingConfig(agents=56, dt=1.0 / TICK_RATE, ticks_per_step=ticks, action="discrete")
 
 
-def measure_ours(part: str, *, worlds: int, compiled: bool, seconds: float) -> Rate:
-    """Run `part` for about `seconds` CPU seconds, after a warm-up. Raises ValueError for an unknown part."""
+def measure_ours(part: str, *, worlds: int, compiled: bool, seconds: float, device: str = "cpu") -> Rate:
+    """Run `part` for about `seconds` CPU seconds (on a GPU, seconds), after a warm-up. Raises ValueError for an unknown part."""
     if part not in PARTS:
         raise ValueError(f"part={part!r}: must be one of {', '.join(PARTS)}")
     config = _config(1 if part == "full15" else TICK_RATE)
     bank = build_bank([highway_episode(seed) for seed in range(EPISODES)], config)
-    sim = DrivingSim(bank, config, batch=worlds, compile=compiled)
+    sim = DrivingSim(bank, config, batch=worlds, compile=compiled, device=device)
     decide = _drive(sim, bank, config, compiled) if part == "drive" else _full(sim, config, compiled)
-    start, keep = sim.state, torch.zeros(worlds, 1, dtype=torch.int64)
+    start, keep = sim.state, torch.zeros(worlds, 1, dtype=torch.int64, device=device)
     before_reset = RESET_EVERY * TICK_RATE // config.ticks_per_step
 
     def run() -> Iterator[tuple[int, int]]:
@@ -117,7 +119,7 @@ def measure_ours(part: str, *, worlds: int, compiled: bool, seconds: float) -> R
             for _ in range(before_reset):
                 yield decide(keep), worlds
 
-    return _timed(run(), part, "compiled" if compiled else "eager", worlds, seconds)
+    return _timed(run(), part, "compiled" if compiled else "eager", worlds, seconds, device)
 
 
 def _full(sim: DrivingSim, config: DrivingConfig, compiled: bool) -> Callable[[Tensor], int]:
@@ -143,7 +145,7 @@ def _drive(sim: DrivingSim, bank: Bank, config: DrivingConfig, compiled: bool) -
         return core._locate(after._replace(step=state.step + 1), sim.setup, sim.maps, config, bank.features)
 
     advance = torch.compile(tick, fullgraph=True, dynamic=False) if compiled else tick
-    indices = [torch.tensor(i) for i in range(config.ticks_per_step)]
+    indices = [torch.tensor(i, device=sim.device) for i in range(config.ticks_per_step)]
 
     def decide(action: Tensor) -> int:
         with torch.no_grad():
@@ -186,21 +188,29 @@ def measure_peer(*, seconds: float) -> Rate:
         return _timed(run(), "highway-env", "python", 1, seconds)
 
 
-def _timed(steps: Iterator[tuple[int, int] | None], part: str, backend: str, worlds: int, seconds: float) -> Rate:
+def clock(device: str) -> float:
+    """CPU seconds of this process; of a GPU, seconds when it has done all it was given."""
+    if torch.device(device).type == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def _timed(steps: Iterator[tuple[int, int] | None], part: str, backend: str, worlds: int, seconds: float, device: str = "cpu") -> Rate:
     """Add up what `steps` yields until `seconds` CPU seconds have passed. What leads to a None, and the first step, is not timed."""
     warm = False
     agent_steps, decisions, spent = 0, 0, 0.0
     while spent < seconds:
-        begin = time.process_time()
+        begin = clock(device)
         counted = next(steps)
-        took = time.process_time() - begin
+        took = clock(device) - begin
         if counted is None:
             continue
         if not warm:
             warm = True
             continue
         agent_steps, decisions, spent = agent_steps + counted[0], decisions + counted[1], spent + took
-    return Rate(part=part, backend=backend, worlds=worlds, agent_steps=agent_steps, decisions=decisions, seconds=spent)
+    return Rate(part=part, backend=backend, worlds=worlds, agent_steps=agent_steps, decisions=decisions, seconds=spent, device=device)
 
 
 def machine(*packages: str) -> dict[str, str]:
@@ -214,4 +224,8 @@ def machine(*packages: str) -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
-    return {**found, "vector instructions": torch.backends.cpu.get_cpu_capability()}
+    return {**found, "vector instructions": torch.backends.cpu.get_cpu_capability(), **_card()}
+
+
+def _card() -> dict[str, str]:
+    return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}

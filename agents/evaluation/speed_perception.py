@@ -8,11 +8,11 @@ What is timed:
     truth      world-steps: a decision step of the simulator and the observation of level `truth`, no perception: what the next adds to
     perceived  world-steps: a decision step (two ticks), camera, detector, tracker, predictor, and the observation with two forecasts each
 Left out on all lines: resets, and a policy that acts; the traffic model drives the ego. Worlds are episodes of the scenarios given in turn.
+On a GPU, times are seconds of the clock, from when it is idle to when it is idle again.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from agents.evaluation.speed import clock
 from envs.driving.bank import build_bank
 from envs.driving.camera.config import CameraConfig
 from envs.driving.camera.portions import portions
@@ -38,7 +39,7 @@ from perception.prediction.history import History
 from perception.registry import make_predictor
 from perception.types import Detections, Roads, SensorFrame, Tracks
 
-__all__ = ["BACKENDS", "BATCHES", "PARTS", "UNITS", "Pace", "measure"]
+__all__ = ["BACKENDS", "BATCHES", "PARTS", "UNITS", "Pace", "measure", "runs_here"]
 
 BATCHES = (1, 16, 64, 256)
 # part -> what is counted
@@ -70,11 +71,12 @@ class Pace:
     batch: int
     unit: str
     count: int
-    seconds: float  # CPU
+    seconds: float  # CPU; on a GPU of the clock
+    device: str = "cpu"
 
     @property
     def per_second(self) -> float:
-        """Units per CPU-second of one thread."""
+        """Units per CPU-second of one thread, or per second of a GPU."""
         return self.count / self.seconds
 
 
@@ -88,7 +90,16 @@ class _Instant(NamedTuple):
     roads: Roads
 
 
-def measure(part: str, *, backend: str, batch: int, seconds: float, scenarios: Sequence[str], detector: str = "driving") -> Pace:
+def measure(
+    part: str,
+    *,
+    backend: str,
+    batch: int,
+    seconds: float,
+    scenarios: Sequence[str],
+    detector: str = "driving",
+    device: str = "cpu",
+) -> Pace:
     """Run `part` on `batch` worlds at once for about `seconds` CPU seconds after a warm-up, in which compiled code is compiled.
 
     scenarios: names; detector: weights, a name or a file. Raises ValueError for a part or backend that does not exist, and as
@@ -105,22 +116,28 @@ def measure(part: str, *, backend: str, batch: int, seconds: float, scenarios: S
         "truth": partial(_steps, compiled=compiled, config=DrivingConfig(autopilot=True)),
         "perceived": partial(_steps, compiled=compiled, config=_perceiving(detector)),
     }
-    if part == "detector" and backend == "half" and not halves():
-        raise ValueError("part='detector', backend='half': this CPU does not compute in bfloat16 by itself")
-    steps = runs[part](scenarios, batch)
-    count, spent = _timed(steps, seconds)
-    return Pace(part=part, backend=backend, batch=batch, unit=UNITS[part], count=count * batch, seconds=spent)
+    if part == "detector" and not runs_here(backend, device):
+        raise ValueError(f"part='detector', backend={backend!r}: {device} does not compute in it by itself")
+    steps = runs[part](scenarios, batch, device)
+    count, spent = _timed(steps, seconds, device)
+    return Pace(part=part, backend=backend, batch=batch, unit=UNITS[part], count=count * batch, seconds=spent, device=device)
 
 
-def _timed(steps: Iterator[bool], seconds: float) -> tuple[int, float]:
+def runs_here(backend: str, device: str) -> bool:
+    """Whether a detector's backend is at home on a device: half precision needs instructions of the CPU, onnxruntime is the CPU's."""
+    cpu = torch.device(device).type == "cpu"
+    return halves() or not cpu if backend == "half" else cpu if backend == "onnx" else True
+
+
+def _timed(steps: Iterator[bool], seconds: float, device: str) -> tuple[int, float]:
     """Steps taken in `seconds` CPU seconds or little more. Steps that yield False, and the first three, are not counted."""
     for _ in range(3):
         next(steps)
     count, spent = 0, 0.0
     while spent < seconds or not count:
-        begun = time.process_time()
+        begun = clock(device)
         counts = next(steps)
-        took = time.process_time() - begun
+        took = clock(device) - begun
         if counts:
             count, spent = count + 1, spent + took
     return count, spent
@@ -130,15 +147,15 @@ def _perceiving(detector: str) -> DrivingConfig:
     return DrivingConfig(autopilot=True, observation="perceived", forecasts=FORECASTS, predictor=PREDICTOR, detector=detector)
 
 
-def _sim(scenarios: Sequence[str], batch: int) -> DrivingSim:
+def _sim(scenarios: Sequence[str], batch: int, device: str) -> DrivingSim:
     episodes = sample_episodes(list(scenarios), EPISODES, FIRST_SEED)
     config = fit(DrivingConfig(autopilot=True), episodes)
-    return DrivingSim(build_bank(episodes, config), config, batch=batch)
+    return DrivingSim(build_bank(episodes, config), config, batch=batch, device=device)
 
 
-def _camera(scenarios: Sequence[str], batch: int, *, compiled: bool) -> Iterator[bool]:
-    sim, camera = _sim(scenarios, batch), CameraConfig()
-    tables, setup = build_scenery(sim.bank.networks, camera), sim.setup
+def _camera(scenarios: Sequence[str], batch: int, device: str, *, compiled: bool) -> Iterator[bool]:
+    sim, camera = _sim(scenarios, batch, device), CameraConfig()
+    tables, setup = build_scenery(sim.bank.networks, camera, device=device), sim.setup
     weather, viewer, dt = draw_weather(setup.seed, camera), torch.zeros_like(setup.map_id), sim.config.dt
     quick = compiled_render(camera, dt)
     states = _states(sim)
@@ -154,21 +171,21 @@ def _camera(scenarios: Sequence[str], batch: int, *, compiled: bool) -> Iterator
 
 
 def _states(sim: DrivingSim) -> list[State]:
-    action, states = torch.zeros(sim.batch, 1, 2), []
+    action, states = torch.zeros(sim.batch, 1, 2, device=sim.device), []
     for _ in range(LOOKS):
         sim.step(action)
         states.append(sim.state)
     return states
 
 
-def _detector(scenarios: Sequence[str], batch: int, *, backend: str, detector: str) -> Iterator[bool]:
+def _detector(scenarios: Sequence[str], batch: int, device: str, *, backend: str, detector: str) -> Iterator[bool]:
     network = CenterNet.load(detector, backend=backend)
-    sim, camera = _sim(scenarios, DRAWN), CameraConfig()
-    tables, setup = build_scenery(sim.bank.networks, camera), sim.setup
+    sim, camera = _sim(scenarios, DRAWN, device), CameraConfig()
+    tables, setup = build_scenery(sim.bank.networks, camera, device=device), sim.setup
     weather = draw_weather(setup.seed, camera)
     with torch.no_grad():
         images = [render(s, setup, sim.maps, tables, weather, camera, dt=sim.config.dt).image for s in _states(sim)[::4]]
-    rows, where = torch.arange(batch) % DRAWN, believed_camera(batch, camera)
+    rows, where = torch.arange(batch, device=device) % DRAWN, believed_camera(batch, camera, device)
     frames = [image[rows] for image in images]
     while True:
         for image in frames:
@@ -176,48 +193,48 @@ def _detector(scenarios: Sequence[str], batch: int, *, backend: str, detector: s
             yield True
 
 
-def _instants(scenarios: Sequence[str], batch: int) -> tuple[list[_Instant], Worlds]:
+def _instants(scenarios: Sequence[str], batch: int, device: str) -> tuple[list[_Instant], Worlds]:
     """What stages are given when the ego sees all that is visible."""
     episodes = sample_episodes(list(scenarios), EPISODES, FIRST_SEED)
     config = DrivingConfig(autopilot=True, observation="visible", forecasts=FORECASTS)
-    worlds = Worlds(episodes, config, batch=batch)
+    worlds = Worlds(episodes, config, batch=batch, device=device)
     assert worlds.eyes is not None
     found = []
     for _ in range(LOOKS):
-        worlds.step(torch.zeros(batch, 1, 2))
+        worlds.step(torch.zeros(batch, 1, 2, device=device))
         look, setup = worlds.eyes.last, worlds.sim.setup
         roads = roads_around(worlds.sim.state, setup, worlds.eyes.pieces)
         found.append(_Instant(look.frame, look.detections, worlds.eyes.state.pipeline.history, look.tracks, roads))
     return found, worlds
 
 
-def _tracker(scenarios: Sequence[str], batch: int) -> Iterator[bool]:
-    instants, worlds = _instants(scenarios, batch)
+def _tracker(scenarios: Sequence[str], batch: int, device: str) -> Iterator[bool]:
+    instants, worlds = _instants(scenarios, batch, device)
     assert worlds.eyes is not None
-    tracker, fresh = worlds.eyes.pipeline.tracker, torch.ones(batch, dtype=torch.bool)
-    still = torch.zeros(batch, 3)
+    tracker, fresh = worlds.eyes.pipeline.tracker, torch.ones(batch, dtype=torch.bool, device=device)
+    still = torch.zeros(batch, 3, device=device)
     with torch.no_grad():
         while True:
-            state = tracker.initial(batch)
+            state = tracker.initial(batch, device)
             for instant in instants:
                 state = tracker.update(state, instant.detections, instant.frame, fresh)
                 tracker.read(state, still, still[:, 0])
                 yield True
 
 
-def _predictor(scenarios: Sequence[str], batch: int, *, compiled: bool) -> Iterator[bool]:
-    instants, _ = _instants(scenarios, batch)
-    predictor = make_predictor(PREDICTOR, compile=compiled)
+def _predictor(scenarios: Sequence[str], batch: int, device: str, *, compiled: bool) -> Iterator[bool]:
+    instants, _ = _instants(scenarios, batch, device)
+    predictor = make_predictor(PREDICTOR, compile=compiled, device=device)
     while True:
         for instant in instants:
             predictor.predict(instant.history, instant.tracks, instant.roads)
             yield True
 
 
-def _steps(scenarios: Sequence[str], batch: int, *, compiled: bool, config: DrivingConfig) -> Iterator[bool]:
+def _steps(scenarios: Sequence[str], batch: int, device: str, *, compiled: bool, config: DrivingConfig) -> Iterator[bool]:
     episodes = sample_episodes(list(scenarios), EPISODES, FIRST_SEED)
-    worlds = Worlds(episodes, replace(config), batch=batch, compile=compiled)
-    action: Any = torch.zeros(batch, 1, 2)
+    worlds = Worlds(episodes, replace(config), batch=batch, compile=compiled, device=device)
+    action: Any = torch.zeros(batch, 1, 2, device=device)
     start: tuple[Setup, State, Tensor] = worlds.sim.setup, worlds.sim.state, worlds.sim.rows
     while True:
         for _ in range(STEPS):

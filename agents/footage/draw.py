@@ -20,7 +20,7 @@ from perception.types import Camera, Detections, Forecasts, Tracks
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["COLOURS", "draw_detections", "draw_forecasts", "draw_tracks"]
+__all__ = ["COLOURS", "LIGHTS", "draw_detections", "draw_forecasts", "draw_tracks"]
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]

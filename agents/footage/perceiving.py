@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.footage.draw import draw_detections, draw_forecasts, draw_tracks
+from agents.footage.draw import LIGHTS, draw_detections, draw_forecasts, draw_tracks
 from agents.footage.media import Frame
-from perception.detectors import Detector, make_detector
 from perception.detectors.ground import level_camera, place
 from perception.prediction.base import no_roads
 from perception.prediction.history import History, empty_history, update_history
-from perception.registry import make_predictor, make_tracker
-from perception.stages import Predictor, Tracker
+from perception.registry import make_detector, make_predictor, make_tracker
+from perception.stages import Detector, Predictor, Tracker, Witness
 from perception.types import Camera, Detections, Forecasts, SensorFrame, Tracks
 
 __all__ = ["AssumedCamera", "Stack", "make_stack"]
@@ -127,12 +126,15 @@ def make_stack(
     """The stack as named on the command line. Raises ValueErrors that say what is wrong."""
     foreign = detector.startswith("onnx:")
     shown = THRESHOLD if threshold is None else threshold
-    options: dict[str, Any] = {"threshold": min(shown, FAINT)}
+    own = ":" in detector and not foreign  # "package.module:attribute", made as it likes
+    options: dict[str, Any] = {} if own else {"threshold": min(shown, FAINT)}
     if layout is not None:
         if not foreign:
             raise StackError("--layout is for ONNX files: --detector onnx:FILE")
         options["layout"] = layout
-    seeing = make_detector(detector, **options)
+    seeing = None if detector in ("oracle", "noisy") else make_detector(detector, **options)
+    if seeing is None or isinstance(seeing, Witness):
+        raise StackError(f"--detector {detector}: it must be told the truth, which nobody knows of real footage")
     # what begins a track on footage is what is drawn: detectors of others are not calibrated as ours are
     thresholds = {"classes": seeing.classes, "high": shown, "low": min(shown, FAINT), "sure": max(shown, 0.95)}
     return Stack(
@@ -176,7 +178,7 @@ def _told(found: Detections, row: int, classes: tuple[str, ...]) -> dict[str, An
         "box": [round(v, 1) for v in found.box[0, row].tolist()],
         "place": [round(v, 2) for v in found.centre[0, row].tolist()],
         "place_sigma": [round(v, 2) for v in found.sigma[0, row].tolist()],
-    }
+    } | ({"light": LIGHTS[int(found.light[0, row])]} if found.light[0, row] >= 0 else {})
 
 
 def _told_track(tracks: Tracks, forecasts: Forecasts | None, row: int, classes: tuple[str, ...]) -> dict[str, Any]:

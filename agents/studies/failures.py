@@ -27,14 +27,15 @@ def conditions(seeds: Sequence[int], weather: str) -> dict[int, str]:
     return {seed: CONDITIONS[int(which)] for seed, which in zip(seeds, drawn, strict=True)}
 
 
-def by_weather(table: Sequence[Outcome], weather: dict[int, str]) -> list[dict[str, Any]]:
+def by_weather(table: Sequence[Outcome], weather: dict[int, str], own: dict[str, str]) -> list[dict[str, Any]]:
     """Figures of every arm in each weather, and what they are less than with the truth on the same seeds.
 
+    weather: by seed; own: by spec, of arms that were driven in one weather: those are left out, all their episodes are in it.
     Only cameras look through the weather, so what differs between weathers on `truth` is chance, or the episodes themselves.
     """
     by_spec, rows = {outcome.arm.spec: outcome for outcome in table}, []
     for outcome in table:
-        if outcome.arm.sweep or outcome.arm.level == ANY:
+        if outcome.arm.sweep or outcome.arm.level == ANY or own.get(outcome.arm.spec, "any") != "any":
             continue
         for condition in CONDITIONS:
             mine = {key: r for key, r in outcome.found.items() if weather[key[1]] == condition}

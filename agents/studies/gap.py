@@ -69,7 +69,7 @@ def outcomes(arms: Sequence[Arm], results: dict[str, list[EpisodeResult]]) -> li
     cut = {arm.spec for arm in arms if any(r.end == "interrupted" for r in results[arm.spec])}
     table = []
     for arm in arms:
-        mine, truth = found[arm.spec], reference(arm, arms)
+        mine, truth = found[arm.spec], reference(arm, arms, found)
         figure = figures(mine, lost=len(results[arm.spec]) - len(mine))
         if truth is None or truth == arm:
             table.append(Outcome(arm=arm, figures=figure, partly=arm.spec in cut, found=mine))
@@ -87,13 +87,19 @@ def outcomes(arms: Sequence[Arm], results: dict[str, list[EpisodeResult]]) -> li
     return table
 
 
-def reference(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    """The arm that had the truth: the same policy's; for a policy that was not driven on it, the only one that was. None: neither."""
+def reference(arm: Arm, arms: Sequence[Arm], found: dict[str, Episodes]) -> Arm | None:
+    """The arm that shows what can be done with the truth: of those driven on it, that which succeeds most. None: no policy was.
+
+    Not the same policy's own: one that learned on another level may not know what to do with the truth.
+    """
     if arm.level == ANY:
         return None
     true = [each for each in arms if each.level == "truth" and not each.sweep]
-    own = [each for each in true if each.policy == arm.policy]
-    return own[0] if own else true[0] if len(true) == 1 else None
+    return max(true, key=lambda each: _success(found[each.spec]), default=None)
+
+
+def _success(found: Episodes) -> float:
+    return sum(_happened(r, "success") for r in found.values()) / max(len(found), 1)
 
 
 def figures(found: Episodes, *, lost: int = 0) -> Figures:

@@ -164,8 +164,8 @@ def _weather(made: Study) -> str:
         rates = [cell(figure.success, "rate"), cell(figure.collision, "rate"), cell(figure.reward, "mean")]
         body.append([*text, *rates, _points(less.success) if less else ""])
     intro = (
-        "The weather that cameras see in each episode, by its seed. Only perceived and pixels look through it; how the other levels fare "
-        "in the same episodes shows what is chance."
+        "The weather that cameras see in each episode, by its seed. Perceived and pixels look through it, and noisy errs as in it; how the "
+        "other levels fare in the same episodes shows what is chance."
     )
     return _section("Where it fails: weather", intro, _figure(weather_plot(made)) + _table(heads, body, text=3))
 

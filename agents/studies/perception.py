@@ -65,6 +65,7 @@ def study(
     needs = {spec: policy.needs for spec, policy in policies.items()}
     changed = [weights_changed(policies[arm.spec], arm.spec) for arm in arms if not arm.sweep]
     bases = {arm.spec: {name: float(getattr(needs[arm.spec], name)) for name in SWEEPS} for arm in arms if not arm.sweep}
+    own = {spec: need.weather for spec, need in needs.items()} if weather == "any" else {}
     lost = [f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.end == "error"]
     return Study(
         title=title,
@@ -76,7 +77,7 @@ def study(
         table=table,
         differences=difference(table),
         curves=curves(table, bases),
-        weathers=by_weather(table, conditions(seeds, weather)),
+        weathers=by_weather(table, conditions(seeds, weather), own),
         collisions=by_collision(table),
         intervals={spec: need.dt * need.ticks_per_step for spec, need in needs.items()},
         warnings=[text for text in (trained_on(seeds), repeats(results), *changed) if text],

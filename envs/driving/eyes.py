@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from envs.driving.camera.config import CameraConfig
+from envs.driving.camera.config import CONDITIONS, CameraConfig
+from envs.driving.camera.furniture import HEAD_AT, HEAD_BOX, LAMP_SEEN
 from envs.driving.camera.portions import portions, size_for
 from envs.driving.camera.rendering import compiled_render, render, sensor_frame
 from envs.driving.camera.scenery import build_scenery, move_scenery
@@ -30,12 +31,13 @@ from envs.driving.objects import FORECAST_AT, Belief, Objects
 from envs.driving.roads import cut, roads_around
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Setup, State
-from envs.driving.visibility import visible
+from envs.driving.visibility import sighted
 from perception.noise import bare_labels
 from perception.oracle import Oracle, VisibilityRule
 from perception.pipeline import Pipeline, PipelineConfig, PipelineState
 from perception.prediction.base import at_times
-from perception.registry import make_detector, make_pipeline
+from perception.registry import make_detector, make_pipeline, make_tracker
+from perception.stages import Witness
 from perception.states import map_tensors
 from perception.tracking.config import DRIVING_MODELS
 from perception.types import Camera, Detections, Forecasts, Labels, SensorFrame, Tracks
@@ -46,7 +48,10 @@ __all__ = ["CHUNK", "CameraRig", "Eyes", "EyesState", "Look", "Rig", "needs_eyes
 T = TypeVar("T", State, Setup)
 CHUNK = 16  # worlds that look again together when their episodes begin
 LIGHT = 6  # class of traffic lights; the classes before it are those of Kind
-LIGHT_REACH = 4.0  # m between a light of the map and the place where one is believed to be
+LIGHT_REACH = 4.0  # m between a signal head of the map and the place where one is believed to be
+LIGHT_SOURCE = 10_000  # of the first signal head, where labels are made without images
+OFF = 4  # state of a lamp that is not lit, or not seen lit
+TRACKS, DETECTIONS = 24, 32  # of a stack that looks at images; one that is told the truth has room for all there is
 ROUND = 4  # cameras of 90 degrees that see all around, where nothing is drawn
 
 
@@ -150,7 +155,7 @@ class Eyes:
         self.sim, self.config = sim, config
         self.rig: Rig = rig or (CameraRig(sim) if config.observation == "perceived" else _Around(dt=config.dt))
         self.pieces = cut(sim.maps)
-        self.pipeline = _pipeline(config)
+        self.pipeline = _pipeline(config, sim.maps)
         self.reset()
 
     def reset(self) -> None:
@@ -202,19 +207,29 @@ def _merge(put: Any, old: Any, new: Any) -> Any:
     return None if old is None else map_tensors(put, old, new)
 
 
-def _pipeline(config: DrivingConfig) -> Pipeline:
-    settings = PipelineConfig(every=config.perceive_every, latency=config.latency, drop=config.drop, forecast=config.forecasts > 0)
+def _pipeline(config: DrivingConfig, maps: Maps) -> Pipeline:
     predictor = config.predictor if config.forecasts else None
     if config.observation == "perceived":
         detector = make_detector(config.detector)
     elif config.observation == "noisy":
         interval = config.dt * config.ticks_per_step
-        weather = None if config.weather == "any" else config.weather
-        options = {"interval": interval, "recall": config.recall, "position": config.position, "weather": weather}
-        detector = make_detector("noisy", card=config.noise, **options)
+        detector = make_detector(
+            "noisy", card=config.noise, interval=interval, recall=config.recall, position=config.position,
+            weather=_weather if config.weather == "any" else config.weather, conditions=CONDITIONS,
+        )  # fmt: skip
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
-    return make_pipeline(detector, "kalman", predictor, settings)
+    told = config.agents + 2 * maps.light_pose.shape[1] * lights_seen(config) if isinstance(detector, Witness) else 0
+    tracker = make_tracker("kalman", classes=detector.classes, slots=max(TRACKS, told))
+    settings = PipelineConfig(
+        every=config.perceive_every, latency=config.latency, drop=config.drop, slots=max(DETECTIONS, told), forecast=config.forecasts > 0
+    )
+    return make_pipeline(detector, tracker, predictor, settings)
+
+
+def _weather(seed: Tensor) -> Tensor:
+    """Index into CONDITIONS of what cameras see in the worlds of seed (B,): what errs like a detector errs as in that weather."""
+    return draw_weather(seed, CameraConfig()).condition
 
 
 def _pose(state: State) -> Tensor:
@@ -231,27 +246,64 @@ def _motion(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _truth(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Labels:
-    """Every agent that may be seen, and the lights of the map, without images."""
+    """Every agent that may be seen and, where lights are not simply known, the signal heads that face the ego; without images."""
     pose = _pose(state)
     x, y = _to_ego(pose, state.x, state.y)
     heading = torch.remainder(state.yaw - pose[:, 2:] + math.pi, 2.0 * math.pi) - math.pi
     near = (x * x + y * y <= config.view_range**2) & state.valid
     near[:, 0] = False
+    hidden = torch.zeros_like(x)
     if config.observation != "truth":
-        near = near & visible(state, setup, maps, config)[:, 0]
+        seen = sighted(state, setup, maps, config)[:, 0]
+        near, hidden = near & (seen > 0.0), 1.0 - seen
     velocity = torch.stack([state.speed * torch.cos(heading), state.speed * torch.sin(heading)], dim=-1)
     height = torch.tensor([DRIVING_MODELS[kind.name.lower()].height for kind in Kind], device=x.device)[setup.kind]
-    centre = torch.stack([x, y, 0.5 * height], dim=-1)
     slot = torch.arange(x.shape[1], device=x.device).expand_as(setup.kind)
-    return bare_labels(
-        kind=setup.kind,
-        centre=centre,
-        size=torch.stack([setup.length, setup.width, height], dim=-1),
-        yaw=heading,
-        velocity=velocity,
-        source=slot,
-        mask=near,
-    )
+    rows = {
+        "kind": setup.kind,
+        "centre": torch.stack([x, y, 0.5 * height], dim=-1),
+        "size": torch.stack([setup.length, setup.width, height], dim=-1),
+        "yaw": heading,
+        "velocity": velocity,
+        "source": slot,
+        "mask": near,
+        "occlusion": torch.where(near, hidden, 0.0),
+        "light": torch.full_like(slot, -1),
+    }
+    if lights_seen(config):
+        heads = _heads(pose, state, setup, maps, config)
+        rows = {name: torch.cat([value, heads[name].to(value.dtype)], dim=1) for name, value in rows.items()}
+    return bare_labels(**rows)
+
+
+def lights_seen(config: DrivingConfig) -> bool:
+    """Whether the states of traffic lights are what the stack makes of signal heads; else they are simply known."""
+    return config.observation in ("noisy", "perceived")
+
+
+def _heads(pose: Tensor, state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> dict[str, Tensor]:
+    """The map's signal heads (B, 2 GL), near ones first, as rows of labels; nothing but their hoods hides them."""
+    where = setup.map_id
+    place = torch.cat([maps.light_pose[where][..., :2], maps.light_far[where]], dim=1)
+    x, y = _to_ego(pose, place[..., 0], place[..., 1])
+    facing = maps.light_pose[where][..., 2].repeat(1, 2) - pose[:, 2:]  # of the traffic they are for
+    state_of = light_states(maps, where, state.step, config.dt).repeat(1, 2)
+    away = torch.sqrt(x * x + y * y)
+    lit = x * torch.cos(facing) + y * torch.sin(facing) > LAMP_SEEN * away.clamp(min=0.1)
+    ahead = math.cos(0.5 * config.view_fov) * away if config.view_fov < math.tau else -away
+    index = torch.arange(x.shape[1], device=x.device).expand_as(x)
+    size = x.new_tensor(HEAD_BOX).expand(*x.shape, 3)
+    return {
+        "kind": torch.full_like(index, LIGHT),
+        "centre": torch.stack([x, y, torch.full_like(x, HEAD_AT + 0.5 * HEAD_BOX[2])], dim=-1),
+        "size": size,
+        "yaw": torch.remainder(facing + math.tau, math.tau) - math.pi,
+        "velocity": torch.zeros_like(size[..., :2]),
+        "source": LIGHT_SOURCE + index,
+        "mask": lit & (state_of > 0) & (away <= config.view_range) & (x >= ahead),
+        "occlusion": torch.zeros_like(x),
+        "light": (state_of - 1).clamp(min=0),
+    }
 
 
 def _to_ego(pose: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -261,9 +313,7 @@ def _to_ego(pose: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return (x - px) * cos + (y - py) * sin, (y - py) * cos - (x - px) * sin
 
 
-def _objects(
-    tracks: Tracks, forecasts: Forecasts, pose: Tensor, state: State, setup: Setup, maps: Maps, config: DrivingConfig
-) -> Objects:
+def _objects(tracks: Tracks, forecasts: Forecasts, pose: Tensor, state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Objects:
     """Tracks as the observation wants them: in the world frame."""
     px, py, yaw = (value.contiguous().unsqueeze(1) for value in pose.unbind(-1))
     cos, sin = torch.cos(yaw), torch.sin(yaw)
@@ -301,19 +351,23 @@ def _objects(
         width=tracks.size[..., 1],
         kind=tracks.kind.clamp(max=LIGHT - 1),
         seen=thing.unsqueeze(1),
-        lights=_lights(tracks, x, y, state, setup, maps, config) if config.observation == "perceived" else None,
+        lights=_lights(tracks, x, y, state, setup, maps, config) if lights_seen(config) else None,
         belief=belief,
     )
 
 
 def _lights(tracks: Tracks, x: Tensor, y: Tensor, state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
-    """States of the map's lights (B, GL) as the tracks nearest to them say; a light that nobody sees counts as red."""
+    """States of the map's lights (B, GL) as the tracks nearest to their heads say: of the near head and the far one, that which a track is
+    closer to. A light that nobody sees lit counts as red."""
     true = light_states(maps, setup.map_id, state.step, config.dt)  # for which lights there are: 0 where there is none
-    place = maps.light_pose[setup.map_id]  # (B, GL, 3)
-    apart = torch.sqrt((place[..., :1] - x.unsqueeze(1)) ** 2 + (place[..., 1:2] - y.unsqueeze(1)) ** 2)  # (B, GL, T)
-    apart = torch.where((tracks.mask & (tracks.kind == LIGHT)).unsqueeze(1), apart, torch.inf)
-    gap, which = apart.min(-1)
-    said = tracks.light.gather(1, which)
-    # perception: 0 red, 1 red-yellow, 2 yellow, 3 green, 4 off; LightState: 0 none, 1 red, 2 red-yellow, 3 yellow, 4 green
-    known = (gap < LIGHT_REACH) & (said >= 0)
-    return torch.where(true == 0, 0, torch.where(known, torch.where(said < 4, said + 1, 0), 1))
+    lamps = tracks.mask & (tracks.kind == LIGHT) & (tracks.light >= 0) & (tracks.light < OFF)  # (B, T)
+    gaps, states = [], []
+    for place in (maps.light_pose[setup.map_id][..., :2], maps.light_far[setup.map_id]):
+        apart = torch.sqrt((place[..., :1] - x.unsqueeze(1)) ** 2 + (place[..., 1:2] - y.unsqueeze(1)) ** 2)  # (B, GL, T)
+        gap, which = torch.where(lamps.unsqueeze(1), apart, torch.inf).min(-1)
+        gaps.append(gap)
+        states.append(tracks.light.gather(1, which))
+    near = gaps[0] <= gaps[1]
+    known = torch.minimum(*gaps) < LIGHT_REACH
+    # perception: 0 red, 1 red-yellow, 2 yellow, 3 green; LightState: 0 none, 1 red, 2 red-yellow, 3 yellow, 4 green
+    return torch.where(true == 0, 0, torch.where(known, torch.where(near, states[0], states[1]) + 1, 1))

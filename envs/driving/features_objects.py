@@ -17,6 +17,7 @@ from scenarios.kinds import Kind
 __all__ = ["OBJECT_FEATURES", "Found", "belief_names", "object_features"]
 
 TIME = 3.0  # s, half scale of times
+KINDS = tuple((kind.name.lower(), int(kind)) for kind in Kind)  # torch.compile does not look into enumerations on every Python
 
 OBJECT_FEATURES = (
     "present",
@@ -122,7 +123,7 @@ def object_features(objects: Objects, frame: Frame, points: Points, ahead: Ahead
         "speed": speed / SPEED,
         "length": length / 10.0,
         "width": width / 3.0,
-        **{k.name.lower(): (kind == int(k)).to(x.dtype) for k in Kind},
+        **{name: (kind == value).to(x.dtype) for name, value in KINDS},
         **route,
         "meet": torch.where(gives_way, squash(to_meet, NEAR), 1.0),
         "meet_speed": torch.where(gives_way, (vx * to_meet_x + vy * to_meet_y) / to_meet.clamp(min=0.1) / SPEED, 0.0),

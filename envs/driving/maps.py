@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from envs.driving.lights import light_heads
 from envs.driving.rasters import ALL_HEADINGS, FAR, rasterise
 from envs.driving.routing import destination_index, routes
 from envs.driving.types import Maps
@@ -169,7 +170,10 @@ def _lights(network: RoadNetwork) -> Tables:
         ends[i, : len(light.phases)] = np.cumsum([seconds for _, seconds in light.phases])
         states[i, : len(light.phases)] = [state for state, _ in light.phases]
         cycle[i], offset[i], pose[i] = ends[i, len(light.phases) - 1], light.offset, (light.x, light.y, light.heading)
-    return {"light_ends": ends, "light_states": states, "light_cycle": cycle, "light_offset": offset, "light_pose": pose}
+    far = np.array([head for _, head in light_heads(network)] or [(0.0, 0.0)])
+    return {
+        "light_ends": ends, "light_states": states, "light_cycle": cycle, "light_offset": offset, "light_pose": pose, "light_far": far,
+    }  # fmt: skip
 
 
 def _conflicts(network: RoadNetwork) -> Tables:

@@ -46,6 +46,7 @@ class Maps(NamedTuple):
     light_cycle: Tensor  # (M, GL) s
     light_offset: Tensor  # (M, GL) s
     light_pose: Tensor  # (M, GL, 3) x, y, heading
+    light_far: Tensor  # (M, GL, 2) x, y of its second head, across the junction
     # right of way
     conflict_id: Tensor  # (M, L) int64, row in `conflict`, -1: no conflicts
     # (M, X, X, 5) s_enter, s_exit on the row's lane; other_enter, other_exit on the column's; yields (0 no, 1 yes, 2 mutual).

@@ -14,15 +14,22 @@ from envs.driving.collision import corners, direction, stored
 from envs.driving.types import DrivingConfig, Maps, Setup, State
 from scenarios.kinds import Kind
 
-__all__ = ["sight_blocked", "visible"]
+__all__ = ["sight_blocked", "sighted", "visible"]
 
 TWO_PI = 2.0 * math.pi
 
 
 def visible(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
-    """Which agents each learner sees, (B, N, A) bool; False for itself and for agents that are not on the road.
+    """Which agents each learner sees, (B, N, A) bool: those of which it sees anything at all, see `sighted`."""
+    return sighted(state, setup, maps, config) > 0.0
 
-    An agent is seen if its centre or one of its four corners lies within `config.view_range` and `config.view_fov` of the centre of
+
+def sighted(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Tensor:
+    """How much each learner sees of every agent, (B, N, A): the share of its centre and four corners, 0 to 1.
+
+    0 for itself and for agents that are not on the road.
+
+    A point is seen if it lies within `config.view_range` and `config.view_fov` of the centre of
     the learner's box and the straight line between the two meets neither the box of a third agent nor a static box. Walkers and
     bicycles hide nobody; nobody hides itself.
     """
@@ -46,8 +53,8 @@ def visible(state: State, setup: Setup, maps: Maps, config: DrivingConfig) -> Te
     by_agent = (sight_blocked(ex, ey, tx, ty, *(t[:, None, None, None] for t in boxes)) & hides).any(-1)  # (B, N, A, 5)
     still = maps.occluders[setup.map_id]  # (B, O, 5)
     by_wall = sight_blocked(ex, ey, tx, ty, *(t[:, None, None, None] for t in still.unbind(-1))).any(-1)
-    seen = (near & ~by_agent & ~by_wall).any(-1)  # (B, N, A)
-    return seen & state.valid.unsqueeze(1) & (slot != slot[:n, None])
+    seen = (near & ~by_agent & ~by_wall).to(state.x.dtype).mean(-1)  # (B, N, A)
+    return torch.where(state.valid.unsqueeze(1) & (slot != slot[:n, None]), seen, 0.0)
 
 
 def sight_blocked(

@@ -7,6 +7,7 @@ filled up: what is seen in one world does not depend on how many others run besi
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ class CenterNet:
     """A detector. `classes` names what `Detections.kind` counts.
 
     backend: "onnx" (onnxruntime, CPU), "half" (torch in half precision), "torch" (single), "compiled" (torch.compile; half on CUDA), or
-    "auto": half on x86 CPUs that compute in bfloat16, on others onnx where onnxruntime is installed; compiled on CUDA. threads: of
-    onnxruntime.
+    "auto": half on x86 CPUs that compute in bfloat16, on others onnx where onnxruntime is installed; compiled on CUDA. device: where the
+    network is computed; None: where the images are, except that onnx is always the CPU's. threads: of onnxruntime.
     Raises WeightsError, ValueError on an unknown backend, ModuleNotFoundError if what the backend needs is not installed.
     """
 
@@ -39,15 +40,18 @@ class CenterNet:
         spec: DecodeSpec,
         *,
         backend: str = "auto",
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
         threads: int = 1,
         chunk: int | None = None,
         sha256: str = "",
     ) -> None:
         if network.spec.classes != spec.classes:
             raise ValueError(f"the network tells {network.spec.classes} apart, the decoder {spec.classes}")
-        self.spec, self.device, self.sha256 = spec, torch.device(device), sha256
-        self.backend: Backend = make_backend(network, backend, device=self.device, threads=threads, chunk=chunk)
+        self.spec, self.sha256 = spec, sha256
+        self._build = partial(make_backend, network, backend, threads=threads, chunk=chunk)
+        self._fixed = torch.device("cpu") if device is None and backend == "onnx" else None if device is None else torch.device(device)
+        self._backends: dict[torch.device, Backend] = {}
+        self.backend = self._on(self._fixed or torch.device("cpu"))  # what computed last
 
     @classmethod
     def load(cls, spec: str | Path = "driving", *, threshold: float | None = None, slots: int | None = None, **options: Any) -> CenterNet:
@@ -82,7 +86,13 @@ class CenterNet:
     def maps(self, image: Tensor, camera: Camera) -> Tensor:
         """The raw output (B C, outputs, g, f) float32."""
         height, width = image.shape[-2:]
+        self.backend = self._on(self._fixed or image.device)
         return self.backend(image.flatten(0, 1), rays(camera, height, width))
+
+    def _on(self, device: torch.device) -> Backend:
+        if device not in self._backends:
+            self._backends[device] = self._build(device=device)
+        return self._backends[device]
 
 
 def pack(network: Network, spec: DecodeSpec, *, name: str) -> Stored:

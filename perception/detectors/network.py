@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from perception.types import Camera
 
 __all__ = [
-    "BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "STRIDE",
+    "BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "SIZES", "STRIDE",
     "Block", "Maps", "Network", "NetworkSpec", "coarse", "over_parts", "rays", "read", "split", "trace",
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ X = TypeVar("X")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """Sizes of a network. Multiples of 16 channels suit CPUs with 512-bit vectors."""
+    """Sizes of a network."""
 
     classes: tuple[str, ...]
     widths: tuple[int, int, int, int] = (16, 32, 48, 64)  # channels at strides 2, 4, 8, 16
@@ -63,6 +63,12 @@ class NetworkSpec:
         """Channels of the output."""
         return len(self.classes) + sum(MAPS.values())
 
+
+# by name, what differs from the defaults: the large network sees a little more and takes half as long again, or more
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {},
+    "large": {"widths": (24, 48, 64, 96), "blocks": (0, 1, 2, 2), "neck": 48, "head": 64},
+}
 
 # channels of each output map, in order, after the logits of the classes
 MAPS = {

@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from perception.types import Camera, Detections, Labels
@@ -62,10 +63,10 @@ class DetectionFigures:
         image = (self.frames + np.arange(batch))[:, None]
         self._found.append(_rows(found, image, ("box", "kind", "score", "centre", "size", "yaw", "sigma", "light", "camera")))
         rows = _rows(true, image, ("box", "kind", "centre", "size", "yaw", "light", "occlusion", "camera"))
-        lens = [np.take_along_axis(np.asarray(value), np.asarray(true.camera), 1)[np.asarray(true.mask)] for value in (camera.x, camera.y)]
+        lens = [value.gather(1, true.camera)[true.mask].cpu().numpy() for value in (camera.x, camera.y)]
         rows["lens"] = np.stack(lens, -1).astype(np.float64)
         self._true.append(rows)
-        self._condition.append(np.zeros(batch, np.int64) if condition is None else np.asarray(condition, np.int64))
+        self._condition.append(np.zeros(batch, np.int64) if condition is None else np.asarray(torch.as_tensor(condition).cpu(), np.int64))
         self.frames += batch
 
     def collected(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], Ints]:
@@ -133,12 +134,13 @@ def average_precision(
 
     with contextlib.redirect_stdout(io.StringIO()):
         truth, guess = COCO(), COCO()
-        images = [{"id": int(i)} for i in np.flatnonzero(frames)]
+        cameras = 1 + max([0, *found["camera"].tolist(), *true["camera"].tolist()])
+        images = [{"id": int(i) * cameras + c} for i in np.flatnonzero(frames) for c in range(cameras)]
         kinds = [{"id": k, "name": name} for k, name in enumerate(classes)]
         area = np.where(counts, (true["box"][:, 2:] - true["box"][:, :2]).min(-1), -1.0)
-        truth.dataset = {"images": images, "categories": kinds, "annotations": _annotations(true, area, frames)}
+        truth.dataset = {"images": images, "categories": kinds, "annotations": _annotations(true, area, frames, cameras)}
         area = (found["box"][:, 2:] - found["box"][:, :2]).min(-1)
-        guess.dataset = {"images": images, "categories": kinds, "annotations": _annotations(found, area, frames)}
+        guess.dataset = {"images": images, "categories": kinds, "annotations": _annotations(found, area, frames, cameras)}
         truth.createIndex()
         guess.createIndex()
         judge = COCOeval(truth, guess, "bbox")
@@ -272,11 +274,12 @@ def _join(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _annotations(rows: dict[str, NDArray[Any]], area: NDArray[Any], frames: Bools) -> list[dict[str, Any]]:
+def _annotations(rows: dict[str, NDArray[Any]], area: NDArray[Any], frames: Bools, cameras: int) -> list[dict[str, Any]]:
     here = frames[rows["image"]]
+    picture = rows["image"] * cameras + rows["camera"]
     box = np.concatenate((rows["box"][:, :2], rows["box"][:, 2:] - rows["box"][:, :2]), 1)
     score = rows.get("score", np.ones(len(area)))
-    columns = (rows["image"][here].tolist(), rows["kind"][here].tolist(), box[here].tolist(), area[here].tolist(), score[here].tolist())
+    columns = (picture[here].tolist(), rows["kind"][here].tolist(), box[here].tolist(), area[here].tolist(), score[here].tolist())
     return [
         {"id": i + 1, "image_id": image, "category_id": kind, "bbox": b, "area": a, "score": s, "iscrowd": 0}
         for i, (image, kind, b, a, s) in enumerate(zip(*columns, strict=True))

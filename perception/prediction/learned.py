@@ -30,13 +30,14 @@ class Learned:
     """Forecasts of a trained network.
 
     Worlds are taken in blocks of BLOCK, the last one padded, since matrix products differ in the last bits between sizes: a world's
-    forecasts do not depend on how many others there are.
+    forecasts do not depend on how many others there are. The network follows its inputs to their device.
     """
 
     name = "learned"
 
     def __init__(self, network: Network, *, compile: bool = False) -> None:
         self.network = network.eval()
+        self._device = next(network.parameters()).device
         self._block: Callable[[History, Tracks, Roads], Forecasts] = self._forecasts
         if compile:  # half a minute when first used, then a third faster
             self._block = torch.compile(self._forecasts, dynamic=False)
@@ -50,6 +51,9 @@ class Learned:
     def predict(self, history: History, tracks: Tracks, roads: Roads) -> Forecasts:
         """See `Predictor.predict`."""
         batch = tracks.kind.shape[0]
+        if self._device != tracks.mean.device:
+            self._device = tracks.mean.device
+            self.network.to(self._device)
         parts = []
         for i in range(0, batch, BLOCK):
             # the last block is filled up with its first world

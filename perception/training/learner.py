@@ -32,7 +32,7 @@ class Recipe:
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1 or not 0 <= self.average < 1 or not 0 <= self.seed < 1_000_000:
+        if not 0 < self.rate < 1 or not 0 <= self.average < 1 or not 0 <= self.seed < 1000:
             raise ValueError(f"rate={self.rate}, average={self.average}, seed={self.seed}: out of range")
 
 

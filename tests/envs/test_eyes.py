@@ -11,13 +11,15 @@ from numpy.testing import assert_allclose
 
 import scenarios
 from envs.driving import DrivingConfig, DrivingSim, build_bank
-from envs.driving.eyes import Eyes, needs_eyes
+from envs.driving.eyes import Eyes, _truth, needs_eyes
 from envs.driving.features_objects import belief_names
+from envs.driving.lights import light_states
 from envs.driving.make import fit
 from envs.driving.objects import FORECAST_AT
 from envs.driving.observation import flat_size, flatten, observe
 from envs.driving.worlds import Worlds
 from perception.states import tensors
+from scenarios.network import LightState
 
 ORACLE: dict[str, Any] = {"observation": "perceived", "detector": "oracle", "autopilot": True, "ticks_per_step": 4}
 
@@ -126,6 +128,55 @@ def test_a_saved_batch_of_worlds_goes_on_with_what_it_believed() -> None:
     worlds.set_state(saved)
     again = [(worlds.step(action), worlds.observe().objects)[1] for _ in range(3)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize(("family", "detector"), [("signals", "oracle"), ("signals/hard", "oracle"), ("signals", "noisy")])
+def test_who_waits_at_the_line_sees_by_the_far_head_when_it_is_green(family: str, detector: str) -> None:
+    """With the bumper at the line the near head is out of a front camera's view, 80 degrees wide."""
+    level: dict[str, Any] = {"observation": "noisy", "noise": "noise_driving"} if detector == "noisy" else ORACLE
+    fields: dict[str, Any] = {"ticks_per_step": 4, "autopilot": True, **level, "view_fov": 1.4}
+    sim = worlds_of(family, 1, **fields)
+    network, specs = sim.bank.episodes[0].network, sim.bank.episodes[0].agents
+    lane = next(lane for lane in network.lanes if lane.id == specs[0].lane)
+    assert lane.stop is not None
+    light = next(i for i, light in enumerate(network.lights) if lane.stop.light == light.id)
+    points = torch.tensor(lane.centre)
+    ahead = torch.nn.functional.normalize(points[-1] - points[-2], dim=0)
+    away = lane.stop.s - float((points[1:] - points[:-1]).norm(dim=1).sum()) - 0.5 * specs[0].length - 0.3
+    where = points[-1] + away * ahead
+    state = sim.state
+    x, y, yaw, speed = state.x.clone(), state.y.clone(), state.yaw.clone(), state.speed.clone()
+    x[0, 0], y[0, 0], yaw[0, 0], speed[0, 0] = where[0], where[1], torch.atan2(ahead[1], ahead[0]), 0.0
+    sim.state = state._replace(x=x, y=y, yaw=yaw, speed=speed)
+    eyes, agree, seen = Eyes(sim), [], set()
+    for k in range(100):
+        sim.state = sim.state._replace(step=torch.full_like(state.step, 4 * k))
+        eyes.look()
+        assert eyes.objects.lights is not None
+        true, said = int(light_states(sim.maps, sim.setup.map_id, sim.state.step, 0.1)[0, light]), int(eyes.objects.lights[0, light])
+        agree.append(true == said)
+        seen.add(said)
+    assert {LightState.RED, LightState.GREEN} <= seen
+    assert sum(agree) > 80, sum(agree)  # a change is believed a little later
+
+
+def test_nobody_near_is_left_out_where_there_are_many() -> None:
+    """More road users than a stack that looks at images could follow: the truth has room for all."""
+    sim = worlds_of("crossing/hard", 4, observation="truth", forecasts=1, autopilot=True, ticks_per_step=4)
+    eyes = Eyes(sim)
+    drive(sim, eyes, 2)
+    around = torch.hypot(sim.state.x - sim.state.x[:, :1], sim.state.y - sim.state.y[:, :1])
+    there = (sim.state.valid & (around <= sim.config.view_range)).sum(1) - 1
+    assert int(there.max()) > 24
+    assert torch.equal(eyes.objects.seen[:, 0].sum(1), there)
+
+
+def test_what_is_half_hidden_is_told_so() -> None:
+    sim = worlds_of("highway", 6, observation="noisy", autopilot=True, ticks_per_step=4)
+    labels = _truth(sim.state, sim.setup, sim.maps, sim.config)
+    cars = labels.mask & (labels.kind < 6)
+    assert bool((labels.occlusion[cars] > 0.3).any())
+    assert bool((labels.occlusion[cars] == 0.0).any())
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -12,21 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.driving.camera.atlas import atlas
 from envs.driving.camera.config import CameraConfig
 from envs.driving.camera.ground import LEVELS, Ground, paint_ground
 from envs.driving.camera.shapes import part_table
+from envs.driving.lights import light_heads
 from envs.driving.rng import normal
-from scenarios.network import Lane, LaneType, RoadNetwork
+from scenarios.network import RoadNetwork
 
 __all__ = ["BUILDING", "GRAIN", "HEDGE", "LIGHT_IDS", "TREE", "SceneryTables", "build_scenery", "move_scenery"]
 
 LIGHT_IDS = 1000  # instance id of signal head g; road users have their slot, which is below 64
 SIGN_BESIDE = 0.9  # m from the lane's edge to the post
-FAR_HEAD = 1.5  # m behind the junction's end
 BUILDING, HEDGE, TREE = 0, 1, 2  # styles of static boxes
 GRAIN = 1 << 14  # random numbers of the sensor's noise
 STREAM_GRAIN = 3003  # of the counter-based generator
@@ -133,33 +132,12 @@ def _statics(network: RoadNetwork) -> list[tuple[float, ...]]:
 
 
 def _heads(network: RoadNetwork) -> list[tuple[float, ...]]:
-    """Two heads a light: where it stands, and across the junction, where those who wait at the line can see it.
-
-    Head 2 g is the near one of light g, head 2 g + 1 the far one.
-    """
-    lanes = {lane.id: lane for lane in network.lanes}
-    heads: list[tuple[float, ...]] = []
-    for g, light in enumerate(network.lights):
-        ahead = np.array([np.cos(light.heading), np.sin(light.heading)])
-        reach = 12.0  # m, where the lanes do not tell
-        governed = [lane for lane in network.lanes if lane.stop is not None and lane.stop.light == light.id]
-        spans = [span for lane in governed for span in _across(lane, lanes, ahead)]
-        if spans:
-            reach = max(spans) + FAR_HEAD
-        far = np.array([light.x, light.y]) + reach * ahead
-        heads += [(light.x, light.y, light.heading, g), (float(far[0]), float(far[1]), light.heading, g)]
-    return heads
-
-
-def _across(lane: Lane, lanes: dict[str, Lane], ahead: NDArray[np.float64]) -> list[float]:
-    """m from a lane's stop line along `ahead` to the end of each junction lane that follows."""
-    assert lane.stop is not None
-    points = np.asarray(lane.centre)
-    steps = np.hypot(*np.diff(points, axis=0).T)
-    s = np.concatenate([[0.0], np.cumsum(steps)])
-    line = np.array([np.interp(lane.stop.s, s, points[:, k]) for k in (0, 1)])
-    ends = [np.asarray(lanes[name].centre)[-1] for name in lane.successors if lanes[name].type == LaneType.JUNCTION]
-    return [float((end - line) @ ahead) for end in ends]
+    """Head 2 g is the near one of light g, head 2 g + 1 the far one."""
+    return [
+        (x, y, light.heading, g)
+        for g, (light, heads) in enumerate(zip(network.lights, light_heads(network), strict=True))
+        for x, y in heads
+    ]
 
 
 def _signs(network: RoadNetwork) -> list[tuple[float, ...]]:

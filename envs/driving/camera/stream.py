@@ -29,6 +29,7 @@ from envs.driving.camera.weather import Weather, draw_weather
 from envs.driving.make import fit, load_scenarios
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Maps, Setup, State
+from perception.states import move
 from perception.training.stream import Sample
 from perception.types import Labels, SensorFrame
 from scenarios.episode import Role
@@ -75,6 +76,7 @@ class DrivingStream:
         extras: exchange some cars for other road users and put further ones beside the road.
         around: every third seed looks out of four cameras, front, left, right and rear; a sample then has a quarter of the worlds.
         compile: render under torch.compile; pays off from some ten thousand frames on.
+        device: where frames are drawn and given; worlds are simulated on the CPU.
         worlds: simulated at once; seconds: for how long. Samples are the same only among streams that agree on these.
 
     Raises scenarios.ScenarioError for a scenario that does not exist, ValueError for a count, `worlds` or `seconds` below 1.
@@ -92,6 +94,7 @@ class DrivingStream:
         extras: bool = True,
         around: bool = False,
         compile: bool = False,
+        device: str = "cpu",
         worlds: int = WORLDS,
         seconds: int = SECONDS,
     ) -> None:
@@ -100,7 +103,7 @@ class DrivingStream:
         self.config, self.worlds, self.seconds = config or CameraConfig(), worlds, seconds
         names = tuple(scenario) or (*scenarios.names(), *FAMILIES)
         self._scenarios = load_scenarios(names)
-        self.extras, self.compile = extras, compile
+        self.extras, self.compile, self.device = extras, compile, device
         self._around = replace(self.config, cameras=tuple(MOUNTS)) if around else None
         self._held: dict[int, _Block] = {}
 
@@ -165,6 +168,9 @@ class DrivingStream:
     def _frames(
         self, block: _Block, config: CameraConfig, setup: Setup, state: State, viewer: Tensor, look: Tensor, previous: State | None
     ) -> Sample:
+        setup, state = move(setup, self.device), move(state, self.device)
+        viewer, look = viewer.to(self.device), look.to(self.device)
+        previous = None if previous is None else move(previous, self.device)
         weather = draw_weather(look, config)
         images, truths = [], []
         with torch.no_grad():
@@ -209,7 +215,8 @@ class DrivingStream:
         maps = sim.maps
         nothing = torch.zeros(1)
         slim = {name: getattr(maps, name) if name.startswith("light_") else nothing for name in Maps._fields}
-        return _Block(_widened(sim.setup), states, Maps(**slim), build_scenery(sim.bank.networks, self.config), sim.config.dt)
+        tables = build_scenery(sim.bank.networks, self.config, device=self.device)
+        return _Block(_widened(sim.setup), states, move(Maps(**slim), self.device), tables, sim.config.dt)
 
 
 def _widened(rows: T) -> T:
