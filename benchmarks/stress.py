@@ -24,7 +24,7 @@ import torch
 
 from agents.commands.output import as_json
 from agents.evaluation.report import versions
-from agents.evaluation.stats import proportion
+from agents.evaluation.stats import Estimate, proportion
 from agents.policies.base import load_policy
 from agents.stress.importance import Probability
 from agents.stress.picture import draw_stress
@@ -45,8 +45,8 @@ CHUNK = 256  # random episodes driven between two writes
 @click.option("--simulations", type=click.IntRange(64), default=2000, show_default=True)
 @click.option("--random", "brute", type=click.IntRange(64), default=6000, show_default=True)
 @click.option("--failure", "rule", default="any", show_default=True)
-@click.option("--method", default="ce", show_default=True)
-@click.option("--estimate", default="is", show_default=True)
+@click.option("--method", default="auto", show_default=True)
+@click.option("--estimate", default="auto", show_default=True)
 @click.option("--compile/--no-compile", "compile_", default=False)
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/benchmark-stress"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/stress-DATE.json]")
@@ -62,8 +62,9 @@ def main(
             policy=policy, scenario=name, simulations=simulations, rule=rule, method=method, estimate=estimate, control=False,
             references=default_references(policy, load(name)), compile=compile_,
         )  # fmt: skip
-        folder = work / f"{policy}-{name}-{rule}-{method}-{estimate}".replace("/", "_")
-        runs.append(compared(order, searched(order, folder), random(order, brute, folder.with_suffix(".jsonl"))))
+        plain = f"{policy}-{name}-{rule}".replace("/", "_")
+        folder = work / f"{plain}-{method}-{estimate}-{simulations}"
+        runs.append(compared(order, searched(order, folder), random(order, brute, work / (plain + ".jsonl"))))
         click.echo("\n".join(told(runs[-1])))
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
     data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
@@ -118,18 +119,31 @@ def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -
     for kind, key, estimated in (("failures", "failed", "probability_any"), ("avoidable", "avoidable", "probability")):
         hits = sum(r[key] for r in rows)
         brute = proportion(hits, len(rows))
-        given = report[estimated]
+        given, rate = report[estimated], search[kind] / search["simulations"]
         result[kind] = {
-            "times": search[kind] / search["simulations"] / (brute.value or float("nan")),  # against the rate of all random episodes
-            "times_in_as_many": search[kind] / search["simulations"] / ((result["random"][key] / len(rival)) or float("nan")),
+            "times": times(rate, brute),  # against the rate of all random episodes
+            "times_in_as_many": rate / ((result["random"][key] / len(rival)) or float("nan")),
             "brute_force": {"failures": hits, **brute.as_dict()},
             "estimate": given,
         }
         if given is not None:
             whole = Probability(value=brute.value, low=brute.low, high=brute.high, n=brute.n, failures=hits, effective=hits, method="")
             result[kind]["agreement"] = agreement(Probability(**given), whole)
+    families = "avoidable" if order.references else "failures"  # what the search was after
+    rate = search["families"] / search["simulations"]
+    result[families]["times_families"] = times(rate, proportion(result[families]["brute_force"]["failures"], len(rows)))
     result["cases"] = [{key: case[key] for key in ("end", "survived", "unusual", "reproduced")} for case in report["cases"]]
     return result
+
+
+def times(rate: float, random: Estimate) -> dict[str, float]:
+    """How many times the rate of random sampling. The interval is from that of random sampling: moved copies have none of their own."""
+    return {name: rate / (by or float("nan")) for name, by in (("value", random.value), ("low", random.high), ("high", random.low))}
+
+
+def span(value: dict[str, float]) -> str:
+    """'12.1 [8.3, 17.2]'."""
+    return f"{value['value']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"
 
 
 def told(run: dict[str, Any]) -> list[str]:
@@ -138,7 +152,9 @@ def told(run: dict[str, Any]) -> list[str]:
     for kind in ("failures", "avoidable"):
         part, count = run[kind], run["search"][kind]
         given, brute = part["estimate"], part["brute_force"]
-        lines.append(f"  {kind}: {count} by search; {part['times']:.1f} times the rate of random sampling")
+        lines.append(f"  {kind}: {count} by search; {span(part['times'])} times the rate of random sampling")
+        if "times_families" in part:
+            lines.append(f"    {run['search']['families']} families, {span(part['times_families'])} times")
         line = f"    probability by brute force {brute['value']:.5f} [{brute['low']:.5f}, {brute['high']:.5f}] ({brute['n']} episodes)"
         line += f", by stress {given['value']:.5f} [{given['low']:.5f}, {given['high']:.5f}] {part['agreement']}" if given else ""
         lines.append(line)

@@ -31,17 +31,18 @@ __all__ = ["command"]
 )
 @click.option(
     "--method",
-    type=click.Choice(["ce", "cmaes", "random"]),
-    default="ce",
+    type=click.Choice(["auto", "ce", "walk", "cmaes", "random"]),
+    default="auto",
     show_default=True,
-    help="ce: cross-entropy, towards the most probable failures; cmaes: towards the worst; random: as the scenario draws.",
+    help="ce: cross-entropy, towards the most probable failures; walk: among failures found; auto: ce while it works, else walk; "
+    "cmaes: towards the worst; random: as the scenario draws.",
 )
 @click.option(
     "--estimate",
-    type=click.Choice(["is", "splitting"]),
-    default="is",
+    type=click.Choice(["auto", "is", "splitting"]),
+    default="auto",
     show_default=True,
-    help="Probability by importance sampling, or by adaptive multilevel splitting.",
+    help="Probability by importance sampling, or by adaptive multilevel splitting; auto: as the search went.",
 )
 @click.option(
     "--failure",

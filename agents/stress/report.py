@@ -64,13 +64,16 @@ def as_data(found: Found, *, command: str = "") -> dict[str, Any]:
 
 
 def rates(found: Found) -> dict[str, Any]:
-    """Failures of search and control, per simulation, and how many times as many the search found."""
+    """Failures of search and control, per simulation, and how many times as many the search found. `families` counts failures that are
+    moved copies of one another once."""
     sides = {name: trials for name, trials in (("search", found.searched), ("random", found.stage("control"))) if trials}
     counts = {name: (len(t), sum(x.failed for x in t), sum(x.avoidable for x in t)) for name, t in sides.items()}
     told: dict[str, Any] = {
         name: {"simulations": n, "failures": f, "rate": f / n, "avoidable": a, "avoidable_rate": a / n}
         for name, (n, f, a) in counts.items()
     }
+    if "search" in told:
+        told["search"]["families"] = found.families
     if len(counts) == 2:
         for key, index in (("times", 1), ("times_avoidable", 2)):
             (n, *_), (m, *_) = counts["search"], counts["random"]
@@ -90,12 +93,13 @@ def agreement(one: Probability | None, other: Probability | None) -> dict[str, A
 
 def directions(found: Found) -> list[tuple[str, float, float]]:
     """(name, mean, standard deviation) of the coordinates in which failures differ most from what the scenario draws, in its standard
-    deviations; see `Space.coordinates`. From the proposal, or from the failures themselves after random sampling."""
+    deviations; see `Space.coordinates`. From the proposal, or else from failures that the scenario drew itself: those of a walk have
+    ancestors in common."""
     names = found.space.coordinates
     if found.proposal is not None:
         order = [int(i) for i in np.argsort(-found.proposal.moved) if found.proposal.moved[i] > 0.0 and names[i] != REST]
         return [(names[i], float(found.proposal.mean[i]), float(found.proposal.std[i])) for i in order[:MOST]]
-    y = points(found, [t for t in found.trials if t.failed])
+    y = points(found, [t for t in found.trials if t.failed and (t.draws is None or t.stage == "pilot")])
     if len(y) < 5:
         return []
     mean, std = y.mean(axis=0), y.std(axis=0)
@@ -119,6 +123,8 @@ def sentences(found: Found) -> list[str]:
         line = f"{s['failures']} failures of {order.policy} in {s['simulations']} simulations of {order.scenario}"
         line += f", {s['avoidable']} of them survived by a reference ({', '.join(order.references)})." if order.references else "."
         lines.append(line)
+        if s["families"] < s["avoidable" if order.references else "failures"]:
+            lines.append(f"They are {s['families']} families: the others are moved copies of failures, or of what came near to one.")
     if "times" in told:
         r = told["random"]
         times = f"{told['times']:.1f} times as many" if told["times"] is not None else "random sampling found none"

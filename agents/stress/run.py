@@ -15,7 +15,7 @@ from agents.stress.cases import Case, chosen, save_cases
 from agents.stress.importance import Probability, estimate, importance
 from agents.stress.proposal import Proposal, nominal
 from agents.stress.references import Reference
-from agents.stress.search import Searched, cma_es, cross_entropy
+from agents.stress.search import Searched, cma_es, cross_entropy, walk
 from agents.stress.space import Floats, Space
 from agents.stress.splitting import split
 from agents.stress.trials import Driver, Trial
@@ -23,10 +23,12 @@ from scenarios import Scenario
 
 __all__ = ["ESTIMATES", "METHODS", "Found", "Order", "stress"]
 
-METHODS = ("ce", "cmaes", "random")
-ESTIMATES = ("is", "splitting")
+METHODS = ("auto", "ce", "walk", "cmaes", "random")
+ESTIMATES = ("auto", "is", "splitting")
 SEARCH = 0.5  # share of the simulations for the search, the rest is for the probability
-POPULATION = 128  # points driven side by side, and fitted at once
+TRIAL = 0.5  # share of the search after which "auto" looks how cross-entropy does
+WORKS = 0.1  # share of its last population that must fail for it to go on
+SMALLEST, POPULATION = 48, 128  # points driven side by side, and fitted at once
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
@@ -38,8 +40,8 @@ class Order:
     scenario: str  # as scenarios.load takes it
     simulations: int
     seed: int = 0
-    method: str = "ce"
-    estimate: str = "is"
+    method: str = "auto"
+    estimate: str = "auto"
     rule: str = "any"
     references: tuple[str, ...] = ()
     control: bool = True
@@ -65,6 +67,7 @@ class Found:
     control: Probability | None = None  # the same two, from random sampling alone
     control_any: Probability | None = None
     cases: list[Case] = field(default_factory=list)
+    families: int = 0  # failures counted for a probability, moved copies of one another once
     asked: int = 0  # simulations of references, beyond those of the policy
     interrupted: bool = False
 
@@ -120,11 +123,31 @@ def _drive(driver: Driver, order: Order, found: Found, control: bool) -> None:
         found.control, found.control_any = _share(trials, bool(driver.references)), _share(trials, False)
         if order.method == "random":
             found.probability, found.probability_any = found.control, found.control_any
+            found.families = found.control.failures
             return
-    search = {"ce": cross_entropy, "cmaes": cma_es}[order.method]
-    searched: Searched = search(_simulator(driver, "search"), len(driver.space.names), order.search, rng, population=POPULATION)
-    found.proposal = searched.proposal or nominal(len(driver.space.names))
+    searched, found.proposal = _search(driver, order, rng)
+    found.families = searched.families
     _estimate(driver, order, found, rng)
+
+
+def _search(driver: Driver, order: Order, rng: np.random.Generator) -> tuple[Searched, Proposal | None]:
+    """Drive the search. Also returns what importance sampling may draw from; None: cross-entropy was not tried, or came to nothing."""
+    simulate, dims = _simulator(driver, "search"), len(driver.space.names)
+    population = min(max(order.search // 4, SMALLEST), POPULATION)
+    if order.method == "walk":
+        return walk(simulate, dims, order.search, rng, population=population), None
+    if order.method == "cmaes":
+        found = cma_es(simulate, dims, order.search, rng, population=population)
+        return found, found.proposal
+    budget = order.search if order.method == "ce" else min(max(int(TRIAL * order.search), 3 * population), order.search)
+    found = cross_entropy(simulate, dims, budget, rng, population=population)
+    works = float((found.margins[-1] <= 0.0).mean()) >= WORKS
+    if order.method == "auto" and works:
+        found = cross_entropy(simulate, dims, order.search - budget, rng, found=found, population=population)
+    elif order.method == "auto":
+        walk(simulate, dims, order.search - budget, rng, found=found, population=population)
+        return found, found.proposal if order.estimate == "is" else None
+    return found, found.proposal
 
 
 def _simulator(driver: Driver, stage: str) -> Callable[[Floats], Floats]:
@@ -143,14 +166,16 @@ def _random(driver: Driver, order: Order, stage: str) -> None:
 
 
 def _estimate(driver: Driver, order: Order, found: Found, rng: np.random.Generator) -> None:
-    assert found.proposal is not None
     budget = order.simulations - order.search
-    if order.estimate == "splitting":
+    if order.estimate == "splitting" or (order.estimate == "auto" and found.proposal is None):
         result = split(lambda z: driver.points(z, "estimate"), len(driver.space.names), budget, rng)
+        found.families += result.families
         found.probability = result.probability()
         found.probability_any = None if driver.references else found.probability
         return
-    _, weights, plain = importance(lambda z: driver.points(z, "estimate"), found.proposal, budget, rng, population=4 * POPULATION)
+    proposal = found.proposal or nominal(len(driver.space.names))
+    margins, weights, plain = importance(lambda z: driver.points(z, "estimate"), proposal, budget, rng, population=4 * POPULATION)
+    found.families += int((margins <= 0.0).sum())
     trials = found.stage("estimate")
     found.probability_any = estimate(np.array([t.failed for t in trials], dtype=np.float64), weights, plain)
     avoidable = np.array([t.avoidable for t in trials], dtype=np.float64)

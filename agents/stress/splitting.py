@@ -14,8 +14,8 @@ from scipy import stats
 
 from agents.evaluation.stats import LEVEL
 from agents.stress.importance import Probability
+from agents.stress.moves import moved
 from agents.stress.search import Simulate
-from agents.stress.space import Floats
 
 __all__ = ["Split", "split"]
 
@@ -23,9 +23,7 @@ KEEP = 0.25  # share of the particles that goes on to the next level
 MOST_LEVELS = 40
 SMALLEST, LARGEST = 32, 512  # particles of a run
 RUNS = 5  # independent ones that a budget should suffice for; a run takes about four simulations a particle
-STEPS = (0.2, 1.0)  # of a move, in standard deviations, evenly in the logarithm
 APART = 0.5  # standard error over the mean from which an interval is not to be trusted
-SOME = 0.3  # share of the coordinates that half of the moves change
 
 
 @dataclass
@@ -36,6 +34,7 @@ class Split:
     values: list[float] = field(default_factory=list)  # an unbiased estimate each
     simulations: int = 0  # of complete runs
     failures: int = 0
+    families: int = 0  # first particles that they descend from
     cut: bool = False  # whether the budget ended in the middle of a run, which then does not count
 
     def probability(self) -> Probability:
@@ -65,8 +64,9 @@ def split(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, 
     size = particles or int(np.clip(budget // (4 * RUNS), SMALLEST, LARGEST))
     found, left, dearest = Split(size=size), budget, size
     while left >= dearest:
-        value, used, failures = _run(simulate, dims, size, left, rng)
+        value, used, failures, families = _run(simulate, dims, size, left, rng)
         left -= used
+        found.families += families
         if value is None:
             found.cut = True
             break
@@ -77,36 +77,30 @@ def split(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, 
     return found
 
 
-def _run(simulate: Simulate, dims: int, size: int, budget: int, rng: np.random.Generator) -> tuple[float | None, int, int]:
-    """Estimate (None: the budget did not suffice), simulations, failures among them."""
+def _run(simulate: Simulate, dims: int, size: int, budget: int, rng: np.random.Generator) -> tuple[float | None, int, int, int]:
+    """Estimate (None: the budget did not suffice), simulations, failures among them, first particles that those descend from."""
     z = rng.standard_normal((size, dims))
     margins = simulate(z)
     used, failures, value = size, int((margins <= 0.0).sum()), 1.0
+    first = np.arange(size)  # particle that each descends from
+    families = set(first[margins <= 0.0].tolist())
     for _ in range(MOST_LEVELS):
         level = float(np.sort(margins)[int(KEEP * size)])
         if level <= 0.0:
             break
         alive = np.flatnonzero(margins < level)
         if len(alive) == 0:
-            return 0.0, used, failures
+            return 0.0, used, failures, len(families)
         value *= len(alive) / size
         dead = np.flatnonzero(margins >= level)
         if used + len(dead) > budget:
-            return None, used, failures
+            return None, used, failures, len(families)
         parents = rng.choice(alive, len(dead))
-        moved = _moved(z[parents], rng)
-        there = simulate(moved)
+        copies = moved(z[parents], rng)
+        there = simulate(copies)
         used, failures = used + len(dead), failures + int((there <= 0.0).sum())
+        families |= set(first[parents[there <= 0.0]].tolist())
         taken = there < level  # a move above the level is refused: the copy stays where its parent is
-        z[dead] = np.where(taken[:, None], moved, z[parents])
-        margins[dead] = np.where(taken, there, margins[parents])
-    return value * float((margins <= 0.0).mean()), used, failures
-
-
-def _moved(z: Floats, rng: np.random.Generator) -> Floats:
-    """Points moved so that N(0, I) stays as it is (preconditioned Crank-Nicolson): all coordinates, or a share of them."""
-    low, high = np.log(STEPS)
-    step = np.exp(rng.uniform(low, high, (len(z), 1)))
-    some = (rng.random(z.shape) < SOME) | (rng.random((len(z), 1)) < 0.5)
-    some |= ~some.any(axis=1, keepdims=True)
-    return np.where(some, np.sqrt(1.0 - step * step) * z + step * rng.standard_normal(z.shape), z)
+        z[dead] = np.where(taken[:, None], copies, z[parents])
+        margins[dead], first[dead] = np.where(taken, there, margins[parents]), first[parents]
+    return value * float((margins <= 0.0).mean()), used, failures, len(families)

@@ -6,12 +6,12 @@ Shapes: n points, D coordinates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from agents.evaluation.rollout import EpisodeResult, rollout
+from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
 from agents.policies.base import Policy
 from agents.stress.margins import Closeness, Scales, failed, margin, scales
 from agents.stress.references import Reference
@@ -81,14 +81,12 @@ class Driver:
         return np.array([math.inf if t.failed and self.references and not t.avoidable else t.margin for t in trials])
 
     def _drive(self, cases: Sequence[tuple[int, dict[str, float] | None]], stage: str, scale: Scales | None) -> list[Trial]:
-        blank, episodes, ended = list[Trial](), dict[int, Episode](), dict[int, EpisodeResult]()
+        blank, episodes, ended = list[tuple[Trial, Episode | None]](), dict[int, Episode](), dict[int, EpisodeResult]()
         for seed, draws in cases:
-            while seed in episodes:  # two points with one seed: results go by seed
-                seed += 1
-            trial, episode = self._draw(seed, draws, stage)
-            blank.append(trial)
+            trial, episode = self._draw(seed, draws, stage, episodes)
+            blank.append((trial, episode))
             if episode is not None:
-                episodes[seed] = episode
+                episodes[trial.seed] = episode
 
         def keep(result: EpisodeResult) -> None:
             ended[result.seed] = result
@@ -99,33 +97,37 @@ class Driver:
             self.progress(len(blank) - len(episodes))
         start = len(self.trials)
         try:
-            self._rollout(self.policy, list(episodes.values()), keep)
+            self._rollout(list(episodes.values()), keep)
             if scale is None:
                 self.scale = scales([(r, episodes[seed]) for seed, r in ended.items() if not r.error], self.rule)
         finally:  # on Ctrl-C what has ended is kept
             self.trials += [
-                _judged(t, ended.get(t.seed), episodes.get(t.seed), self.rule, self.scale)
-                for t in blank
-                if t.seed in ended or t.seed not in episodes
+                _judged(trial, ended[trial.seed] if episode else None, episode, self.rule, self.scale)
+                for trial, episode in blank
+                if episode is None or trial.seed in ended
             ]
         self.trials[start:] = self._tried_again(self.trials[start:], episodes)
         return self.trials[start:]
 
-    def _draw(self, seed: int, draws: dict[str, float] | None, stage: str) -> tuple[Trial, Episode | None]:
+    def _draw(self, seed: int, draws: dict[str, float] | None, stage: str, taken: Collection[int]) -> tuple[Trial, Episode | None]:
+        """The episode of a seed and numbers, under the next seed that is free: results go by seed. Then all its numbers are given."""
         used: dict[str, float] = {}
         episode = None
         try:
             episode = sample(self.scenario, seed, draws=draws, used=used)
+            if seed in taken:
+                draws = dict(used)
+                while seed in taken:
+                    seed += 1
+                episode = sample(self.scenario, seed, draws=draws)
         except ScenarioError:
             pass
         u = np.array([used.get(name, math.nan) for name in self.space.names])
         return Trial(stage=stage, seed=seed, draws=draws, u=u, end=UNPLACED), episode
 
-    def _rollout(
-        self, policy: Policy, episodes: Sequence[Episode], keep: Callable[[EpisodeResult], None] | None = None
-    ) -> list[EpisodeResult]:
+    def _rollout(self, episodes: Sequence[Episode], keep: Callable[[EpisodeResult], None]) -> list[EpisodeResult]:
         networks = self._networks() if self.compile else None
-        return rollout(policy, episodes, progress=keep, compile=self.compile, watch=Closeness, networks=networks)
+        return rollout(self.policy, episodes, progress=keep, compile=self.compile, watch=Closeness, networks=networks)
 
     def _networks(self) -> dict[str, RoadNetwork]:
         """Every road of the scenario: with all of them in every population, one compiled program serves all populations."""
@@ -136,8 +138,9 @@ class Driver:
         """The trials with the references that survive each failure."""
         rows = [i for i, trial in enumerate(trials) if trial.failed]
         survived: dict[int, tuple[str, ...]] = dict.fromkeys(rows, ())
+        batch = min(BATCH, 1 << max(2, len(rows) - 1).bit_length())  # for a few failures, neither a wide batch nor another compiled program
         for reference in self.references if rows else ():
-            results = self._rollout(reference.policy, [reference.prepare(episodes[trials[row].seed]) for row in rows])
+            results = rollout(reference.policy, [reference.prepare(episodes[trials[row].seed]) for row in rows], batch=batch)
             self.asked += len(results)
             for row, result in zip(rows, results, strict=True):
                 if not result.error and not failed(result, self.rule):

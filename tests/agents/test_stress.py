@@ -66,6 +66,8 @@ def test_it_finds_the_wall_and_knows_how_often_it_is_hit(wall: Path, tmp_path: P
     assert not found.probability.warning
     assert found.probability.low <= probability() <= found.probability.high
     assert found.probability_any == found.probability
+    assert found.families == failures  # each was drawn for itself
+    assert found.probability.method == "importance sampling"  # cross-entropy works here, so "auto" went on with it
 
     # the cases: they fail alone, too, by the command that is printed
     assert [case.reproduced for case in found.cases] == ["to the last bit"] * 2
@@ -108,6 +110,41 @@ def test_splitting_and_cma_on_the_road(wall: Path, tmp_path: Path) -> None:
             assert len(found.stage("search", "pilot")) == 96
 
 
+def test_points_are_the_numbers_of_episodes() -> None:
+    """Coordinates and numbers turn into each other without stretching, and a wave over all gaps moves all gaps one way."""
+    space = space_of(scenarios.load("roundabout/hard"))
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((5, len(space.names)))
+    z = space.normals(y)
+    assert np.linalg.norm(z, axis=1) == pytest.approx(np.linalg.norm(y, axis=1))
+    assert space.waves(z) == pytest.approx(y)
+    gaps = [i for i, name in enumerate(space.names) if name.startswith("traffic[0].flow.east_in.0.later.gap")]
+    wave = space.coordinates.index(f"traffic[0].flow.east_in.0.later.gap, all {len(gaps)}")
+    together = np.zeros((1, len(space.names)))
+    together[0, wave] = -2.0
+    moved = space.normals(together)[0]
+    assert (moved[gaps] < -0.3).all()
+    assert np.count_nonzero(np.abs(moved) > 1e-12) == len(gaps)
+    seed, draws = space.episode(np.zeros(len(space.names)))
+    assert seed == 500_000
+    assert set(draws.values()) == {0.5}
+
+
+def test_points_with_one_seed_keep_their_numbers(wall: Path) -> None:
+    """Results go by seed, so a second point with a seed gets another one; what it draws stays as it is."""
+    scenario = scenarios.load(wall)
+    space = space_of(scenario)
+    driver = Driver(scenario=scenario, policy=load_policy("constant"), space=space, references=[], rule="collision")
+    z = np.random.default_rng(1).standard_normal((3, len(space.names)))
+    z[:, -1] = 0.0
+    margins = driver.points(np.concatenate([z, z]), "search")
+    assert (margins[:3] == margins[3:]).all()
+    assert len(set(margins.tolist())) == 3
+    assert len({t.seed for t in driver.trials}) == 6
+    again = scenarios.sample(scenario, driver.trials[5].seed, draws=driver.trials[5].draws)
+    assert again.agents == scenarios.sample(scenario, driver.trials[2].seed, draws=driver.trials[2].draws).agents
+
+
 def test_ctrl_c_keeps_what_was_found(wall: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
 
@@ -124,7 +161,7 @@ def test_ctrl_c_keeps_what_was_found(wall: Path, tmp_path: Path, monkeypatch: py
     assert run([*words, "--cases", "0", "--no-control", "--out", str(tmp_path / "out")]) == 130
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["interrupted"]
-    assert report["simulations"]["pilot"] == 128
+    assert report["simulations"]["pilot"] == 600 // 2 // 4  # half to search, in four populations
     assert report["probability"] is None
 
 

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from agents.stress.importance import estimate, importance
+from agents.stress.moves import moved
 from agents.stress.proposal import DEFENSIVE, Proposal, draw, fit, log_weights, nominal
-from agents.stress.search import Searched, Simulate, cma_es, cross_entropy
+from agents.stress.search import Searched, Simulate, cma_es, cross_entropy, walk
 from agents.stress.space import Floats
 from agents.stress.splitting import Split, split
 
@@ -183,3 +184,50 @@ def test_search_survives_places_without_episodes() -> None:
 def test_fit_needs_points() -> None:
     with pytest.raises(ValueError, match="at least one"):
         fit(np.zeros((0, 3)), np.zeros(0), nominal(3))
+
+
+def test_a_walk_finds_what_lies_in_no_one_direction() -> None:
+    """Failure far out in any direction of six among forty coordinates: no mean to move to, but room around every failure."""
+
+    def far(z: Floats) -> Floats:
+        return np.asarray(4.2 - np.linalg.norm(z[:, :6], axis=1))
+
+    p = float(stats.chi2.sf(4.2**2, 6))
+    found = walk(far, 40, 1024, generator(11))
+    assert found.failures > 20 * p * 1024
+    failures = np.concatenate(found.z)[np.concatenate(found.margins) <= 0.0]
+    assert (np.linalg.norm(failures[:, :6], axis=1) >= 4.2).all()
+    assert np.ptp(np.arctan2(failures[:, 1], failures[:, 0])) > math.pi  # on more than one side
+
+
+def test_families_are_not_counted_twice() -> None:
+    """One failure, in a corner that no fresh draw meets: all others that a walk finds descend from it, and are one family."""
+
+    def corner(z: Floats) -> Floats:
+        return np.asarray(14.0 - z[:, 0] - z[:, 1])
+
+    start = np.zeros((2, 6))
+    start[0, :2] = 7.5
+    begun = Searched(z=[start], margins=[corner(start)])
+    found = walk(corner, 6, 512, generator(16), found=begun)
+    assert found.failures > 20
+    assert found.families == 1
+    plain = Searched(z=[start, start], margins=[corner(start), corner(start)])
+    assert plain.families == plain.failures == 2  # drawn, not copied
+    split_ = split(tail(6), 6, 1500, generator(17))
+    assert 0 < split_.families < split_.failures
+    assert split_.families <= split_.size * (len(split_.values) + 1)
+
+
+def test_a_walk_goes_on_from_what_was_found() -> None:
+    begun = cross_entropy(tail(20, within=20), 20, 128, generator(12))
+    z = len(begun.z)
+    found = walk(tail(20, within=20), 20, 256, generator(13), found=begun)
+    assert found is begun
+    assert len(found.z) == z + 2
+
+
+def test_moves_leave_the_normal_as_it_is() -> None:
+    z = moved(generator(14).standard_normal((4000, 5)), generator(15))
+    assert stats.kstest(z.ravel(), "norm").pvalue > 0.001
+    assert np.abs(np.corrcoef(z.T) - np.eye(5)).max() < 0.08
