@@ -259,7 +259,7 @@ def test_the_shipped_network_does_what_its_card_promises() -> None:
         ours, theirs = figures["learned"], figures["constant_velocity"]
         assert ours[f"minADE@{horizon}"] < 0.5 * theirs[f"minADE@{horizon}"]
         assert ours[f"ADE@{horizon}"] < 0.85 * theirs[f"ADE@{horizon}"]
-        assert 0.85 <= ours[f"ellipse@{horizon}"] <= 0.955  # 0.951 at 3 s: drivers that it is judged on are calmer than those it learned from
+        assert 0.85 <= ours[f"ellipse@{horizon}"] <= 0.955  # 0.951 at 3 s: it is judged on calmer drivers than it learned from
     scene = turning(20, 9)  # roads and motion unlike any it has seen
     found = judge(Learned.from_file(), [scene])
     straight = judge(ConstantVelocity(), [scene])
