@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from agents import cli
-from agents.commands import compare as module
+from agents.commands import comparing
 from agents.gate import explain as explain_module
 from agents.gate import run as run_module
 from agents.gate.baseline import load_baseline
@@ -294,4 +294,4 @@ def test_the_schema_of_reports_is_published(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_durations_are_readable() -> None:
-    assert [module._duration(s) for s in (3.2, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]
+    assert [comparing.duration(s) for s in (3.2, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]
