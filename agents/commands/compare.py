@@ -212,7 +212,7 @@ def _compare(
 
 
 def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, workers: int, again: str) -> Report:
-    """The report with its failures explained, and report.html written; with a warning that says why, where something went wrong."""
+    """The report with its failures explained, and report.html written; with what went wrong, where something did."""
     from agents.commands.output import CountProgress
     from agents.gate.explain import explain, write_page
 
@@ -228,7 +228,10 @@ def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, worker
     except Exception as error:
         why = f"The failures could not be explained: {type(error).__name__}: {error}"
         click.echo(f"warning: {why}", err=True)
-        report = report.model_copy(update={"warnings": (*report.warnings, why)})
+        if report.verdict == "pass":  # what crashes is none; what is bad already stays so
+            report = report.spoilt([why], "explaining it crashed")
+        else:
+            report = report.model_copy(update={"warnings": (*report.warnings, why)})
     write_page(order, outcome, report, replays, folder / "report.html", command=again)
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -181,6 +182,12 @@ class Report(_Strict):
     incidents: tuple[str, ...]
     warnings: tuple[str, ...]
     versions: dict[str, str]
+
+    def spoilt(self, incidents: Sequence[str], why: str) -> Report:
+        """Without a verdict, because of what went wrong after judging. why: that in a few words, for a sentence."""
+        because = f"No verdict: {why}. What was judged says: {self.figures_say}. {self.because}"
+        update = {"verdict": "incomplete", "exit_code": EXIT["incomplete"], "because": because, "incidents": (*self.incidents, *incidents)}
+        return self.model_copy(update=update)
 
     def text(self) -> str:
         """As JSON."""

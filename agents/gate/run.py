@@ -65,9 +65,10 @@ class Order:
         """At most so many are driven."""
         return self.plan.episodes * len(self.policies)
 
-    @property
+    @cached_property
     def warnings(self) -> list[str]:
-        """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere."""
+        """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere. Read once: files
+        may be gone when the report is made."""
         seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in dict.fromkeys(self.policies.values()))
         return [*(text for text in seen if text), *self._elsewhere()]
 
@@ -119,7 +120,7 @@ def run_gate(
 
     Raises OSError, OtherRunError or JournalError as `Journal` does; KeyboardInterrupt, after which `resume` goes on.
     """
-    names = [metric.name for metric in order.plan.design.metrics]
+    names, warnings = [metric.name for metric in order.plan.design.metrics], order.warnings
     collector = None
     if order.baseline or order.kept:
         collector = Collector(order.plan, referee_for(order.plan.design), full=order.full)
@@ -141,7 +142,7 @@ def run_gate(
         return Outcome(report=None, lost=driven.lost, incidents=incidents, records=records)
     report = make_report(
         collector, config=order.config, run=order.run, candidate=order.candidate, incidents=incidents,
-        warnings=[*order.warnings, *driven.warnings],
+        warnings=[*warnings, *driven.warnings],
     )  # fmt: skip
     return Outcome(report=report, lost=report.lost, incidents=report.incidents, records=records)
 

@@ -107,6 +107,7 @@ def run_recipes(
     progress: Progress = lambda total: nullcontext(lambda count: None),
 ) -> Outcome:
     """Drive all episodes by all runs, and judge, with a journal in `folder`. Arguments and errors as of `agents.gate.run.run_gate`."""
+    order.warnings  # noqa: B018 - read once: files may be gone when the report is made
     driven = drive_journalled(
         order.plan, order.policies, order.config, folder, take=lambda record: False, compile=order.compile, resume=resume, workers=workers,
         crew=crew, progress=progress,
