@@ -2,8 +2,8 @@
 
 Faults: `benchmarks.faults` breaks one thing each; `closedloop compare` has to end with the exit code and the words that the fault asks for,
 and never with 0, with which it ends if nothing is broken. Kills: the whole command gets SIGKILL at a random moment, `--resume` goes on, and
-report.json has to be the same to the last byte as of a run that nobody disturbed; half of them with two workers. Prints a table and writes
-benchmarks/results/gate-faults-DATE.json.
+report.json has to be the same to the last byte as of a run that nobody disturbed; every fifth of them with two workers. Prints a table and
+writes benchmarks/results/gate-faults-DATE.json.
 
 Every attempt is a process of its own, forked from this one so that the libraries need not be read each time.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -30,13 +29,11 @@ from typing import Any
 import torch
 
 from agents import cli
-from agents.evaluation import jobs
 from agents.evaluation.report import versions
 from benchmarks.faults import BRIEF, FAULTS, SUITE, Fault, compare
 from scenarios.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
-FORK = multiprocessing.get_context("fork")
 PATIENCE = 180.0  # s for one attempt
 
 
@@ -103,21 +100,24 @@ def compared(folder: Path, workers: int) -> int:
     """A regression with replays, driven to its end; `--resume` where a journal is there."""
     os.chdir(folder)
     torch.set_num_threads(1)
-    jobs.multiprocessing.get_context = lambda method: FORK  # type: ignore[attr-defined, assignment]
     more = ["--resume"] if Path("out/journal.jsonl").exists() else []
     words = ["compare", "constant", "random", "--suite", "suite.yaml", "--full", "--shrink", "1", "--out", "out", "--workers", str(workers)]
     return cli.run([*words, *more])
 
 
 def killed(folder: Path, workers: int, moment: float, expected: bytes) -> dict[str, Any]:
-    """Killed `moment` s after its start, then resumed."""
-    pid = forked(lambda: compared(furnished(folder), workers), folder.with_suffix(".log"))
-    time.sleep(moment)
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    first = ended(pid)
+    """Killed `moment` s after its start, or sooner if it has ended by then; then resumed."""
+    while True:
+        pid = forked(lambda: compared(furnished(folder), workers), folder.with_suffix(".log"))
+        time.sleep(moment)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        if (first := ended(pid)) == -signal.SIGKILL:
+            break
+        shutil.rmtree(folder)
+        moment *= 0.8
     journal = folder / "out" / "journal.jsonl"
     records = journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
     had_report = (folder / "out" / "report.json").exists()
@@ -142,7 +142,7 @@ def kills(count: int, folder: Path, seed: int) -> list[dict[str, Any]]:
         whole[workers] = (home / "out" / "report.json").read_bytes()
     assert whole[1] == whole[2]
     for k in range(count):
-        workers = 1 + k % 2
+        workers = 2 if k % 5 == 4 else 1
         moment = times[workers] * (k + rng.random()) / count
         rows.append(killed(folder / f"kill{k}", workers, moment, whole[1]))
         shutil.rmtree(folder / f"kill{k}")
