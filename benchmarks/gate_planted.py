@@ -38,9 +38,10 @@ entries:
 """
 ROLES = ("baseline", "candidate")
 SUITES = {  # entries of the suites `smoke` and `nightly`, with budgets for one core
-    "smoke": {"lane_keep": 64, "highway/easy": 64, "merge": 64, "cut_in": 64},
-    "seeing": {"highway/easy": 64, "highway": 64, "cut_in": 64},
-    "fast": {"highway/easy": 512},
+    "ramps": {"merge": 64, "cut_in": 64},
+    "lanes": {"highway/easy": 64, "cut_in": 64},
+    "seeing": {"highway/easy": 64, "highway": 64},
+    "long": {"highway/easy": 384},
 }
 
 
@@ -59,13 +60,13 @@ PLANTS = (
     Plant(
         baseline="highway_perceived", candidate="highway_perceived@perceived,latency=2", suite="seeing", family="highway", metric="success"
     ),
-    Plant(baseline="merge", candidate="merge~forget=merge", suite="smoke", family="merge", metric="success"),
-    Plant(baseline="merge", candidate="merge~steer_bias=0.02", suite="smoke"),
-    Plant(baseline="merge", candidate="merge~steer_bias=0.05", suite="smoke", family="merge", metric="off_road"),
-    Plant(baseline="merge~steer_bias=0.05", candidate="merge", suite="smoke"),
-    Plant(baseline="highway", candidate="highway~brake_limit=0.7", suite="smoke"),
-    Plant(baseline="highway", candidate="highway~brake_limit=0.3", suite="smoke", family="cut_in", metric="collision_at_fault"),
-    Plant(baseline="highway", candidate="highway~steer_bias=0.02", suite="fast", family="highway", metric="off_road"),
+    Plant(baseline="merge", candidate="merge~forget=merge", suite="ramps", family="merge", metric="success"),
+    Plant(baseline="merge", candidate="merge~steer_bias=0.02", suite="ramps"),
+    Plant(baseline="merge", candidate="merge~steer_bias=0.05", suite="ramps", family="merge", metric="off_road"),
+    Plant(baseline="merge~steer_bias=0.05", candidate="merge", suite="ramps"),
+    Plant(baseline="highway", candidate="highway~brake_limit=0.7", suite="lanes"),
+    Plant(baseline="highway", candidate="highway~brake_limit=0.3", suite="lanes", family="cut_in", metric="collision_at_fault"),
+    Plant(baseline="highway", candidate="highway~steer_bias=0.02", suite="long", family="highway", metric="off_road"),
 )
 
 

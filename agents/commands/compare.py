@@ -116,7 +116,7 @@ def command(
         raise click.UsageError("what to compare with? BASELINE CANDIDATE, or --baseline FILE")
     if unit == "seed" and (len(policies) != 2 or file is not None or full or test != "sequential"):
         raise click.UsageError("--unit seed takes two recipes, drives all of it and tests once: no --baseline, --full or --test")
-    plan = plan_from(load_suite(suite), alpha=alpha, test=test)
+    plan = plan_from(load_suite(suite), alpha=alpha, test=test if unit == "episode" else "permutation")
     if unit == "seed":
         from agents.commands.compare_recipes import compare_recipes
 

@@ -51,7 +51,9 @@ def markdown(report: Report, *, command: str = "") -> str:
 def counted(report: Report) -> str:
     """What the figures rest on, and how they are to be read."""
     gains = [f.pairing_gain for f in report.findings if f.scope == ALL and f.pairing_gain is not None]
-    saved = f" Without pairs it takes {min(gains):.1f} to {max(gains):.1f} times as many {report.unit}s to be as sure." if gains else ""
+    times = " to ".join(dict.fromkeys(f"{end:.1f}" for end in (min(gains), max(gains)))) if gains else ""
+    of = "runs" if report.unit == "seed" else "episodes"
+    saved = f" Without pairs it takes {times} times as many {of} to be as sure." if gains else ""
     read = "Rates in %, scores from 0 to 1, with 95 % intervals; gain in points of the range, positive is better"
     ends = f"Test: {report.test}, alpha {report.alpha:g}. `docs/gate.md` explains."
     if report.unit == "seed":
