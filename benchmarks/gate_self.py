@@ -1,7 +1,7 @@
 """A policy against itself passes by hash alone, whatever the number of workers: python -m benchmarks.gate_self
 
-`closedloop compare POLICY POLICY` on 500 pairs in three families, once with each number of workers. Counted are pairs that are not the
-same to the last bit, and episodes whose fingerprints differ between the numbers of workers. Prints a table and writes
+`closedloop compare POLICY POLICY` on 512 pairs (1,024 episodes) of four scenarios, once with each number of workers. Counted are pairs that
+are not the same to the last bit, and episodes whose fingerprints differ between the numbers of workers. Prints a table and writes
 benchmarks/results/gate-self-DATE.json.
 """
 
@@ -33,7 +33,7 @@ metrics:
   - {metric: success, margin: 0.02, priority: 2}
 entries:
 """
-ENTRIES = {"lane_keep": 384, "merge": 60, "cut_in": 56}  # what is quick to drive, mostly; 1,000 episodes
+ENTRIES = {"lane_keep": 128, "lane_keep/hard": 128, "merge": 128, "cut_in": 128}  # what is quick to drive; two full batches each
 
 
 def main() -> int:

@@ -204,7 +204,7 @@ def _compare(
         else:
             show(report)
         click.echo(f"Report: {files_of(folder)}", err=True)
-    code = closing(outcome, again)
+    code = closing(outcome.lost, report.incidents if report else outcome.incidents, again)
     if reason is not None and not code:
         click.echo(f"{file} now holds the results of {order.candidate}: {reason}", err=True)
         return 0

@@ -78,7 +78,7 @@ def _compare(
     else:
         show(report)
     click.echo(f"Report: {files_of(folder)}", err=True)
-    closing(outcome, again)
+    closing(report.lost, report.incidents, again)
     return report.exit_code
 
 

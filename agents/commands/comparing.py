@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ import click
 
 if TYPE_CHECKING:
     from agents.evaluation.cluster import RayCrew
-    from agents.gate.report import Report
-    from agents.gate.run import Outcome
+    from agents.gate.report import Lost, Report
 
 __all__ = ["closing", "crashed", "crew_for", "duration", "files_of", "guarded", "show", "write"]
+
+MOST = 10  # things that went wrong are named up to here; the report has all
 
 
 @contextmanager
@@ -78,20 +79,20 @@ def show(report: Report) -> None:
             )
 
 
-def closing(outcome: Outcome, again: str) -> int:
-    """Name what was lost; 4 if anything was, else 0."""
+def closing(lost: Sequence[Lost], incidents: Sequence[str], again: str) -> int:
+    """Name what went wrong; 4 if anything did, else 0."""
     from agents.cli import CRASHED
 
-    for lost in outcome.lost[:10]:
-        click.echo(f"lost: {lost.role}, {lost.scenario}, seed {lost.seed}: {lost.why}", err=True)
-    for line in outcome.incidents:
+    for each in lost[:MOST]:
+        click.echo(f"lost: {each.role}, {each.scenario}, seed {each.seed}: {each.why}", err=True)
+    for line in incidents[:MOST]:
         click.echo(f"crashed: {line}", err=True)
-    if not outcome.lost and not outcome.incidents:
+    if not lost and not incidents:
         return 0
-    if outcome.lost:
-        click.echo(f"{len(outcome.lost)} episodes were lost; to try those again: {again} --resume", err=True)
+    if lost:
+        click.echo(f"{len(lost)} episodes were lost; to try those again: {again} --resume", err=True)
     else:
-        click.echo(f"no episode was lost, but what crashes is no pass; for the verdict of what was driven: {again} --resume", err=True)
+        click.echo(f"no episode was lost, but what crashes is no pass; to judge once more: {again} --resume", err=True)
     return CRASHED
 
 
