@@ -44,7 +44,7 @@ def forked(run: Callable[[], int], log: Path) -> int:
         return pid
     code = 99
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
         os.dup2(out, 2)
