@@ -39,7 +39,7 @@ entries:
 ROLES = ("baseline", "candidate")
 SUITES = {  # entries of the suites `smoke` and `nightly`, with budgets for one core
     "ramps": {"merge": 64, "lane_keep": 64},
-    "lanes": {"highway/easy": 64, "cut_in": 64},
+    "lanes": {"cut_in": 64, "lane_keep": 64},
     "seeing": {"highway/easy": 64},
     "long": {"highway/easy": 384},
 }

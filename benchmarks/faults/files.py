@@ -62,7 +62,7 @@ def _(folder: Path) -> int:
     return compare(folder, "--resume", baseline="merge", candidate="./mine.safetensors")
 
 
-@fault("policy file", "gone when it is its turn to drive", "cannot be read")
+@fault("policy file", "gone when it is its turn to drive", "lost: candidate, brief, seed 0: PolicyError")
 def _(folder: Path) -> int:
     for end in (".safetensors", ".json"):
         shutil.copy(WEIGHTS / f"merge{end}", folder / f"mine{end}")
