@@ -64,8 +64,8 @@ PLANTS = (
     Plant(baseline="merge", candidate="merge~steer_bias=0.02", suite="ramps"),
     Plant(baseline="merge", candidate="merge~steer_bias=0.05", suite="ramps", family="merge", metric="off_road"),
     Plant(baseline="merge~steer_bias=0.05", candidate="merge", suite="ramps"),
-    Plant(baseline="highway", candidate="highway~brake_limit=0.7", suite="lanes"),
     Plant(baseline="highway", candidate="highway~brake_limit=0.3", suite="lanes", family="cut_in", metric="collision_at_fault"),
+    Plant(baseline="highway", candidate="highway~brake_limit=0.7", suite="lanes"),
     Plant(baseline="highway", candidate="highway~steer_bias=0.02", suite="long", family="highway", metric="off_road"),
 )
 
