@@ -53,6 +53,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "pycocotools": "metrics",
+    "ray": "cluster",
     "trackeval": "metrics",
 }
 

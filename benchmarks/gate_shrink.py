@@ -44,9 +44,7 @@ def planted(baseline: str, candidate: str, names: tuple[str, ...], most: int, fo
     policies, found = (load_policy(candidate), load_policy(baseline)), []
     for name in names:
         episodes = [sample(load(name), seed) for seed in range(SEEDS)]
-        mine = rollout(
-            policies[0], episodes, batch=fitting_batch(policies[0], SEEDS), traces=TraceRule(folder=folder, failures_only=True)
-        )
+        mine = rollout(policies[0], episodes, batch=fitting_batch(policies[0], SEEDS), traces=TraceRule(folder=folder, failures_only=True))
         failed = [(episode, result) for episode, result in zip(episodes, mine, strict=True) if result.trace]
         theirs = rollout(policies[1], [episode for episode, _ in failed], batch=fitting_batch(policies[1], len(failed)))
         lost = [result for (_, result), other in zip(failed, theirs, strict=True) if not failure_of(other.end, other.metrics)]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from agents.evaluation.suite import Plan
     from agents.gate.baseline import Baseline
     from agents.gate.plan import GatePlan
     from agents.gate.replays import Replay
@@ -55,6 +54,16 @@ __all__ = ["command"]
 )
 @click.option("--resume", is_flag=True, help="Go on with a comparison that was interrupted.")
 @click.option("--workers", type=click.IntRange(1), help="Processes. The verdict does not depend on it. [default: one a core]")
+@click.option(
+    "--unit",
+    type=click.Choice(["episode", "seed"]),
+    default="episode",
+    show_default=True,
+    help="What the claim is about: seed: training recipes, each known by several runs: a folder of them, a pattern, or a list with commas.",
+)
+@click.option(
+    "--cluster", type=click.Choice(["ray"]), help="Drive on a Ray cluster (RAY_ADDRESS, or this machine); needs closedloop[cluster]."
+)
 @click.option("--compile/--no-compile", "compile_", default=False, help="Run the simulator under torch.compile; see `closedloop eval`.")
 @click.option("--dry-run", is_flag=True, help="Say what would be driven, what it could find and how long it takes; drive next to nothing.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON on stdout; its schema: closedloop schema --report.")
@@ -70,6 +79,8 @@ def command(
     shrink: int,
     resume: bool,
     workers: int | None,
+    unit: str,
+    cluster: str | None,
     compile_: bool,
     dry_run: bool,
     json_: bool,
@@ -85,11 +96,11 @@ def command(
     closedloop compare highway runs/mine --suite nightly --dry-run
     closedloop compare runs/mine --suite smoke --baseline gate/mine.json
     closedloop compare runs/mine --suite smoke --baseline gate/mine.json --update-baseline "learned to merge"
+    closedloop compare runs/before runs/after --suite nightly --unit seed
     """
+    from agents.commands.comparing import guarded
     from agents.commands.compiling import require_compiler
-    from agents.evaluation.suite import default_workers
     from agents.gate.baseline import load_baseline
-    from agents.gate.journal import JournalError
     from agents.gate.plan import plan_from
     from agents.gate.run import Order
     from scenarios import load_suite
@@ -103,7 +114,15 @@ def command(
         raise click.UsageError("either a BASELINE to drive or --baseline FILE, not both")
     if len(policies) == 1 and file is None:
         raise click.UsageError("what to compare with? BASELINE CANDIDATE, or --baseline FILE")
-    plan = plan_from(load_suite(suite), alpha=alpha, test=test)
+    if unit == "seed" and (len(policies) != 2 or file is not None or full or test != "sequential"):
+        raise click.UsageError("--unit seed takes two recipes, drives all of it and tests once: no --baseline, --full or --test")
+    plan = plan_from(load_suite(suite), alpha=alpha, test=test if unit == "episode" else "permutation")
+    if unit == "seed":
+        from agents.commands.compare_recipes import compare_recipes
+
+        return compare_recipes(
+            plan, suite, policies, out=out, resume=resume, workers=workers, cluster=cluster, compile=compile_, dry_run=dry_run, json_=json_
+        )
     found = load_baseline(file) if file is not None and (reason is None or file.exists()) else None
     order = Order(
         plan=plan,
@@ -117,17 +136,18 @@ def command(
     folder = out or Path("runs") / "compare" / order.run
     for warning in (*plan.warnings, *order.warnings):
         click.echo(f"warning: {warning}", err=True)
-    workers = workers or default_workers(_as_eval(plan), len(order.policies), os.cpu_count() or 1)
     if dry_run:
-        return _show_plan(order, folder, workers, json_)
-    again = _again(order, suite, file, reason, folder)
-    try:
-        return _compare(order, folder, resume, workers, shrink, file, reason, again, json_)
-    except JournalError as error:
-        return _crashed(str(error))
-    except KeyboardInterrupt:
-        click.echo(f"\nwhat was driven is kept; to go on: {again} --resume", err=True)
-        raise
+        return _show_plan(order, folder, workers or _workers(order), json_)
+    again = _again(order, suite, file, reason, folder, cluster)
+    return guarded(again, lambda: _compare(order, folder, resume, workers, cluster, shrink, file, reason, again, json_))
+
+
+def _workers(order: Order) -> int:
+    """Processes where nobody says how many."""
+    from agents.evaluation.suite import Plan, default_workers
+
+    plan = Plan(entries=tuple((stratum.spec, stratum.seeds) for stratum in order.plan.strata))
+    return default_workers(plan, len(order.policies), os.cpu_count() or 1)
 
 
 def _fitting(found: Baseline | None, plan: GatePlan, *, new: bool) -> Baseline | None:
@@ -146,49 +166,53 @@ def _fitting(found: Baseline | None, plan: GatePlan, *, new: bool) -> Baseline |
 
 
 def _compare(
-    order: Order, folder: Path, resume: bool, workers: int, shrink: int, file: Path | None, reason: str | None, again: str, json_: bool
+    order: Order,
+    folder: Path,
+    resume: bool,
+    workers: int | None,
+    cluster: str | None,
+    shrink: int,
+    file: Path | None,
+    reason: str | None,
+    again: str,
+    json_: bool,
 ) -> int:
     """Drive, judge, write, explain, tell; the exit code."""
+    from agents.commands.comparing import closing, crashed, crew_for, files_of, show, write
     from agents.commands.output import CountProgress, print_json
     from agents.gate.run import run_gate
 
-    outcome = run_gate(order, folder, resume=resume, workers=workers, progress=lambda total: CountProgress(max(total, 1)))
+    here = workers or _workers(order)
+    with crew_for(cluster) as crew:
+        outcome = run_gate(
+            order, folder, resume=resume, workers=here if crew is None or workers else crew.size, crew=crew,
+            progress=lambda total: CountProgress(max(total, 1)),
+        )  # fmt: skip
     report = outcome.report
     try:
         if report is not None:
-            _write(report, folder, again)  # the verdict is there, whatever becomes of the explanations
-            report = _explained(order, outcome, folder, shrink, workers, again)
-            _write(report, folder, again)
+            write(report, folder, again)  # the verdict is there, whatever becomes of the explanations
+            report = _explained(order, outcome, folder, shrink, here, again)
+            write(report, folder, again)
         if reason is not None and file is not None and not outcome.lost and not outcome.incidents:
             outcome.as_baseline(order, reason).save(file)
     except OSError as error:
-        return _crashed(f"{error.filename}: {error.strerror}: the results could not be written; the journal has them")
+        return crashed(f"{error.filename or folder}: {error.strerror or error}: the results could not be written; the journal has them")
     if report is not None:
         if json_:
             print_json(report.model_dump(mode="json"))
         else:
-            _show(report)
-        click.echo(
-            f"Report: {', '.join(str(folder / f'report.{kind}') for kind in ('html', 'md', 'json'))}, {folder / 'junit.xml'}", err=True
-        )
-    code = _closing(outcome, again)
+            show(report)
+        click.echo(f"Report: {files_of(folder)}", err=True)
+    code = closing(outcome.lost, report.incidents if report else outcome.incidents, again)
     if reason is not None and not code:
         click.echo(f"{file} now holds the results of {order.candidate}: {reason}", err=True)
         return 0
     return report.exit_code if report is not None else code
 
 
-def _write(report: Report, folder: Path, again: str) -> None:
-    from agents.gate.pages import junit, markdown
-    from scenarios.files import write_atomic
-
-    write_atomic(folder / "report.json", report.text())
-    write_atomic(folder / "report.md", markdown(report, command=again))
-    write_atomic(folder / "junit.xml", junit(report))
-
-
 def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, workers: int, again: str) -> Report:
-    """The report with its failures explained, and report.html written; with a warning that says why, where something went wrong."""
+    """The report with its failures explained, and report.html written; with what went wrong, where something did."""
     from agents.commands.output import CountProgress
     from agents.gate.explain import explain, write_page
 
@@ -204,59 +228,15 @@ def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, worker
     except Exception as error:
         why = f"The failures could not be explained: {type(error).__name__}: {error}"
         click.echo(f"warning: {why}", err=True)
-        report = report.model_copy(update={"warnings": (*report.warnings, why)})
+        if report.verdict == "pass":  # what crashes is none; what is bad already stays so
+            report = report.spoilt([why], "explaining it crashed")
+        else:
+            report = report.model_copy(update={"warnings": (*report.warnings, why)})
     write_page(order, outcome, report, replays, folder / "report.html", command=again)
     return report
 
 
-def _show(report: Report) -> None:
-    from agents.commands.output import print_table
-    from agents.gate.pages import HEADINGS, row, told
-
-    names = [str(side.get("name", "")) for side in (report.baseline, report.candidate)]
-    print_table(f"{names[1]} against {names[0]} on {report.suite}", HEADINGS, [row(f) for f in told(report)])
-    click.echo(f"{report.verdict}: {report.because}")
-    if report.worse:
-        first = report.worse[0]
-        count = f"{report.worse_in_all} pair{'s' * (report.worse_in_all != 1)}"
-        click.echo(f"{count} got worse, {first.scenario} seed {first.seed} for one: {first.command}")
-    for cluster in report.clusters[:5]:
-        click.echo(f"{cluster.count} x {cluster.words}")
-    for minimal in report.minimal:
-        if minimal.file and not minimal.why:
-            click.echo(
-                f"small: {minimal.scenario} seed {minimal.seed} with {minimal.others_left} of {minimal.others} others: {minimal.command}"
-            )
-
-
-def _closing(outcome: Outcome, again: str) -> int:
-    """Name what was lost; 4 if anything was, else 0."""
-    from agents.cli import CRASHED
-
-    for lost in outcome.lost[:10]:
-        click.echo(f"lost: {lost.role}, {lost.scenario}, seed {lost.seed}: {lost.why}", err=True)
-    for line in outcome.incidents:
-        click.echo(f"crashed: {line}", err=True)
-    if not outcome.lost and not outcome.incidents:
-        return 0
-    click.echo(f"{len(outcome.lost)} episodes were lost; to try those again: {again} --resume", err=True)
-    return CRASHED
-
-
-def _crashed(message: str) -> int:
-    from agents.cli import CRASHED
-
-    click.echo(f"closedloop: {message}", err=True)
-    return CRASHED
-
-
-def _as_eval(plan: GatePlan) -> Plan:
-    from agents.evaluation.suite import Plan
-
-    return Plan(entries=tuple((stratum.spec, stratum.seeds) for stratum in plan.strata))
-
-
-def _again(order: Order, suite: str, file: Path | None, reason: str | None, folder: Path) -> str:
+def _again(order: Order, suite: str, file: Path | None, reason: str | None, folder: Path, cluster: str | None) -> str:
     """The command line that does the same."""
     design = order.plan.design
     words = ["closedloop", "compare", *order.policies.values(), "--suite", suite]
@@ -265,6 +245,7 @@ def _again(order: Order, suite: str, file: Path | None, reason: str | None, fold
     words += ["--alpha", f"{design.alpha:g}"] if design.alpha != 0.05 else []
     words += ["--test", design.test] if design.test != "sequential" else []
     words += ["--compile"] * order.compile
+    words += ["--cluster", cluster] if cluster else []
     return shlex.join([*words, "--out", str(folder)])
 
 
@@ -272,12 +253,13 @@ def _show_plan(order: Order, folder: Path, workers: int, json_: bool) -> int:
     """What would be driven, what it can find, and how long it takes."""
     from dataclasses import asdict
 
+    from agents.commands.comparing import duration
     from agents.commands.output import print_json, print_table
     from agents.gate.power import NOISE, outlook
     from agents.gate.run import seconds
 
     plan, design = order.plan, order.plan.design
-    found, time = outlook(design, plan.rounds), seconds(order, workers)
+    found, time = outlook(design, plan.rounds), seconds(plan, list(order.policies.values()), workers, compile=order.compile)
     if json_:
         strata = [{"scenario": s.name, "family": s.family, "seeds": [s.seeds[0], s.seeds[-1]]} for s in plan.strata]
         print_json(
@@ -308,9 +290,5 @@ def _show_plan(order: Order, folder: Path, workers: int, json_: bool) -> int:
     headings = ("metric", "margin", "drop found with 90 % power", "chance that no change passes", "after pairs")
     print_table("in points of the range", headings, rows)
     click.echo(f"On the whole suite, if {100 * NOISE:g} % of pairs differ by chance; where fewer do, much less is needed.")
-    click.echo(f"About {_duration(time)} for all of it, on {workers} process{'es' * (workers != 1)}; journal and report in {folder}")
+    click.echo(f"About {duration(time)} for all of it, on {workers} process{'es' * (workers != 1)}; journal and report in {folder}")
     return 0
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -49,10 +49,10 @@ EXTRAS = {  # extra: (modules, what they are for)
     "onnx": (("onnxruntime", "onnx"), "detectors on CPUs without bfloat16, and those of others as onnx:FILE"),
     "metrics": (("pycocotools", "trackeval"), "closedloop eval-perception"),
     "bench": (("highway_env", "mujoco"), "the peers in closedloop bench"),
+    "cluster": (("ray",), "closedloop compare --cluster ray"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
     "atari": ("ale_py", "Atari games"),
-    "cluster": ("ray", "sweeps over several machines"),
     "tune": ("optuna", "hyper-parameter search"),
 }
 

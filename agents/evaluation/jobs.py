@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -20,11 +20,12 @@ from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule, rollout
 from agents.policies.base import load_policy
 from scenarios import load, sample
 
-__all__ = ["Job", "drive", "lost"]
+__all__ = ["Crew", "Died", "Job", "Worker", "drive", "lost", "run_job"]
 
 Keep = Callable[[EpisodeResult], None]
-Died = Callable[["Job", str], None]
+OnDeath = Callable[["Job", str], None]
 PATIENCE = 5.0  # s for a process to leave when asked
+TERMINATED = 128 + signal.SIGTERM  # exit code of one that was asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +45,19 @@ class Job:
     again: bool = False  # the process that had it has died
 
 
-def drive(jobs: Sequence[Job], *, workers: int, keep: Keep, died: Died | None = None) -> None:
+def drive(jobs: Sequence[Job], *, workers: int, keep: Keep, died: OnDeath | None = None, crew: Crew | None = None) -> None:
     """Call `keep` once with the result of every episode of the jobs, as they end; `died` with the job and the cause when a process dies.
+
+    crew: who does them; by default processes of this machine, or this process itself where one is enough.
 
     An exception costs the episodes that its job still had. Those of a process that died are driven once more in a fresh one; if that dies
     too they are lost. Lost episodes have `end` "error". On KeyboardInterrupt, and on any other way out, no process stays behind.
     """
-    if workers == 1 or len(jobs) == 1:
+    if crew is None and (workers == 1 or len(jobs) == 1):
         for job in jobs:
-            _run(job, keep)
+            run_job(job, keep)
     else:
-        _spread(jobs, workers, keep, died)
+        _spread(jobs, workers, crew or _Processes(), keep, died)
 
 
 def lost(job: Job, seed: int, why: str) -> EpisodeResult:
@@ -62,7 +65,7 @@ def lost(job: Job, seed: int, why: str) -> EpisodeResult:
     return EpisodeResult(policy=job.label, scenario=job.name, seed=seed, end="error", error=why)
 
 
-def _run(job: Job, keep: Keep) -> None:
+def run_job(job: Job, keep: Keep) -> None:
     """Draw the episodes of a job and drive them."""
     left = dict.fromkeys(job.seeds)
 
@@ -81,13 +84,50 @@ def _run(job: Job, keep: Keep) -> None:
             policy, episodes, batch=job.batch, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile,
             fingerprints=job.fingerprints,
         )  # fmt: skip
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code == TERMINATED:
+            raise  # that was not the policy, but whoever started this process
         for seed in list(left):
             tell(lost(job, seed, f"{type(error).__name__}: {error}"))
 
 
-class _Worker:
-    """A process of one thread, the job it has, and the seeds of it that are still to come."""
+class Died(Exception):
+    """A worker is gone. The message says of what."""
+
+
+class Worker(Protocol):
+    """Somebody elsewhere who does one job after the other. `left`: seeds of the job of which no result has come yet."""
+
+    job: Job
+    left: set[int]
+
+    def give(self, job: Job) -> None:
+        """The next job, when the one before is done."""
+        ...
+
+    def take(self) -> EpisodeResult | None:
+        """The next result; None: the job is done. Raises Died."""
+        ...
+
+    def stop(self) -> None:
+        """It is needed no longer, whatever it is doing."""
+        ...
+
+
+class Crew(Protocol):
+    """Where workers come from: processes of this machine, or a cluster."""
+
+    def start(self, job: Job) -> Worker:
+        """A new worker, with its first job."""
+        ...
+
+    def ready(self, workers: Sequence[Worker]) -> list[Worker]:
+        """Those of the workers who have something to tell; waits until one has."""
+        ...
+
+
+class _Process:
+    """A process of one thread. Implements `Worker`."""
 
     def __init__(self, job: Job) -> None:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
@@ -108,6 +148,16 @@ class _Worker:
         except OSError:
             pass  # it has died: reading will say so
 
+    def take(self) -> EpisodeResult | None:
+        try:
+            result: EpisodeResult | None = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(PATIENCE)
+            self.stop()
+            code = self.process.exitcode or 0
+            raise Died(signal.Signals(-code).name if code < 0 else f"exit code {code}") from None
+        return result
+
     def stop(self) -> None:
         self.pipe.close()
         self.process.terminate()
@@ -117,27 +167,36 @@ class _Worker:
             self.process.join()
 
 
-def _spread(jobs: Sequence[Job], workers: int, keep: Keep, died: Died | None) -> None:
+class _Processes:
+    """Processes of this machine. Implements `Crew`."""
+
+    def start(self, job: Job) -> Worker:
+        return _Process(job)
+
+    def ready(self, workers: Sequence[Worker]) -> list[Worker]:
+        by_pipe: dict[Any, Worker] = {worker.pipe: worker for worker in workers if isinstance(worker, _Process)}
+        return [by_pipe[pipe] for pipe in wait(list(by_pipe))]
+
+
+def _spread(jobs: Sequence[Job], workers: int, crew: Crew, keep: Keep, died: OnDeath | None) -> None:
     waiting = deque(jobs)
-    busy: dict[Any, _Worker] = {}  # by pipe
+    busy: list[Worker] = []
 
     def start() -> None:
-        worker = _Worker(waiting.popleft())
-        busy[worker.pipe] = worker
+        busy.append(crew.start(waiting.popleft()))
 
     try:
         while len(busy) < workers and waiting:
             start()
         while busy:
-            for pipe in wait(list(busy)):
-                worker = busy[pipe]
+            for worker in crew.ready(busy):
                 try:
-                    result = worker.pipe.recv()
-                except (EOFError, OSError):
-                    del busy[pipe]
-                    cause = _bury(worker, waiting, keep)
+                    result = worker.take()
+                except Died as death:
+                    busy.remove(worker)
+                    _bury(worker, str(death), waiting, keep)
                     if died:
-                        died(worker.job, cause)
+                        died(worker.job, str(death))
                     if waiting:
                         start()
                     continue
@@ -147,34 +206,31 @@ def _spread(jobs: Sequence[Job], workers: int, keep: Keep, died: Died | None) ->
                 elif waiting:
                     worker.give(waiting.popleft())
                 else:
-                    busy.pop(pipe).stop()
+                    busy.remove(worker)
+                    worker.stop()
     finally:
-        for worker in busy.values():
+        for worker in busy:
             worker.stop()
 
 
-def _bury(worker: _Worker, waiting: deque[Job], keep: Keep) -> str:
-    """What a process that died had still to do waits again, if this was the first time. Returns what it died of."""
-    worker.process.join(PATIENCE)
-    worker.stop()
-    job, code = worker.job, worker.process.exitcode or 0
-    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+def _bury(worker: Worker, cause: str, waiting: deque[Job], keep: Keep) -> None:
+    """What a worker that died had still to do waits again, if this was the first time."""
+    job = worker.job
     rest = tuple(seed for seed in job.seeds if seed in worker.left)
     if rest and not job.again:
         waiting.append(replace(job, seeds=rest, again=True))
-        return cause
+        return
     for seed in rest:
         keep(lost(job, seed, f"its process died twice, at last by {cause}"))
-    return cause
 
 
 def _serve(pipe: Any) -> None:
     """What a process does: jobs come in, their results and, after each job, None go out."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves tidily, without half-written files
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # leaves tidily, without half-written files
     torch.set_num_threads(1)
     try:
         while True:
-            _run(pipe.recv(), pipe.send)
+            run_job(pipe.recv(), pipe.send)
             pipe.send(None)
     except (EOFError, OSError):
         pass  # whoever asked has gone

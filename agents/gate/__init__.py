@@ -16,6 +16,10 @@ findings    figures and what the tests say of them
 report      everything that was found, as data with a schema
 pages       the same as Markdown, and as JUnit XML for build servers
 
+recipes     training runs by which a recipe is known
+permutation tests of recipes, in which a run is one observation
+run_recipes one gate between recipes from beginning to end
+
 replays     pairs in which the candidate did worse, driven again for their traces
 failures    what went wrong, and under which circumstances
 ddmin       delta debugging

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation.jobs import Job, drive
+from agents.evaluation.jobs import Crew, Job, drive
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
 from agents.gate.journal import Journal, JournalError
 from agents.gate.metrics import MetricError, goodness
@@ -143,32 +143,38 @@ def drive_plan(
     put: Callable[[str, str, int, EpisodeResult], bool],
     workers: int,
     compile: bool = False,
+    crew: Crew | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[str]:
     """Drive what is not `known` yet until `put` says that it is enough; what went wrong with processes, a line each.
 
-    policies: what `load_policy` takes, by role. put: gets role, scenario name, seed and result, after it has been written down. Raises
-    JournalError, KeyboardInterrupt.
+    policies: what `load_policy` takes, by role. put: gets role, scenario name, seed and result, after it has been written down. crew: who
+    drives, as `agents.evaluation.jobs.drive` takes it. Raises JournalError, KeyboardInterrupt.
     """
     incidents: list[str] = []
 
-    def keep(result: EpisodeResult) -> None:
+    def write(record: dict[str, Any]) -> None:
         try:
-            journal.append(record_of(result))
+            journal.append(record)
         except JournalError as error:
             raise _Broken from error
+
+    def keep(result: EpisodeResult) -> None:
+        write(record_of(result))
         if progress:
             progress(1)
         if put(result.policy, result.scenario, result.seed, result):
             raise _Enough
 
     def died(job: Job, cause: str) -> None:
-        incidents.append(f"a process that drove {policies[job.label]} on {job.name} died of {cause}; what it had left was driven again")
+        left = "its episodes are lost" if job.again else "what it had left was driven again"
+        incidents.append(f"a process that drove {policies[job.label]} on {job.name} died of {cause}; {left}")
+        write({"incident": incidents[-1]})
 
     jobs = list(_jobs(plan, policies, frozenset(known), compile))
     try:
         if jobs:
-            drive(jobs, workers=workers, keep=keep, died=died)
+            drive(jobs, workers=workers, keep=keep, died=died, crew=crew)
     except _Enough:
         pass
     except _Broken as broken:

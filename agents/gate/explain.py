@@ -57,6 +57,7 @@ def explain(
 ) -> tuple[Report, list[Replay]]:
     """The report with failures, clusters and small scenarios, and the replays of the pairs it lists. Writes below `folder`.
 
+    Without a verdict if an episode did not come out as it was judged: who does not repeat himself cannot be compared.
     shrinks: how many failures to make small at most. progress: given how many simulations are made at most, what to tell of them.
     Raises OSError.
     """
@@ -96,10 +97,10 @@ def explain(
         )
     with progress(BUDGET * len(planted)) if planted else nullcontext(lambda count: None) as tick:
         minimal = shrink_all(planted, order.candidate, order.baseline or REFERENCE, folder, progress=tick)
-    update = {
-        "failures": tuple(failures), "clusters": tuple(clusters), "minimal": tuple(minimal), "warnings": (*report.warnings, *differ),
-    }  # fmt: skip
-    return report.model_copy(update=update), replays
+    explained = report.model_copy(update={"failures": tuple(failures), "clusters": tuple(clusters), "minimal": tuple(minimal)})
+    if differ:
+        explained = explained.spoilt(differ, f"{len(differ)} episodes, driven again for their traces, did not come out as they were judged")
+    return explained, replays
 
 
 def _is_lost(order: Order, outcome: Outcome, replay: Replay) -> bool:
@@ -153,7 +154,10 @@ def write_page(order: Order, outcome: Outcome, report: Report, replays: Sequence
     for stratum in order.plan.strata:
         records = {seed: outcome.records.get((CANDIDATE, stratum.name, seed)) for seed in stratum.seeds}
         driven = {seed: bool(failure_of(r["end"], r["metrics"])) for seed, r in records.items() if r is not None and not r["error"]}
-        covered[stratum.name] = coverage(stratum.spec, driven)
+        try:
+            covered[stratum.name] = coverage(stratum.spec, driven)
+        except ScenarioError:
+            continue  # spoilt meanwhile: its episodes are lost, and named
     write_atomic(path, report_page(report, gallery=gallery(replays, report.failures, names), covered=covered, command=command))
 
 

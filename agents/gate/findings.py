@@ -19,7 +19,7 @@ from agents.gate.multiple import benjamini_hochberg
 from agents.gate.report import EXIT, MOST, Decided, Figure, Finding, Lost, Report, Verdict, Worse
 from agents.gate.verdict import Sequential
 
-__all__ = ["make_report"]
+__all__ = ["change", "make_report", "where"]
 
 POINTS = 200  # of a curve
 Values = NDArray[np.float64]
@@ -191,19 +191,20 @@ def _because(
     if identical:
         return f"Nothing has changed: all {planned} pairs went the same way to the last bit."
     if said == "regression":
-        told = [f"{f.metric} {_where(f.scope)} ({_change(f)})" for f in findings if f.state == "worse"]
+        told = [f"{f.metric} {where(f.scope)} ({change(f)})" for f in findings if f.state == "worse"]
         return f"Got worse: {'; '.join(told)}. Known after {judged} of {planned} pairs."
     if said == "pass":
         return f"Everything kept up within its margin, and nothing is known to have got worse. Known after {judged} of {planned} pairs."
-    left = [f"{f.metric} {_where(f.scope)}" for f in findings if f.state == "open" and f.margin is not None]
+    left = [f"{f.metric} {where(f.scope)}" for f in findings if f.state == "open" and f.margin is not None]
     return f"Neither is established after {judged} pairs: it is open whether these kept up within their margins: {'; '.join(left)}."
 
 
-def _where(scope: str) -> str:
+def where(scope: str) -> str:
+    """A scope in a sentence."""
     return "on the whole suite" if scope == ALL else f"in {scope}"
 
 
-def _change(finding: Finding) -> str:
+def change(finding: Finding) -> str:
     """'0.960 to 0.910'."""
     sides = [f"{side.value:.3f}" if side.value is not None else "-" for side in (finding.baseline, finding.candidate)]
     return " to ".join(sides)

@@ -16,7 +16,7 @@ from agents.gate.charts import evidence, interval, reach
 from agents.gate.coverage import Bin, Parameter
 from agents.gate.design import ALL, FIRST
 from agents.gate.gallery import Item
-from agents.gate.pages import circumstances, row, small, told
+from agents.gate.pages import circumstances, counted, row, run_rows, small, told
 from agents.gate.report import Finding, Report
 from agents.playback.page import embedded_json, part, player_script, source_hash
 
@@ -94,6 +94,7 @@ def _sections(report: Report, items: Sequence[Item], covered: Mapping[str, Seque
     yield "metrics", "Metrics", _metrics(report)
     yield "evidence", "Evidence", _evidence(report)
     yield "families", "Families", _heat(report)
+    yield "runs", "Training runs", _runs(report)
     yield "failures", "Failures", _failures(report)
     yield "gallery", "Replays", _gallery(items)
     yield "coverage", "Coverage", _coverage(covered)
@@ -101,7 +102,8 @@ def _sections(report: Report, items: Sequence[Item], covered: Mapping[str, Seque
 
 def _notes(report: Report, command: str) -> Iterator[str]:
     judged = f"{report.pairs_judged} of {report.pairs_planned} pairs judged, {report.pairs_identical} of them identical to the last bit"
-    yield f'<p class="note">{escape(judged)}. Test: {escape(report.test)}, alpha {report.alpha:g}.</p>'
+    says = f"{judged}. Test: {report.test}, alpha {report.alpha:g}." if report.unit == "episode" else counted(report).replace("`", "")
+    yield f'<p class="note">{escape(says)}</p>'
     for warning in report.warnings:
         yield f'<p class="warn">{escape(warning)}</p>'
     for incident in report.incidents:
@@ -130,6 +132,9 @@ def _metrics(report: Report) -> str:
     says = (
         "Rates in %, scores from 0 to 1, with 95 % intervals. Gain in points of the range, positive is better, with an interval that holds "
         "whenever one stops; the dashed line is the margin."
+        if report.unit == "episode"
+        else "Means of training runs: rates in %, scores from 0 to 1. Gain in points of the range, positive is better. Intervals at 95 %, "
+        "from drawing runs anew; the dashed line is the margin. Better : worse counts pairs of runs."
     )
     return (
         f'<p>{says}</p><div class="scroll"><table class="wide"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
@@ -166,6 +171,20 @@ def _heat(report: Report) -> str:
     says = "Gain in points; outlined where it is established that it got worse."
     table = f'<table class="heat"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     return f'<p>{says}</p><div class="scroll">{table}</div>'
+
+
+def _runs(report: Report) -> str:
+    if not report.runs:
+        return ""
+    head, lines = run_rows(report)
+    cells = "".join(f"<th{_number(k)}>{escape(name)}</th>" for k, name in enumerate(head))
+    body = "".join("<tr>" + "".join(f"<td{_number(k)}>{escape(text)}</td>" for k, text in enumerate(line)) + "</tr>" for line in lines)
+    says = "Every run drove the whole suite. How far runs of one side lie apart is what a gain has to exceed."
+    return f'<p>{says}</p><div class="scroll"><table class="wide"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _number(column: int) -> str:
+    return ' class="num"' if column == 2 or column > 3 else ""
 
 
 def _field(finding: Finding) -> str:

@@ -9,7 +9,7 @@ from agents.gate.design import ALL
 from agents.gate.metrics import METRICS
 from agents.gate.report import Cluster, Figure, Finding, Minimal, Report
 
-__all__ = ["HEADINGS", "circumstances", "junit", "markdown", "row", "small", "told"]
+__all__ = ["HEADINGS", "circumstances", "counted", "junit", "markdown", "row", "run_rows", "small", "told"]
 
 HEADINGS = ("metric", "where", "baseline", "candidate", "gain", "better : worse", "state")
 SHOWN = 20  # pairs that got worse on a page
@@ -36,23 +36,53 @@ def markdown(report: Report, *, command: str = "") -> str:
     lines += ["```bash", command, "```", ""] if command else []
     lines += ["| " + " | ".join(HEADINGS) + " |", "|---|---|---:|---:|---:|---:|---|"]
     lines += [f"| {' | '.join(row(f))} |" for f in told(report)]
-    gains = [f.pairing_gain for f in report.findings if f.scope == ALL and f.pairing_gain is not None]
-    saved = f" Without pairs it takes {min(gains):.1f} to {max(gains):.1f} times as many episodes to be as sure." if gains else ""
-    lines += [
-        "",
-        f"{report.pairs_judged} of {report.pairs_planned} pairs judged, {report.pairs_identical} of them identical to the last bit.{saved} "
-        f"Rates in %, scores from 0 to 1, with 95 % intervals; gain in points of the range, positive is better, with an interval that "
-        f"holds whenever one stops. Test: {report.test}, alpha {report.alpha:g}. `docs/gate.md` explains.",
-        "",
-    ]
+    lines += ["", counted(report), ""]
     for warning in report.warnings:
         lines += [warning, ""]
+    lines += _runs(report)
     lines += _list("Lost", [f"{x.role}, {x.scenario}, seed {x.seed}: {x.why}" for x in report.lost], len(report.lost))
     lines += _list("Processes that died", report.incidents, len(report.incidents))
     lines += _failures(report)
     worse = [f"{w.scenario}, seed {w.seed}, {', '.join(w.metrics)}: {w.ends[0]}, now {w.ends[1]}: `{w.command}`" for w in report.worse]
     lines += _list("Pairs in which the candidate did worse", worse, report.worse_in_all)
     return "\n".join([*lines, f"Run {report.run}; " + ", ".join(f"{k} {v}" for k, v in report.versions.items()) + ".", ""])
+
+
+def counted(report: Report) -> str:
+    """What the figures rest on, and how they are to be read."""
+    gains = [f.pairing_gain for f in report.findings if f.scope == ALL and f.pairing_gain is not None]
+    times = " to ".join(dict.fromkeys(f"{end:.1f}" for end in (min(gains), max(gains)))) if gains else ""
+    of = "runs" if report.unit == "seed" else "episodes"
+    saved = f" Without pairs it takes {times} times as many {of} to be as sure." if gains else ""
+    read = "Rates in %, scores from 0 to 1, with 95 % intervals; gain in points of the range, positive is better"
+    ends = f"Test: {report.test}, alpha {report.alpha:g}. `docs/gate.md` explains."
+    if report.unit == "seed":
+        how = "paired by the seeds of their training" if report.runs_paired else "not paired, as their seeds differ"
+        counts = " and ".join(f"{sum(run.role == role for run in report.runs)} of the {role}" for role in ("baseline", "candidate"))
+        return f"Training runs: {counts}, {how}; figures are means of runs.{saved} {read}; intervals from drawing runs anew. {ends}"
+    return (
+        f"{report.pairs_judged} of {report.pairs_planned} pairs judged, {report.pairs_identical} of them identical to the last bit.{saved} "
+        f"{read}, with an interval that holds whenever one stops. {ends}"
+    )
+
+
+def run_rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines of a table of the training runs."""
+    names = list(report.runs[0].figures) if report.runs else []
+    lines = []
+    for run in report.runs:
+        rates = {name: METRICS[name].kind == "event" for name in names}
+        figures = [f"{100 * run.figures[name]:.1f}" if rates[name] else f"{run.figures[name]:.3f}" for name in names]
+        lines.append([run.role, run.policy, "-" if run.seed is None else str(run.seed), run.sha256[:12] or "-", *figures])
+    return ["side", "run", "seed", "weights", *names], lines
+
+
+def _runs(report: Report) -> list[str]:
+    if not report.runs:
+        return []
+    head, lines = run_rows(report)
+    rule = "|---|---|---:|---|" + "---:|" * (len(head) - 4)
+    return ["## Training runs", "", f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
 def _failures(report: Report) -> list[str]:

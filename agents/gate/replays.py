@@ -57,7 +57,7 @@ def drive_again(
         if result.error:
             differ.append(f"{scenario}, seed {seed}, {role}: it could not be driven again: {result.error}")
         elif judged is not None and judged["fingerprint"] != result.fingerprint:
-            differ.append(f"{scenario}, seed {seed}, {role}: its replay did not go the same way to the last bit: do not trust it")
+            differ.append(f"{scenario}, seed {seed}, {role}: driven again, it did not go the same way to the last bit")
     replays = []
     for pair in pairs:
         mine = {role: found[key] for role in (CANDIDATE, BASELINE) if (key := (role, pair.scenario, pair.seed)) in found}

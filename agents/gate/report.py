@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
-    "EXIT", "MOST", "Cluster", "Decided", "Failure", "Figure", "Finding", "Lost", "Minimal", "Report", "Verdict", "Worse", "report_schema",
+    "EXIT", "MOST", "Cluster", "Decided", "Failure", "Figure", "Finding", "Lost", "Minimal", "Report", "RunFigures", "Verdict", "Worse",
+    "report_schema",
 ]  # fmt: skip
 
 EXIT = {"pass": 0, "regression": 1, "inconclusive": 3, "incomplete": 4}
@@ -31,7 +33,10 @@ class Figure(_Strict):
 
 
 class Finding(_Strict):
-    """One metric on the whole suite or in a family. p-values of sequential tests hold whenever one looks."""
+    """One metric on the whole suite or in a family. p-values of sequential tests hold whenever one looks.
+
+    Of recipes (unit seed) figures are means of runs with a bootstrap over runs at 95 %, for the gain too; pairs are pairs of runs, each
+    with each where they are not paired."""
 
     scope: str = Field(description="'all', or the family")
     metric: str
@@ -120,6 +125,18 @@ class Minimal(_Strict):
     why: str = Field(description="why there is no file, or why it should not be trusted; empty: it fails and the reference passes")
 
 
+class RunFigures(_Strict):
+    """A training run of a recipe."""
+
+    role: str
+    number: int = Field(description="from 1; of two recipes that are paired, equal numbers belong together")
+    policy: str
+    seed: int | None = Field(description="of its training; null: the policy does not say")
+    sha256: str
+    lost: int = Field(description="its episodes without figures")
+    figures: dict[str, float] = Field(description="on the whole suite, as the metrics are read")
+
+
 class Lost(_Strict):
     """An episode without figures."""
 
@@ -139,6 +156,11 @@ class Report(_Strict):
     because: str
     figures_say: Decided = Field(description="what follows from the pairs that are there")
     identical: bool = Field(description="all planned pairs went the same way to the last bit")
+    unit: Literal["episode", "seed"] = Field(
+        default="episode", description="what is drawn at random: episodes of two policies, or training runs (seeds) of two recipes"
+    )
+    runs_paired: bool | None = Field(default=None, description="of recipes: whether runs belong together by their seeds")
+    runs: tuple[RunFigures, ...] = Field(default=(), description="of recipes")
     run: str
     suite: str
     baseline: dict[str, Any]
@@ -160,6 +182,12 @@ class Report(_Strict):
     incidents: tuple[str, ...]
     warnings: tuple[str, ...]
     versions: dict[str, str]
+
+    def spoilt(self, incidents: Sequence[str], why: str) -> Report:
+        """Without a verdict, because of what went wrong after judging. why: that in a few words, for a sentence."""
+        because = f"No verdict: {why}. What was judged says: {self.figures_say}. {self.because}"
+        update = {"verdict": "incomplete", "exit_code": EXIT["incomplete"], "because": because, "incidents": (*self.incidents, *incidents)}
+        return self.model_copy(update=update)
 
     def text(self) -> str:
         """As JSON."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from agents.evaluation.jobs import Crew
 from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
 from agents.gate.baseline import Baseline, make_baseline
 from agents.gate.drive import BASELINE, CANDIDATE, Collector, Key, drive_plan, half_of, record_of
@@ -22,10 +23,11 @@ from agents.policies.base import load_policy
 from agents.policies.pins import weights_changed
 from scenarios import load, sample
 
-__all__ = ["JOURNAL", "Order", "Outcome", "run_gate", "seconds"]
+__all__ = ["JOURNAL", "Driven", "Order", "Outcome", "Progress", "drive_journalled", "run_gate", "seconds"]
 
 JOURNAL = "journal.jsonl"
 Tick = Callable[[int], None]
+Progress = Callable[[int], AbstractContextManager[Tick]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,10 @@ class Order:
         """At most so many are driven."""
         return self.plan.episodes * len(self.policies)
 
-    @property
+    @cached_property
     def warnings(self) -> list[str]:
-        """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere."""
+        """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere. Read once: files
+        may be gone when the report is made."""
         seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in dict.fromkeys(self.policies.values()))
         return [*(text for text in seen if text), *self._elsewhere()]
 
@@ -109,16 +112,15 @@ def run_gate(
     *,
     resume: bool = False,
     workers: int = 1,
-    progress: Callable[[int], AbstractContextManager[Tick]] = lambda total: nullcontext(lambda count: None),
+    crew: Crew | None = None,
+    progress: Progress = lambda total: nullcontext(lambda count: None),
 ) -> Outcome:
-    """Drive and judge, with a journal in `folder`. progress: given how many episodes are left at most, what to tell of those that end.
+    """Drive and judge, with a journal in `folder`. crew: as `agents.evaluation.jobs.drive` takes it. progress: given how many episodes are
+    left at most, what to tell of those that end.
 
     Raises OSError, OtherRunError or JournalError as `Journal` does; KeyboardInterrupt, after which `resume` goes on.
     """
-    path = folder / JOURNAL
-    journal, old = Journal.resume(path, order.config) if resume else (Journal.create(path, order.config), [])
-    records: dict[Key, dict[str, Any]] = {}
-    names = [metric.name for metric in order.plan.design.metrics]
+    names, warnings = [metric.name for metric in order.plan.design.metrics], order.warnings
     collector = None
     if order.baseline or order.kept:
         collector = Collector(order.plan, referee_for(order.plan.design), full=order.full)
@@ -126,46 +128,83 @@ def run_gate(
             collector.put(BASELINE, scenario, seed, half)
 
     def take(record: dict[str, Any]) -> bool:
-        role, scenario, seed = record["role"], record["scenario"], record["seed"]
-        records[role, scenario, seed] = record
         if collector is None:
-            return len(records) == order.episodes
+            return False
         half = half_of(record["end"], record["metrics"], record["fingerprint"], record["error"], names)
-        return collector.put(role, scenario, seed, half)
+        return collector.put(record["role"], record["scenario"], record["seed"], half)
 
-    with journal:
-        enough = any(take(record) for record in _settled(old, path))
-        incidents: list[str] = []
-        if not enough:
-            with progress(order.episodes - len(records)) as tick:
-                incidents = drive_plan(
-                    order.plan,
-                    order.policies,
-                    journal,
-                    known=list(records),
-                    put=lambda role, scenario, seed, result: take(record_of(result)),
-                    workers=workers,
-                    compile=order.compile,
-                    progress=tick,
-                )
-        if not (collector.enough if collector else len(records) == order.episodes):
-            for role, scenario, seed in _missing(order, records):
-                take(record_of(EpisodeResult(policy=role, scenario=scenario, seed=seed, end="error", error="no result came back")))
+    driven = drive_journalled(
+        order.plan, order.policies, order.config, folder, take=take, compile=order.compile, resume=resume, workers=workers, crew=crew,
+        progress=progress,
+    )  # fmt: skip
+    records, incidents = driven.records, driven.incidents
     if collector is None:
-        lost = tuple(
-            Lost(role=role, scenario=scenario, seed=seed, why=r["error"]) for (role, scenario, seed), r in records.items() if r["error"]
-        )
-        return Outcome(report=None, lost=lost, incidents=tuple(incidents), records=records)
+        return Outcome(report=None, lost=driven.lost, incidents=incidents, records=records)
     report = make_report(
-        collector, config=order.config, run=order.run, candidate=order.candidate, incidents=incidents, warnings=order.warnings
-    )
+        collector, config=order.config, run=order.run, candidate=order.candidate, incidents=incidents,
+        warnings=[*warnings, *driven.warnings],
+    )  # fmt: skip
     return Outcome(report=report, lost=report.lost, incidents=report.incidents, records=records)
 
 
-def _missing(order: Order, records: Iterable[Key]) -> list[Key]:
+@dataclass(frozen=True, kw_only=True)
+class Driven:
+    """What is known after driving. Episodes without a result have a record that says so."""
+
+    records: dict[Key, dict[str, Any]]  # as in the journal
+    incidents: tuple[str, ...]  # of this attempt
+    warnings: tuple[str, ...]  # incidents of earlier attempts
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """Episodes without figures."""
+        return tuple(Lost(role=key[0], scenario=key[1], seed=key[2], why=r["error"]) for key, r in self.records.items() if r["error"])
+
+
+def drive_journalled(
+    plan: GatePlan,
+    policies: Mapping[str, str],
+    config: dict[str, Any],
+    folder: Path,
+    *,
+    take: Callable[[dict[str, Any]], bool],
+    compile: bool,
+    resume: bool,
+    workers: int,
+    crew: Crew | None,
+    progress: Progress,
+) -> Driven:
+    """Drive the episodes of a plan by `policies` (role -> as `load_policy` takes it) until `take`, which gets every record, says that it is
+    enough. What a journal in `folder` holds is not driven again. Raises as `run_gate`."""
+    path = folder / JOURNAL
+    journal, old = Journal.resume(path, config) if resume else (Journal.create(path, config), [])
+    records: dict[Key, dict[str, Any]] = {}
+    total, enough, incidents = plan.episodes * len(policies), False, list[str]()
+
+    def note(record: dict[str, Any]) -> bool:
+        nonlocal enough
+        records[record["role"], record["scenario"], record["seed"]] = record
+        enough = take(record) or len(records) == total
+        return enough
+
+    with journal:
+        if not any(note(record) for record in _settled(old, path)):
+            with progress(total - len(records)) as tick:
+                incidents = drive_plan(
+                    plan, policies, journal, known=list(records), put=lambda role, scenario, seed, result: note(record_of(result)),
+                    workers=workers, compile=compile, crew=crew, progress=tick,
+                )  # fmt: skip
+        if not enough:
+            for role, scenario, seed in _missing(plan, policies, records):
+                note(record_of(EpisodeResult(policy=role, scenario=scenario, seed=seed, end="error", error="no result came back")))
+    earlier = tuple(f"In an earlier attempt {record['incident']}." for record in old if "incident" in record)
+    return Driven(records=records, incidents=tuple(incidents), warnings=earlier)
+
+
+def _missing(plan: GatePlan, policies: Iterable[str], records: Iterable[Key]) -> list[Key]:
     """Episodes that should have been driven and have no record."""
     there = frozenset(records)
-    keys = [(role, s.name, seed) for s in order.plan.strata for seed in s.seeds for role in order.policies]
+    keys = [(role, s.name, seed) for s in plan.strata for seed in s.seeds for role in policies]
     return [key for key in keys if key not in there]
 
 
@@ -173,7 +212,7 @@ def _settled(old: Iterable[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
     """The records of an earlier attempt that need not be driven again: those with figures. Raises JournalError if two contradict."""
     found: dict[Key, dict[str, Any]] = {}
     for record in old:
-        if record["error"]:
+        if "incident" in record or record["error"]:
             continue
         key = (record["role"], record["scenario"], record["seed"])
         if found.setdefault(key, record) != record:
@@ -181,15 +220,15 @@ def _settled(old: Iterable[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def seconds(order: Order, workers: int) -> float:
-    """About how long it takes at most, s: from the time that one short episode of the candidate takes just now.
+def seconds(plan: GatePlan, policies: Sequence[str], workers: int, *, compile: bool) -> float:
+    """About how long it takes at most, s: from the time that one short episode of the last of the policies takes just now.
 
     Every job is taken to last as long as its episodes may, and to cost as much as a full batch does, which it does.
     """
-    shortest = min(order.plan.strata, key=lambda stratum: stratum.duration)
-    episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(order.candidate, changed="ignore")
+    shortest = min(plan.strata, key=lambda stratum: stratum.duration)
+    episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(policies[-1], changed="ignore")
     begun = time.perf_counter()
-    (result,) = rollout(policy, [episode], fingerprints=True, compile=order.compile)
+    (result,) = rollout(policy, [episode], fingerprints=True, compile=compile)
     pace = (time.perf_counter() - begun) / max(result.metrics.get("duration", 0.0), 1.0)  # s a simulated second of a batch
-    batches = sum(-(-len(stratum.seeds) // BATCH) * stratum.duration for stratum in order.plan.strata)
-    return pace * batches * len(order.policies) / workers
+    batches = sum(-(-len(stratum.seeds) // BATCH) * stratum.duration for stratum in plan.strata)
+    return pace * batches * len(policies) / workers

@@ -52,16 +52,16 @@ def test_what_a_killed_process_had_left_is_driven_again(brief: str) -> None:
 
 
 def test_a_job_whose_process_dies_twice_is_lost_by_name(brief: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    give, given = jobs._Worker.give, list[jobs.Job]()
+    give, given = jobs._Process.give, list[jobs.Job]()
 
-    def deadly(worker: jobs._Worker, job: jobs.Job) -> None:
+    def deadly(worker: jobs._Process, job: jobs.Job) -> None:
         give(worker, job)
         given.append(job)
         if job.scenario.endswith("/hard"):
             assert worker.process.pid is not None
             os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(jobs._Worker, "give", deadly)
+    monkeypatch.setattr(jobs._Process, "give", deadly)
     plan = plan_of(brief, 3, 2)
     results = judge(["random"], plan, workers=2)
     assert [(r.scenario, r.seed, r.end == "error") for r in results] == [

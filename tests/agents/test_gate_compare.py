@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import torch
 
 from agents import cli
-from agents.commands import compare as module
+from agents.commands import comparing
 from agents.gate import explain as explain_module
 from agents.gate import run as run_module
 from agents.gate.baseline import load_baseline
@@ -20,6 +22,8 @@ from agents.gate.report import report_schema
 from agents.gate.run import JOURNAL
 from agents.playback.fingerprint import fingerprint
 from agents.playback.trace import Trace
+from agents.policies import baselines
+from agents.policies.base import WEIGHTS, PolicyNeeds
 
 
 def compare(*words: str, suite: str) -> int:
@@ -86,6 +90,63 @@ def test_an_explanation_that_fails_does_not_take_the_verdict_with_it(
     assert report["verdict"] == "regression"
     assert "The failures could not be explained: RuntimeError: no idea" in report["warnings"]
     assert "could not be explained" in (out / "report.html").read_text()
+
+
+def test_who_does_not_repeat_himself_gets_no_verdict(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Whim:
+        """Brakes a little harder with every decision it ever took."""
+
+        name, needs, count = "whim", PolicyNeeds(action="continuous"), 0
+
+        def act(self, observation: Any, *, seed: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+            Whim.count += 1
+            return torch.tensor([-0.5 - 1e-3 * Whim.count, 0.0]).expand(len(seed), 1, 2).clone()
+
+    monkeypatch.setitem(baselines.BASELINES, "whim", Whim)
+    out = tmp_path / "out"
+    assert compare("constant", "whim", "--out", str(out), "--shrink", "0", suite=mini) == 4
+    shown = capsys.readouterr()
+    assert "candidate: driven again, it did not go the same way to the last bit" in shown.err
+    report = json.loads((out / "report.json").read_text())
+    assert report["verdict"] == "incomplete"
+    assert report["because"].startswith(f"No verdict: {len(report['worse'])} episodes, driven again for their traces, did not come out")
+    assert f"What was judged says: {report['figures_say']}." in report["because"]
+    assert report["worse"] != []
+
+
+def test_a_pass_that_cannot_be_explained_is_none(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("no idea")
+
+    monkeypatch.setattr(explain_module, "explain", broken)
+    assert compare("constant", "constant", "--out", str(tmp_path / "out"), suite=mini) == 4
+    assert "No verdict: explaining it crashed. What was judged says: pass." in capsys.readouterr().out
+
+
+def test_files_that_vanish_meanwhile_leave_a_report(
+    mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scenario and the policy, when all has been planned: their episodes are lost by name, and that can be read in the page."""
+    for end in (".safetensors", ".json"):
+        shutil.copy(WEIGHTS / f"merge{end}", tmp_path / f"mine{end}")
+    create = run_module.Journal.create
+
+    def then_gone(path: Path, config: dict[str, Any]) -> Any:
+        (tmp_path / "mine.safetensors").unlink()
+        (tmp_path / "brief.yaml").unlink()
+        return create(path, config)
+
+    monkeypatch.setattr(run_module.Journal, "create", then_gone)
+    out = tmp_path / "out"
+    assert compare("constant", str(tmp_path / "mine.safetensors"), "--out", str(out), suite=mini) == 4
+    assert "lost: candidate, brief, seed 0: PolicyError: no policy" in capsys.readouterr().err
+    report = json.loads((out / "report.json").read_text())
+    assert {lost["role"] for lost in report["lost"]} == {"baseline", "candidate"}
+    assert "ScenarioError" in (out / "report.html").read_text()
 
 
 def test_inconclusive_is_exit_code_3(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,4 +355,4 @@ def test_the_schema_of_reports_is_published(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_durations_are_readable() -> None:
-    assert [module._duration(s) for s in (3.2, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]
+    assert [comparing.duration(s) for s in (3.2, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]

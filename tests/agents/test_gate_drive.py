@@ -189,6 +189,8 @@ class Broken:
         action = torch.zeros(len(seed), 1, 2)
         if self.what == "raise":
             raise RuntimeError("out of ideas")
+        if self.what == "exit":
+            sys.exit(0)
         value = {"nan": math.nan, "inf": math.inf}[self.what]
         action[(seed % 2 == 1) & (step == 4)] = value
         return action
@@ -205,7 +207,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.parametrize(
-    ("what", "said", "count"), [("nan", "not finite at tick 4", 12), ("inf", "not finite", 12), ("raise", "out of ideas", 20)]
+    ("what", "said", "count"),
+    [("nan", "not finite at tick 4", 12), ("inf", "not finite", 12), ("raise", "out of ideas", 20), ("exit", "SystemExit: 0", 20)],
 )
 @pytest.mark.parametrize("role", [BASELINE, CANDIDATE])
 def test_policies_that_break_are_named(
@@ -282,6 +285,7 @@ def test_a_process_that_is_killed_is_named_though_nothing_is_lost(mini: str, tmp
     assert "died of SIGKILL" in incident
     again = report_of(order, tmp_path, resume=True)
     assert (again["verdict"], again["identical"], again["incidents"]) == ("pass", True, [])
+    assert f"In an earlier attempt {incident}." in again["warnings"]
 
 
 def test_a_disk_that_fills_up_ends_it(mini: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
