@@ -129,7 +129,7 @@ def runs_here(backend: str, device: str) -> bool:
     return halves() or not cpu if backend == "half" else cpu if backend == "onnx" else True
 
 
-def _timed(steps: Iterator[bool], seconds: float, device: str) -> tuple[int, float]:
+def _timed(steps: Iterator[bool], seconds: float, device: str = "cpu") -> tuple[int, float]:
     """Steps taken in `seconds` CPU seconds or little more. Steps that yield False, and the first three, are not counted."""
     for _ in range(3):
         next(steps)
