@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Costs, Ego, Place, Trajectory
-from agents.planners.obstacles import Obstacles
+from agents.planners.obstacles import Obstacles, OnPath
 from envs.driving.surface import drivable_distance
 
-__all__ = ["Weights", "collision", "comfort", "off_road", "overlap_probability", "speeding"]
+__all__ = ["Weights", "collision", "collision_on_path", "comfort", "infeasible", "off_road", "overlap_probability", "speeding"]
 
 LON_ACCEL, LON_BRAKE, LAT_ACCEL, JERK = 2.4, 4.05, 4.89, 4.13  # m/s^2, m/s^2, m/s^2, m/s^3: nuPlan's bounds of comfort
 SIGMA_MIN = 0.02  # m, doubt that nobody is below; keeps the deterministic case finite
@@ -70,6 +70,28 @@ def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights) -
     return _add(hit * weight), _add(near * weight)
 
 
+def collision_on_path(
+    s: Tensor, d: Tensor, speed: Tensor, ego: Ego, there: OnPath, weight: Tensor, weights: Weights, stride: int = 2
+) -> tuple[Tensor, Tensor]:
+    """The same in Frenet coordinates, for every pair of a motion along L paths and one across; (B, L, J, K) each.
+
+    s, speed (B, L, K, S); d (B, L, J, S); there: obstacles on the same paths; weight (B, H) theirs. The ego's box lies along the path, so
+    the probability of overlap along depends on s alone, the one across on d alone, and hundreds of candidates cost their two factors and a
+    product. Every `stride`-th step counts.
+    """
+    so, do, _, reach_s, reach_d, sigma_s, sigma_d = (part[..., stride - 1 :: stride].unsqueeze(2) for part in there)  # (B, L, 1, H, S')
+    s, d, speed = (part[..., stride - 1 :: stride].unsqueeze(3) for part in (s, d, speed))  # (B, L, ., 1, S')
+    length, width = 0.5 * ego.length.view(-1, 1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1, 1)
+    when = DT * torch.arange(stride, STEPS + 1, stride, device=s.device, dtype=s.dtype)
+    fade = torch.exp(-when / weights.discount)
+    across = overlap_probability(do - d, reach_d + width, sigma_d) * fade * weight[:, None, None, :, None]  # (B, L, J, H, S')
+    along = overlap_probability(so - s, reach_s + length, sigma_s)  # (B, L, K, H, S')
+    longer = overlap_probability(so - s, reach_s + length + 1.0 + weights.gap * speed, sigma_s)
+    hit = (across.unsqueeze(3) * along.unsqueeze(2)).amax(-1)  # (B, L, J, K, H)
+    near = (across.unsqueeze(3) * longer.unsqueeze(2)).amax(-1)
+    return _add(hit), _add(near)
+
+
 def _add(value: Tensor) -> Tensor:
     """Sum over the last dimension in a fixed order, whatever the batch."""
     total = value[..., 0]
@@ -94,6 +116,17 @@ def comfort(mine: Trajectory, before: Tensor) -> Tensor:
     lon = torch.where(mine.accel > 0.0, mine.accel / LON_ACCEL, mine.accel / LON_BRAKE).abs()
     terms = (lon, (lateral / LAT_ACCEL).abs(), 0.3 * (jerk / JERK).abs())
     return _mean(sum((t * t + 10.0 * (t - 1.0).clamp(min=0.0) for t in terms[1:]), terms[0] * terms[0] + 10.0 * (terms[0] - 1.0).clamp(min=0.0)))
+
+
+def infeasible(mine: Trajectory, ego: Ego) -> Tensor:
+    """By how much the vehicle cannot do it, (B, N): mean excess of acceleration, braking and lateral acceleration in m/s^2, and curvature.
+
+    The curvature that the wheels cannot turn counts as lateral acceleration at 10 m/s; driving backwards as braking.
+    """
+    tightest = (torch.tan(ego.steer_max) / ego.wheelbase).view(-1, 1, 1)
+    hard = (mine.accel - ego.accel_max.view(-1, 1, 1)).clamp(min=0.0) + (-ego.brake_max.view(-1, 1, 1) - mine.accel).clamp(min=0.0)
+    tight = 100.0 * (mine.curvature.abs() - tightest).clamp(min=0.0) * (mine.speed > 0.5)
+    return _mean(hard + tight + 10.0 * (-mine.speed).clamp(min=0.0))
 
 
 def off_road(mine: Trajectory, ego: Ego, place: Place, stride: int = 2) -> Tensor:

@@ -110,6 +110,8 @@ class OnPath(NamedTuple):
     speed: Tensor  # m/s along the path
     reach_s: Tensor  # m, half the extent of the box along the path
     reach_d: Tensor  # m, and across
+    sigma_s: Tensor  # m, standard deviation of the place along the path
+    sigma_d: Tensor  # m, and across
 
 
 def on_path(around: Obstacles, route: Route) -> OnPath:
@@ -119,6 +121,7 @@ def on_path(around: Obstacles, route: Route) -> OnPath:
     cos = around.cos.unsqueeze(1) * c + around.sin.unsqueeze(1) * sn
     sin = around.sin.unsqueeze(1) * c - around.cos.unsqueeze(1) * sn
     half_l, half_w = around.half_length[:, None, :, None], around.half_width[:, None, :, None]
+    xx, xy, yy = (part.unsqueeze(1) for part in (around.xx, around.xy, around.yy))
     gone = (around.weight <= 0.0)[:, None, :, None]
     before = torch.cat([s[..., :1], s[..., :-1]], dim=-1)
     speed = torch.where(torch.arange(steps, device=s.device) > 0, (s - before) / DT, (s[..., 1:2] - s[..., :1]) / DT)
@@ -128,4 +131,6 @@ def on_path(around: Obstacles, route: Route) -> OnPath:
         speed=speed,
         reach_s=cos.abs() * half_l + sin.abs() * half_w,
         reach_d=sin.abs() * half_l + cos.abs() * half_w,
+        sigma_s=torch.sqrt((xx * c * c + 2.0 * xy * c * sn + yy * sn * sn).clamp(min=0.0)),
+        sigma_d=torch.sqrt((xx * sn * sn - 2.0 * xy * c * sn + yy * c * c).clamp(min=0.0)),
     )

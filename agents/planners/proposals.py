@@ -104,7 +104,7 @@ def _push(
     there: OnPath, step: int, s: Tensor, d: Tensor, v: Tensor, target: Tensor, half: Tensor, half_w: Tensor, hidden: Tensor
 ) -> Tensor:
     """(s*/s)^2 of the IDM against whatever is in the corridor between the ego's place and its aim, the worst of all; (B, L, V)."""
-    so, do, vo, reach_s, reach_d = (part[..., step].unsqueeze(2) for part in there)  # (B, L, 1, H)
+    so, do, vo, reach_s, reach_d = (part[..., step].unsqueeze(2) for part in there[:5])  # (B, L, 1, H)
     left, right = torch.maximum(d, target).unsqueeze(3), torch.minimum(d, target).unsqueeze(3)
     reach = half_w.unsqueeze(3) + BESIDE + reach_d
     gap = so - s.unsqueeze(3)

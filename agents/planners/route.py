@@ -112,7 +112,7 @@ def lane_sequence(place: Place, goal: Tensor, lane: Tensor, count: int) -> Tenso
 
 def at(table: Tensor, s: Tensor) -> Tensor:
     """A column of the route (B, R, P) at stations s (B, R, ...) m, linear between points, constant beyond the ends. Shape of s."""
-    place = ((s - FIRST) / STEP).clamp(0.0, POINTS - 1.001).flatten(2)
+    place = ((s - FIRST) / STEP).clamp(0.0, POINTS - 1.001).reshape(*s.shape[:2], -1)
     k = place.to(torch.int64)
     share = place - k
     low, high = table.gather(2, k), table.gather(2, k + 1)
