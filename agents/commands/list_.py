@@ -41,7 +41,7 @@ def _policies() -> Rows:
     from agents.policies.bundle import load_bundle
 
     baselines = [(name, "baseline", (BASELINES[name].__doc__ or "").split(". ")[0].split(": ")[0].rstrip(".\n")) for name in BASELINES]
-    planners = [(name, "planner", (type(make_planner(name)).__doc__ or "").split(". ")[0].split(": ")[0].rstrip(".\n")) for name in PLANNERS]
+    planners = [(name, "planner", (make_planner(name).__doc__ or "").split(". ")[0].rstrip(".\n")) for name in PLANNERS]
     specs = [(name, load_bundle(WEIGHTS / f"{name}.safetensors").spec) for name in shipped_names()]
     trained = [
         (

@@ -43,14 +43,15 @@ def overlap_probability(offset: Tensor, half: Tensor, sigma: Tensor) -> Tensor:
     return 0.5 * (torch.erf((half - offset) * scale) + torch.erf((half + offset) * scale))
 
 
-def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights) -> tuple[Tensor, Tensor]:
+def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights, stride: int = 2) -> tuple[Tensor, Tensor]:
     """Expected number of collisions of each candidate (B, N), later ones discounted: with the boxes, and with boxes longer by a time gap.
 
     For every future the probability of overlap along and across the ego's heading, each a normal integral, as if the two errors were
-    independent (exact where the covariance's axes are the ego's); then the worst step, times the future's weight, summed.
+    independent (exact where the covariance's axes are the ego's); then the worst of every `stride`-th step
+    times the future's weight, summed.
     """
-    x, y, c, s = (part.unsqueeze(2) for part in mine[:4])  # (B, N, 1, S)
-    ox, oy, oc, os, xx, xy, yy = (part.unsqueeze(1) for part in around[:7])  # (B, 1, H, S)
+    x, y, c, s, pace = (part[..., stride - 1 :: stride].unsqueeze(2) for part in mine[:5])  # (B, N, 1, S')
+    ox, oy, oc, os, xx, xy, yy = (part[..., stride - 1 :: stride].unsqueeze(1) for part in around[:7])  # (B, 1, H, S')
     dx, dy = ox - x, oy - y
     along, across = dx * c + dy * s, dy * c - dx * s
     cos, sin = (oc * c + os * s).abs(), (os * c - oc * s).abs()
@@ -60,12 +61,12 @@ def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights) -
     sigma_along = torch.sqrt((xx * c * c + 2.0 * xy * c * s + yy * s * s).clamp(min=0.0))
     sigma_across = torch.sqrt((xx * s * s - 2.0 * xy * c * s + yy * c * c).clamp(min=0.0))
     beside = overlap_probability(across, reach_across, sigma_across)
-    when = DT * torch.arange(1, STEPS + 1, device=x.device, dtype=x.dtype)
+    when = DT * torch.arange(stride, STEPS + 1, stride, device=x.device, dtype=x.dtype)
     fade = torch.exp(-when / weights.discount)
     weight = around.weight.unsqueeze(1)
     hit = (beside * overlap_probability(along, reach_along, sigma_along) * fade).amax(-1)  # (B, N, H)
     # whoever is behind keeps the gap himself, by his own speed: the ego's is near enough
-    longer = reach_along + 1.0 + weights.gap * mine.speed.unsqueeze(2)
+    longer = reach_along + 1.0 + weights.gap * pace
     near = (beside * overlap_probability(along, longer, sigma_along) * fade).amax(-1)
     return _add(hit * weight), _add(near * weight)
 
@@ -114,8 +115,10 @@ def comfort(mine: Trajectory, before: Tensor) -> Tensor:
     first = torch.cat([before.expand(mine.accel.shape[:-1]).unsqueeze(-1), mine.accel[..., :-1]], dim=-1)
     jerk = (mine.accel - first) / DT
     lon = torch.where(mine.accel > 0.0, mine.accel / LON_ACCEL, mine.accel / LON_BRAKE).abs()
-    terms = (lon, (lateral / LAT_ACCEL).abs(), 0.3 * (jerk / JERK).abs())
-    return _mean(sum((t * t + 10.0 * (t - 1.0).clamp(min=0.0) for t in terms[1:]), terms[0] * terms[0] + 10.0 * (terms[0] - 1.0).clamp(min=0.0)))
+    cost = torch.zeros_like(lon)
+    for share in (lon, (lateral / LAT_ACCEL).abs(), (jerk / JERK).abs()):
+        cost = cost + share * share + 10.0 * (share - 1.0).clamp(min=0.0)
+    return _mean(cost)
 
 
 def infeasible(mine: Trajectory, ego: Ego) -> Tensor:

@@ -79,7 +79,8 @@ def gains(scene: Scene) -> Tensor:
     ego, route = scene.ego, scene.route
     front, rear = _next(scene, True), _next(scene, False)
     v = ego.speed.unsqueeze(1).expand_as(front.gap)
-    wanted = at(route.limit, torch.zeros_like(route.d))
+    zero = torch.zeros_like(route.d)
+    wanted, slope = at(zero, route.limit, route.sin)
     mine = _accel(front.gap, v, front.speed, wanted)
     follows = _accel(rear.gap, rear.speed, v, torch.maximum(wanted, rear.speed))
     before = _accel(front.gap + rear.gap + ego.length.unsqueeze(1), rear.speed, front.speed, torch.maximum(wanted, rear.speed))
@@ -91,10 +92,11 @@ def gains(scene: Scene) -> Tensor:
     leaving = torch.isfinite(route.end) & ~torch.isfinite(route.end[:, OWN : OWN + 1])  # a lane that leads away from the goal
     gain = mine - mine[:, OWN : OWN + 1] + POLITENESS * loss - sides * KEEP_RIGHT
     gain = gain + torch.where(must, MUST + HURRY * urgency, 0.0)
-    leans = (route.d[:, OWN : OWN + 1] * sides > LEANS) & (at(route.sin, torch.zeros_like(route.d))[:, OWN : OWN + 1] * sides < -0.005)
+    leans = (route.d[:, OWN : OWN + 1] * sides > LEANS) & (slope[:, OWN : OWN + 1] * sides < -0.005)
     gain = gain + torch.where(leans, BEGUN, 0.0)
     room = torch.minimum(front.gap, rear.gap) > 1.0
-    safe = (torch.where(rear.gap < 1e3, follows, 0.0) > -SAFE - torch.where(must, 2.0 * urgency, 0.0)) & (mine > -0.4 * ego.brake_max.unsqueeze(1))
+    safe = torch.where(rear.gap < 1e3, follows, 0.0) > -SAFE - torch.where(must, 2.0 * urgency, 0.0)
+    safe = safe & (mine > -0.4 * ego.brake_max.unsqueeze(1))
     allowed = (route.lane >= 0) & room & (safe | leans) & (must | ~leaving)
     gain = torch.where(allowed & (must | leans | (v > 1.0)), gain, -NEVER)
     return torch.where(sides == 0.0, torch.full_like(gain, THRESHOLD), gain)

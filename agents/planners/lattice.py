@@ -8,7 +8,7 @@ motions along, N = L J K candidates, S steps, H futures of obstacles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from agents.planners.obstacles import OnPath, obstacles, on_path
 from agents.planners.pdm import CHANGE, astray, choose
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
 from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, stop_of, take
-from agents.planners.route import OWN, at, to_path
+from agents.planners.route import at, to_path
 from agents.planners.rules import stops
 
 __all__ = ["Lattice"]
@@ -39,7 +39,7 @@ SLOWEST = 0.1  # m/s; slower than that the heading is that of the path
 class Lattice:
     """Frenet optimal trajectories: hundreds of least-jerk motions along and across the road, scored at once."""
 
-    weights: Weights = Weights(comfort=1.0)
+    weights: Weights = field(default_factory=lambda: Weights(comfort=1.0))
     name: str = "lattice"
 
     def plan(self, scene: Scene) -> Plan:
@@ -67,7 +67,7 @@ class Lattice:
         flat = Trajectory(*(value.flatten(1, 3) for value in motion))
         speed = motion.speed[:, :, 0]  # (B, L, K, S); what it takes to move sideways does not matter to time gaps
         hit, near = collision_on_path(s, d, speed, ego, there, weight, self.weights)
-        limit = at(route.limit, s)  # (B, L, K, S)
+        (limit,) = at(s, route.limit)  # (B, L, K, S)
         far = (limit[..., 0] * (DT * STEPS) - s[..., -1]).clamp(min=0.0)
         over = (s[..., -1] - stop.unsqueeze(2)).clamp(min=0.0)
         sideways = CHANGE * (route.d - aim).abs() + 0.3 * aim.abs() * (aim.abs() < 1.5)
@@ -87,10 +87,9 @@ class Lattice:
 
 def across(ego: Ego, route: Route, aim: Tensor) -> Polynomial:
     """Motions across every path to `aim` (B, L) m within ACROSS_IN; (B, L, J)."""
-    v, slip = ego.speed.unsqueeze(1), -at(route.sin, torch.zeros_like(aim))  # of the ego's heading against the path
+    v, (slope, bend) = ego.speed.unsqueeze(1), at(torch.zeros_like(aim), route.sin, route.curvature)
     turn = torch.tan(ego.steer) / ego.wheelbase
-    bend = at(route.curvature, torch.zeros_like(aim))
-    start = (route.d, v * slip, v * v * (turn.unsqueeze(1) - bend))
+    start = (route.d, -v * slope, v * v * (turn.unsqueeze(1) - bend))
     end = aim.new_tensor(ACROSS_IN).expand(*aim.shape, len(ACROSS_IN))
     return quintic(*(part.unsqueeze(2).expand_as(end) for part in start), aim.unsqueeze(2).expand_as(end), torch.zeros_like(end), end)
 
@@ -98,11 +97,11 @@ def across(ego: Ego, route: Route, aim: Tensor) -> Polynomial:
 def along(ego: Ego, route: Route, stop: Tensor, there: OnPath, weight: Tensor) -> Polynomial:
     """Motions along every path: to speeds, to rest, behind others; (B, L, K)."""
     zero = torch.zeros_like(stop)
-    cos, bend = at(route.cos, zero), at(route.curvature, zero)
+    cos, bend, posted = at(zero, route.cos, route.curvature, route.limit)
     v = ego.speed.unsqueeze(1) * cos / (1.0 - bend * route.d).clamp(min=0.3)
     a = ego.accel.unsqueeze(1) * cos
     shares, times = zero.new_tensor([(share, t) for share in SHARES for t in SPEED_IN]).unbind(1)
-    limit = at(route.limit, zero).unsqueeze(2)
+    limit = posted.unsqueeze(2)
 
     def wide(value: Tensor, like: Tensor) -> Tensor:
         return value.unsqueeze(2).expand_as(like)
@@ -147,7 +146,7 @@ def to_cartesian(ego: Ego, route: Route, s: Tensor, s1: Tensor, d: Tensor, d1: T
     Curvature and acceleration are differences from step to step.
     """
     x0, y0, c, sn = (part.unsqueeze(2) for part in to_path(route, s, torch.zeros_like(s)))  # (B, L, 1, K, S)
-    bend = at(route.curvature, s).unsqueeze(2)
+    bend = at(s, route.curvature)[0].unsqueeze(2)
     pace, d, d1 = s1.unsqueeze(2), d.unsqueeze(3), d1.unsqueeze(3)
     ahead, aside = (1.0 - bend * d).clamp(min=0.1) * pace, d1 + torch.zeros_like(pace)
     speed = torch.sqrt(ahead * ahead + aside * aside)

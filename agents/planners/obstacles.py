@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Route, Scene
-from agents.planners.route import OWN, to_frenet
+from agents.planners.route import OWN, nearest, to_frenet
 
 __all__ = ["MODES", "Obstacles", "OnPath", "followers", "obstacles", "on_path"]
 
 MODES = 3  # M
+SEARCH = 4  # of so many steps one looks for the nearest point of a path
 MOVES = 0.3  # m/s, below which a box keeps its heading
 
 
@@ -117,7 +118,13 @@ class OnPath(NamedTuple):
 def on_path(around: Obstacles, route: Route) -> OnPath:
     """Where the obstacles are relative to every path. Those left out are far away."""
     batch, count, steps = around.x.shape
-    s, d, c, sn = (part.view(batch, -1, count, steps) for part in to_frenet(route, around.x.flatten(1), around.y.flatten(1)))
+    # looked for at every SEARCH-th step, and between in between
+    found = nearest(route, around.x[..., SEARCH - 1 :: SEARCH].flatten(1), around.y[..., SEARCH - 1 :: SEARCH].flatten(1))
+    guess = found.view(batch, -1, count, steps // SEARCH).repeat_interleave(SEARCH, dim=3)
+    before = torch.cat([guess[..., :SEARCH], guess[..., :-SEARCH]], dim=-1)
+    share = (torch.arange(steps, device=guess.device) % SEARCH + 1).to(guess.dtype) / SEARCH
+    guess = (before + share * (guess - before)).flatten(2)
+    s, d, c, sn = (part.view(batch, -1, count, steps) for part in to_frenet(route, around.x.flatten(1), around.y.flatten(1), guess))
     cos = around.cos.unsqueeze(1) * c + around.sin.unsqueeze(1) * sn
     sin = around.sin.unsqueeze(1) * c - around.cos.unsqueeze(1) * sn
     half_l, half_w = around.half_length[:, None, :, None], around.half_width[:, None, :, None]

@@ -7,7 +7,7 @@ PDM does not have. Shapes: B worlds, L paths, V speeds, N = L V candidates, S st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ CLOSED = 1e4  # cost of a path that does not exist
 class Pdm:
     """Rule-based: IDM proposals along the route at several speeds and offsets, simulated and scored."""
 
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     name: str = "pdm"
 
     def plan(self, scene: Scene) -> Plan:
@@ -56,7 +56,7 @@ class Pdm:
         ego = scene.ego
         flat = Trajectory(*(value.flatten(1, 2) for value in driven.trajectory))
         hit, near = collision(flat, ego, around, self.weights)
-        limit = at(route.limit, driven.s)
+        (limit,) = at(driven.s, route.limit)
         far = (limit[..., 0] * (DT * STEPS) - driven.s[..., -1]).clamp(min=0.0)
         over = (driven.s[..., -1] - stop.unsqueeze(2)).clamp(min=0.0)
         sideways = CHANGE * (route.d - aim).abs()
@@ -74,7 +74,7 @@ class Pdm:
 
 
 def astray(route: Route) -> Tensor:
-    """What it costs to be in each path's lane, (B, L): lanes that have to be left again, the more the nearer their end; lanes there are not."""
+    """What it costs to be in each path's lane, (B, L): the more the nearer its end; CLOSED where there is none."""
     urgency = ((URGENT - route.end) / URGENT).clamp(0.0, 1.0)
     return torch.where(route.lane >= 0, ASTRAY * urgency, CLOSED)
 

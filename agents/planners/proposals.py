@@ -52,7 +52,8 @@ def stop_of(route: Route, stops: Stops, ego: Ego) -> Tensor:
 def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, likely: Tensor, stop: Tensor) -> Driven:
     """Follow L paths at V shares of the limit for S steps.
 
-    aim (B, L) m: offset from the path in the end. share (V,). there: obstacles on the same L paths. likely (B, H) their weights. stop (B, L).
+    aim (B, L) m: offset from the path in the end. share (V,). there: obstacles on the same L paths, likely (B, H) their weights.
+    stop (B, L) m.
     """
     batch, paths = aim.shape
     shape = (batch, paths, len(share))
@@ -70,7 +71,7 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
     line = stop.unsqueeze(2) - REST + GAP
     out = []
     for step in range(STEPS):
-        wanted = at(route.limit, s) * share
+        wanted = at(s, route.limit)[0] * share
         accel = free_road(v, wanted, torch.full_like(s, ACCEL), torch.full_like(s, DECEL))
         over = ((wanted - v) / SETTLE_TIME).clamp(min=-SETTLE)
         accel = torch.where(v > wanted, torch.minimum(accel, over), accel)
@@ -83,7 +84,8 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
         way = lateral_slope(v) * look
         offset = torch.sign(aside) * (aside.abs() - way).clamp(min=0.0) + target
         px, py, _, _ = to_path(route, s + look, offset)
-        steer = steer_towards(pursue(px - x, py - y, torch.cos(yaw), torch.sin(yaw), wide["wheelbase"]), steer, wide["wheelbase"], wide["steer_max"])
+        bend = pursue(px - x, py - y, torch.cos(yaw), torch.sin(yaw), wide["wheelbase"])
+        steer = steer_towards(bend, steer, wide["wheelbase"], wide["steer_max"])
         end = bicycle(x, y, yaw, v, accel, steer, wide["wheelbase"], DT, speed_max=wide["speed_max"])
         x, y, yaw, v = end.x, end.y, end.yaw, end.speed
         s, d = _placed(route, s + 0.5 * (v + v - end.accel * DT) * DT, x, y)

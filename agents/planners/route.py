@@ -17,7 +17,7 @@ from envs.driving.lanes import CHAIN, Chain, chain_ahead, chain_point, lane_fiel
 from envs.driving.traffic import CALM
 from scenarios.network import LaneEnd, LaneType
 
-__all__ = ["FIRST", "OWN", "POINTS", "STEP", "at", "lane_sequence", "make_route", "own_chain", "to_frenet", "to_path"]
+__all__ = ["FIRST", "OWN", "POINTS", "STEP", "at", "lane_sequence", "make_route", "nearest", "own_chain", "to_frenet", "to_path"]
 
 FIRST, STEP, POINTS = -20.0, 1.0, 176  # m, m: from 20 m behind to 155 m ahead, 4 s at 140 km/h
 OWN = 1  # index of the path along the ego's own lane
@@ -110,41 +110,49 @@ def lane_sequence(place: Place, goal: Tensor, lane: Tensor, count: int) -> Tenso
     return torch.stack(lanes, dim=1)
 
 
-def at(table: Tensor, s: Tensor) -> Tensor:
-    """A column of the route (B, R, P) at stations s (B, R, ...) m, linear between points, constant beyond the ends. Shape of s."""
+def at(s: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
+    """Columns of the route (B, R, P) at stations s (B, R, ...) m, linear between points, constant beyond the ends; shaped as s."""
     place = ((s - FIRST) / STEP).clamp(0.0, POINTS - 1.001).reshape(*s.shape[:2], -1)
     k = place.to(torch.int64)
-    share = place - k
-    low, high = table.gather(2, k), table.gather(2, k + 1)
-    return (low + share * (high - low)).view(s.shape)
+    share, after = place - k, k + 1
+    out = []
+    for table in tables:
+        low = table.gather(2, k)
+        out.append((low + share * (table.gather(2, after) - low)).view(s.shape))
+    return tuple(out)
 
 
 def to_path(route: Route, s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Frenet to ego frame: x, y of the place and cos, sin of the path beside it. s, d (B, R, ...); all of that shape."""
-    x, y, c, sn = (at(table, s) for table in (route.x, route.y, route.cos, route.sin))
+    x, y, c, sn = at(s, route.x, route.y, route.cos, route.sin)
     past = s - s.clamp(FIRST, FIRST + STEP * (POINTS - 1.001))
     return x + past * c - d * sn, y + past * sn + d * c, c, sn
 
 
-def to_frenet(route: Route, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ego frame to Frenet on each path: s, d and the cos, sin of the path there, each (B, R, Q). x, y (B, Q) m.
-
-    The nearest of every COARSE-th point, then two Newton steps; right for places within about 10 m of the path.
-    """
+def nearest(route: Route, x: Tensor, y: Tensor) -> Tensor:
+    """Station of the nearest of every COARSE-th point of each path, (B, R, Q) m. x, y (B, Q) m, ego frame."""
     px, py = route.x[:, :, ::COARSE].unsqueeze(2), route.y[:, :, ::COARSE].unsqueeze(2)  # (B, R, 1, P / COARSE)
     dx, dy = x[:, None, :, None] - px, y[:, None, :, None] - py
-    s = FIRST + STEP * COARSE * (dx * dx + dy * dy).argmin(-1).to(x.dtype)  # (B, R, Q)
+    return FIRST + STEP * COARSE * (dx * dx + dy * dy).argmin(-1).to(x.dtype)
+
+
+def to_frenet(route: Route, x: Tensor, y: Tensor, guess: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ego frame to Frenet on each path: s, d and the cos, sin of the path there, each (B, R, Q). x, y (B, Q) m.
+
+    From a guess of s (B, R, Q), `nearest` without one, two Newton steps; right for places within about 10 m of the path.
+    """
+    s = nearest(route, x, y) if guess is None else guess
     wide_x, wide_y = x.unsqueeze(1).expand_as(s), y.unsqueeze(1).expand_as(s)
     for _ in range(2):
         s = _nearer(route, s, wide_x, wide_y)
-    qx, qy, c, sn = (at(table, s) for table in (route.x, route.y, route.cos, route.sin))
+    qx, qy, c, sn = at(s, route.x, route.y, route.cos, route.sin)
     dx, dy = wide_x - qx, wide_y - qy
     return s + dx * c + dy * sn, dy * c - dx * sn, c, sn
 
 
 def _nearer(route: Route, s: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """One Newton step towards the foot of (x, y), all (B, R, Q), at most COARSE points far."""
-    qx, qy, c, sn, bend = (at(table, s) for table in (route.x, route.y, route.cos, route.sin, route.curvature))
+    qx, qy, c, sn, bend = at(s, route.x, route.y, route.cos, route.sin, route.curvature)
     dx, dy = x - qx, y - qy
     left = dy * c - dx * sn
     step = (dx * c + dy * sn) / (1.0 - bend * left).clamp(min=0.3)

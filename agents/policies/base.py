@@ -103,7 +103,9 @@ def policy_names() -> list[str]:
 
 
 def load_policy(spec: str | Path, *, changed: Literal["warn", "refuse", "ignore"] = "warn") -> Policy:
-    """The policy that `spec` names: a baseline, a planner, a shipped checkpoint, or the path of a bundle (run folders count: their `policy` is used).
+    """The policy that `spec` names: a baseline, a planner, a shipped checkpoint, or the path of a bundle.
+
+    Of run folders their `policy` is used.
 
     Names win over paths: write `./idm` for a folder called idm. `NAME@LEVEL` is the same policy on another level of the observation
     ladder, see `agents.policies.levels`; `NAME~FAULT=VALUE,...`, before the level, the policy with faults planted in it, see
