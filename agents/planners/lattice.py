@@ -28,8 +28,11 @@ PATHS = (1, 1, 1, 1, 0, 2)  # own lane (its middle, where one is, left, right of
 ASIDE = (0.0, 0.0, 0.7, -0.7, 0.0, 0.0)  # m from the path's middle
 STAY = 1  # index of the aim that is the present offset
 ACROSS_IN = (2.0, 3.5)  # s, J
-SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the limit
-SPEED_IN = (2.0, 4.0)  # s
+# speeds to reach: share of the limit, share of the present speed, m/s more, s
+SPEEDS = (
+    (0.0, 0.0, 0.0, 2.0), (0.0, 0.0, 0.0, 4.0), (0.3, 0.0, 0.0, 4.0), (0.6, 0.0, 0.0, 4.0), (0.8, 0.0, 0.0, 6.0), (1.0, 0.0, 0.0, 4.0),
+    (1.0, 0.0, 0.0, 8.0), (0.0, 1.0, -5.0, 3.0), (0.0, 1.0, -2.0, 2.0), (0.0, 1.0, 0.0, 2.0), (0.0, 1.0, 2.0, 2.0), (0.0, 1.0, 4.0, 4.0),
+)  # fmt: skip
 REST_IN = (2.0, 3.0, 4.0, 6.0)  # s
 FOLLOW_IN = (2.0, 4.0)  # s
 SLOWEST = 0.1  # m/s; slower than that the heading is that of the path
@@ -100,13 +103,13 @@ def along(ego: Ego, route: Route, stop: Tensor, there: OnPath, weight: Tensor) -
     cos, bend, posted = at(zero, route.cos, route.curvature, route.limit)
     v = ego.speed.unsqueeze(1) * cos / (1.0 - bend * route.d).clamp(min=0.3)
     a = ego.accel.unsqueeze(1) * cos
-    shares, times = zero.new_tensor([(share, t) for share in SHARES for t in SPEED_IN]).unbind(1)
-    limit = posted.unsqueeze(2)
+    of_limit, of_speed, more, times = zero.new_tensor(SPEEDS).unbind(1)
 
     def wide(value: Tensor, like: Tensor) -> Tensor:
         return value.unsqueeze(2).expand_as(like)
 
-    speeds = limit * shares
+    limit = posted.unsqueeze(2)
+    speeds = torch.minimum(of_limit * limit + of_speed * v.unsqueeze(2) + more, limit).clamp(min=0.0)
     keep = quartic(torch.zeros_like(speeds), wide(v, speeds), wide(a, speeds), speeds, times.expand_as(speeds))
     rest_in = zero.new_tensor(REST_IN).expand(*zero.shape, len(REST_IN))
     line = (torch.where(torch.isfinite(stop), stop, 1e3) - REST).clamp(min=0.0).unsqueeze(2).expand_as(rest_in)

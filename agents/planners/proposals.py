@@ -27,6 +27,7 @@ BESIDE = 0.3  # m kept sideways
 RUNOUT = 12.0  # m kept before the end of a lane: room to steer out of it from a standstill
 REST = 0.5  # m before a line at which to come to rest
 LIKELY = 0.1  # futures less likely than this are not followed
+JERK, HARD = 4.0, -3.5  # m/s^3: pedals are moved no faster (nuPlan's bound of comfort is 4.13), unless braking is to be harder, m/s^2
 SETTLE, SETTLE_TIME = 3.0, 0.5  # m/s^2, s: how a speed above the limit is given up, as `envs.driving.traffic`
 
 
@@ -69,6 +70,7 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
     fixed = {"headway": torch.full_like(s, HEADWAY), "min_gap": torch.full_like(s, GAP)}
     hidden = (likely < LIKELY)[:, None, None, :]
     line = stop.unsqueeze(2) - REST + GAP
+    before = ego.accel.view(-1, 1, 1).expand(shape)
     out = []
     for step in range(STEPS):
         wanted = at(s, route.limit)[0] * share
@@ -79,6 +81,8 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
         held = interaction((line - s).clamp(min=0.0), v, v, fixed["headway"], fixed["min_gap"], root)
         held = torch.where(torch.isfinite(line), held, 0.0)
         accel = accel - ACCEL * torch.maximum(push, held)
+        accel = torch.where(accel < HARD, accel, torch.maximum(accel, before - JERK * DT))
+        accel = torch.minimum(accel, before.clamp(min=-ACCEL) + JERK * DT)  # brakes are let go at once
         accel = torch.minimum(torch.maximum(torch.maximum(accel, -brake_max), -v / DT), accel_max)
         look = look_ahead(v)
         way = lateral_slope(v) * look
@@ -87,7 +91,7 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
         bend = pursue(px - x, py - y, torch.cos(yaw), torch.sin(yaw), wide["wheelbase"])
         steer = steer_towards(bend, steer, wide["wheelbase"], wide["steer_max"])
         end = bicycle(x, y, yaw, v, accel, steer, wide["wheelbase"], DT, speed_max=wide["speed_max"])
-        x, y, yaw, v = end.x, end.y, end.yaw, end.speed
+        x, y, yaw, v, before = end.x, end.y, end.yaw, end.speed, end.accel
         s, d = _placed(route, s + 0.5 * (v + v - end.accel * DT) * DT, x, y)
         aside = d - target
         out.append((x, y, torch.cos(yaw), torch.sin(yaw), v, end.accel, curvature_of(steer, wide["wheelbase"]), s, d))
@@ -109,7 +113,7 @@ def _push(
     so, do, vo, reach_s, reach_d = (part[..., step].unsqueeze(2) for part in there[:5])  # (B, L, 1, H)
     left, right = torch.maximum(d, target).unsqueeze(3), torch.minimum(d, target).unsqueeze(3)
     reach = half_w.unsqueeze(3) + BESIDE + reach_d
-    gap = so - s.unsqueeze(3)
+    gap = so - DT * vo - s.unsqueeze(3)  # obstacles are told for the end of the step
     inside = (do < left + reach) & (do > right - reach) & (gap > 0.0) & ~hidden
     gap = (gap - half.unsqueeze(3) - reach_s).clamp(min=0.1)
     speed = v.unsqueeze(3)

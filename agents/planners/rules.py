@@ -29,10 +29,12 @@ __all__ = ["CANDIDATES", "Stops", "lanes_of", "stops"]
 
 CANDIDATES = 2  # C
 BESIDE = 2.5  # m beside a centreline within which one may be on it
+CLOSER = 0.75  # m, by which the nearest lane may be nearer than another that still counts
 ALIGNED = 0.7  # least cosine of the angle to it
 SLOW = 1.0  # m/s, below which the box's heading tells more than the motion
 PACE = 1.5  # m/s^2, with which the ego starts into a gap
 PATIENCE = 8.0  # s at rest after which those who stand still themselves are no longer waited for
+IMPATIENCE = 30.0  # s at rest until smaller and smaller gaps are taken: the margin then is a third (SUMO has such a parameter)
 STANDS = 0.3  # m/s
 FIRM = 6.0  # m/s^2, braking that is not asked of anybody merely to let others pass
 POLITE = 4.0  # m/s^2, braking that others are trusted with who have to give way
@@ -78,15 +80,16 @@ def lanes_of(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor]:
     fits = fits & (walks | (hx.unsqueeze(2) * pc + hy.unsqueeze(2) * ps > ALIGNED))
     apart = torch.where(fits, dx * dx + dy * dy, torch.inf)  # (B, T, P)
     lane_at = lane_at[mid].unsqueeze(1)  # (B, 1, P)
-    lanes, along = [], []
+    lanes, along, limit = [], [], torch.full_like(x, BESIDE)
     for _ in range(CANDIDATES):
         least, k = apart.min(-1)
         lane = lane_at.squeeze(1).gather(1, k)
         apart = torch.where(lane_at == lane.unsqueeze(2), torch.inf, apart)
         guess = (k - lane_field(maps.lane_start, mid, lane)).to(x.dtype) * lane_field(maps.lane_step, mid, lane)
         s, _, _, _ = project(maps, mid, lane, guess, x, y, steps=1)
-        lanes.append(torch.where((least < BESIDE * BESIDE) & tracks.mask, lane, -1))
+        lanes.append(torch.where((least < limit * limit) & tracks.mask, lane, -1))
         along.append(s)
+        limit = torch.minimum(limit, torch.sqrt(least) + CLOSER)
     return torch.stack(lanes, dim=2), torch.stack(along, dim=2)
 
 
@@ -175,7 +178,8 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     pending = known & (i_in > 0.0) & (j_out > 0.0)
     inside = j_in <= 0.0
     t_j_in = _arrival(j_in, v_j, HASTE)
-    meet = (_arrival(i_in, v_i, PACE) < j_out / v_j.clamp(min=1.0) + MARGIN) & (t_j_in < _arrival(i_out, v_i, PACE) + MARGIN)
+    margin = MARGIN * (1.0 - 0.67 * (ego.waited / IMPATIENCE).clamp(max=1.0)).view(-1, 1, 1, 1)
+    meet = (_arrival(i_in, v_i, PACE) < j_out / v_j.clamp(min=1.0) + margin) & (t_j_in < _arrival(i_out, v_i, PACE) + margin)
     # first come, first served, each judged by its own way to the first shared stretch of its lane
     begins = maps.conflict[..., 0].amin(2)[mid]  # (B, X)
     turn_i = _turn(torch.cat(chain.base, dim=1), begins.gather(1, row.clamp(min=0)), half_i[..., 0, 0], v_i[..., 0, 0])
