@@ -43,18 +43,22 @@ class SceneMaker:
     def __call__(self, eyes: Eyes | None = None) -> Scene:
         """The scene now. eyes: of the same simulator, where the level has any."""
         state, setup, maps, config = self.sim.state, self.sim.setup, self.sim.maps, self.sim.config
-        lights = None if eyes is None else eyes.objects.lights
+        if eyes is None or config.observation not in ("noisy", "perceived"):
+            return self.of(true_tracks(state, setup, shown(state, setup, maps, config)[:, 0]))
+        return self.of(eyes.last.tracks, eyes.last.forecasts if config.forecasts else None, eyes.objects.lights)
+
+    def of(self, tracks: Tracks, forecasts: Forecasts | None = None, lights: Tensor | None = None) -> Scene:
+        """The scene as these tracks (B, .) in the ego frame tell it. forecasts: theirs, else the predictor's; lights: else as they are."""
+        state, setup, maps, config = self.sim.state, self.sim.setup, self.sim.maps, self.sim.config
         lights = light_states(maps, setup.map_id, state.step, config.dt) if lights is None else lights
         ego, place = _ego(state, setup, config.dt), Place(maps, setup.map_id, lights)
-        sees = config.observation in ("noisy", "perceived") and eyes is not None
-        tracks = eyes.last.tracks if sees and eyes else true_tracks(state, setup, shown(state, setup, maps, config)[:, 0])
         chosen = _nearest(tracks, ego, config.view_range)
         tracks = _rows(tracks, chosen)
-        if eyes is not None and config.forecasts and sees:
-            forecasts = _forecast_rows(eyes.last.forecasts, chosen)
-        else:
+        if forecasts is None:
             roads = roads_around(state, setup, self.pieces)
             forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
+        else:
+            forecasts = _forecast_rows(forecasts, chosen)
         return Scene(ego, tracks, forecasts, make_route(ego, place), place)
 
 
