@@ -26,6 +26,7 @@ ACCEL, DECEL, HEADWAY, GAP = 2.0, 2.5, 1.2, 2.0  # IDM: m/s^2, m/s^2, s, m
 BESIDE = 0.3  # m kept sideways
 RUNOUT = 12.0  # m kept before the end of a lane: room to steer out of it from a standstill
 REST = 0.5  # m before a line at which to come to rest
+ALONGSIDE = 2.0  # m, by which a rear end may be behind the ego's middle and still be ahead: half a car
 LIKELY = 0.1  # futures less likely than this are not followed
 JERK, HARD = 4.0, -3.5  # m/s^3: pedals are moved no faster (nuPlan's bound of comfort is 4.13), unless braking is to be harder, m/s^2
 SETTLE, SETTLE_TIME = 3.0, 0.5  # m/s^2, s: how a speed above the limit is given up, as `envs.driving.traffic`
@@ -65,10 +66,10 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
     d, steer = route.d.unsqueeze(2).expand(shape), ego.steer.view(-1, 1, 1).expand(shape)
     accel_max, brake_max = ego.accel_max.view(-1, 1, 1), ego.brake_max.view(-1, 1, 1)
     aside, target = d - aim.unsqueeze(2), aim.unsqueeze(2)
-    half, half_w = 0.5 * wide["length"], 0.5 * wide["width"]
+    half = 0.5 * wide["length"]
     root = torch.full_like(s, 2.0 * (ACCEL * DECEL) ** 0.5)
     fixed = {"headway": torch.full_like(s, HEADWAY), "min_gap": torch.full_like(s, GAP)}
-    hidden = (likely < LIKELY)[:, None, None, :]
+    ahead = _in_the_way(there, route.d, aim, ego.width, likely)
     line = stop.unsqueeze(2) - REST + GAP
     before = ego.accel.view(-1, 1, 1).expand(shape)
     out = []
@@ -77,7 +78,7 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
         accel = free_road(v, wanted, torch.full_like(s, ACCEL), torch.full_like(s, DECEL))
         over = ((wanted - v) / SETTLE_TIME).clamp(min=-SETTLE)
         accel = torch.where(v > wanted, torch.minimum(accel, over), accel)
-        push = _push(there, step, s, d, v, target, half, half_w, hidden)
+        push = _push(ahead[..., step], there.speed[..., step], s, v, half)
         held = interaction((line - s).clamp(min=0.0), v, v, fixed["headway"], fixed["min_gap"], root)
         held = torch.where(torch.isfinite(line), held, 0.0)
         accel = accel - ACCEL * torch.maximum(push, held)
@@ -106,17 +107,21 @@ def _placed(route: Route, guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, 
     return guess + dx * c + dy * sn, dy * c - dx * sn
 
 
-def _push(
-    there: OnPath, step: int, s: Tensor, d: Tensor, v: Tensor, target: Tensor, half: Tensor, half_w: Tensor, hidden: Tensor
-) -> Tensor:
-    """(s*/s)^2 of the IDM against whatever is in the corridor between the ego's place and its aim, the worst of all; (B, L, V)."""
-    so, do, vo, reach_s, reach_d = (part[..., step].unsqueeze(2) for part in there[:5])  # (B, L, 1, H)
-    left, right = torch.maximum(d, target).unsqueeze(3), torch.minimum(d, target).unsqueeze(3)
-    reach = half_w.unsqueeze(3) + BESIDE + reach_d
-    gap = so - DT * vo - s.unsqueeze(3)  # obstacles are told for the end of the step
-    inside = (do < left + reach) & (do > right - reach) & (gap > 0.0) & ~hidden
-    gap = (gap - half.unsqueeze(3) - reach_s).clamp(min=0.1)
+def _in_the_way(there: OnPath, d: Tensor, aim: Tensor, width: Tensor, likely: Tensor) -> Tensor:
+    """Rear ends (B, L, H, S) m along the path, of what is in the corridor between the ego's place and its aim; the others are far behind.
+
+    At the beginning of each step: obstacles are told for the end.
+    """
+    left, right = (pick(d, aim)[..., None, None] for pick in (torch.maximum, torch.minimum))
+    reach = 0.5 * width.view(-1, 1, 1, 1) + BESIDE + there.reach_d
+    inside = (there.d < left + reach) & (there.d > right - reach) & (likely >= LIKELY)[:, None, :, None]
+    return torch.where(inside, there.s - DT * there.speed - there.reach_s, -1e4)
+
+
+def _push(rear: Tensor, pace: Tensor, s: Tensor, v: Tensor, half: Tensor) -> Tensor:
+    """(s*/s)^2 of the IDM against what is ahead, the worst of all; (B, L, V). rear, pace (B, L, H)."""
+    gap = rear.unsqueeze(2) - s.unsqueeze(3)
     speed = v.unsqueeze(3)
-    wanted = GAP + (speed * HEADWAY + speed * (speed - vo) * (0.5 / (ACCEL * DECEL) ** 0.5)).clamp(min=0.0)
-    ratio = wanted / gap
-    return torch.where(inside, ratio * ratio, 0.0).amax(3)
+    wanted = GAP + (speed * HEADWAY + speed * (speed - pace.unsqueeze(2)) * (0.5 / (ACCEL * DECEL) ** 0.5)).clamp(min=0.0)
+    ratio = wanted / (gap - half.unsqueeze(3)).clamp(min=0.1)
+    return torch.where(gap > -ALONGSIDE, ratio * ratio, 0.0).amax(3)

@@ -32,9 +32,11 @@ BESIDE = 2.5  # m beside a centreline within which one may be on it
 CLOSER = 0.75  # m, by which the nearest lane may be nearer than another that still counts
 ALIGNED = 0.7  # least cosine of the angle to it
 SLOW = 1.0  # m/s, below which the box's heading tells more than the motion
-PACE = 1.5  # m/s^2, with which the ego starts into a gap
+PACE = 2.0  # m/s^2, with which the ego starts into a gap
+OVER = 1.1  # times the limit: nobody is taken to go faster than that, or than he goes now
 PATIENCE = 8.0  # s at rest after which those who stand still themselves are no longer waited for
-IMPATIENCE = 30.0  # s at rest until smaller and smaller gaps are taken: the margin then is a third (SUMO has such a parameter)
+IMPATIENCE = 20.0  # s at rest until gaps need to be only so large (SUMO has such a parameter):
+LEAST = 0.4  # share of the margin, and of the time in the shared stretch that others are to be kept from slowing down in
 STANDS = 0.3  # m/s
 FIRM = 6.0  # m/s^2, braking that is not asked of anybody merely to let others pass
 POLITE = 4.0  # m/s^2, braking that others are trusted with who have to give way
@@ -98,6 +100,9 @@ def stops(scene: Scene) -> Stops:
     ego, place = scene.ego, scene.place
     chain = own_chain(ego, place)
     line, halt = _signals(ego, place, chain)
+    if place.maps.conflict.shape[1] < 2:  # nowhere do lanes meet
+        nobody = torch.zeros_like(scene.tracks.mask)
+        return Stops(halt, torch.full_like(halt, torch.inf), nobody)
     wait, trusted = _right_of_way(scene, chain, line)
     return Stops(torch.minimum(halt, wait), wait, trusted)
 
@@ -178,8 +183,11 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     pending = known & (i_in > 0.0) & (j_out > 0.0)
     inside = j_in <= 0.0
     t_j_in = _arrival(j_in, v_j, HASTE)
-    margin = MARGIN * (1.0 - 0.67 * (ego.waited / IMPATIENCE).clamp(max=1.0)).view(-1, 1, 1, 1)
-    meet = (_arrival(i_in, v_i, PACE) < j_out / v_j.clamp(min=1.0) + margin) & (t_j_in < _arrival(i_out, v_i, PACE) + margin)
+    fastest = torch.maximum(OVER * lane_field(maps.lane_limit, mid, theirs).unsqueeze(1), v_j)
+    t_j_in = torch.maximum(t_j_in, j_in / fastest.clamp(min=1.0))
+    calm = (1.0 - (1.0 - LEAST) * (ego.waited / IMPATIENCE).clamp(max=1.0)).view(-1, 1, 1, 1)
+    t_i_in, t_i_out = _arrival(i_in, v_i, PACE), _arrival(i_out, v_i, PACE)
+    meet = (t_i_in < j_out / v_j.clamp(min=1.0) + calm * MARGIN) & (t_j_in < t_i_in + calm * (t_i_out - t_i_in + MARGIN))
     # first come, first served, each judged by its own way to the first shared stretch of its lane
     begins = maps.conflict[..., 0].amin(2)[mid]  # (B, X)
     turn_i = _turn(torch.cat(chain.base, dim=1), begins.gather(1, row.clamp(min=0)), half_i[..., 0, 0], v_i[..., 0, 0])
