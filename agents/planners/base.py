@@ -28,6 +28,7 @@ PLANNERS = {
     "idm_mobil": "agents.planners.idm_mobil:IdmMobil",
     "pdm": "agents.planners.pdm:Pdm",
     "lattice": "agents.planners.lattice:Lattice",
+    "mppi": "agents.planners.mppi:Mppi",
 }
 
 

@@ -20,7 +20,7 @@ from envs.driving.control import lateral_slope
 from envs.driving.dynamics import bicycle
 from envs.driving.traffic import free_road, interaction
 
-__all__ = ["ACCEL", "DECEL", "Driven", "drive", "stop_of", "take"]
+__all__ = ["ACCEL", "DECEL", "Driven", "drive", "placed", "stop_of", "take"]
 
 ACCEL, DECEL, HEADWAY, GAP = 2.0, 2.5, 1.2, 2.0  # IDM: m/s^2, m/s^2, s, m
 BESIDE = 0.3  # m kept sideways
@@ -93,14 +93,14 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
         steer = steer_towards(bend, steer, wide["wheelbase"], wide["steer_max"])
         end = bicycle(x, y, yaw, v, accel, steer, wide["wheelbase"], DT, speed_max=wide["speed_max"])
         x, y, yaw, v, before = end.x, end.y, end.yaw, end.speed, end.accel
-        s, d = _placed(route, s + 0.5 * (v + v - end.accel * DT) * DT, x, y)
+        s, d = placed(route, s + 0.5 * (v + v - end.accel * DT) * DT, x, y)
         aside = d - target
         out.append((x, y, torch.cos(yaw), torch.sin(yaw), v, end.accel, curvature_of(steer, wide["wheelbase"]), s, d))
     columns = [torch.stack(part, dim=-1) for part in zip(*out, strict=True)]
     return Driven(Trajectory(*columns[:7]), columns[7], columns[8])
 
 
-def _placed(route: Route, guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def placed(route: Route, guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Frenet coordinates of places close to a guess."""
     px, py, c, sn = to_path(route, guess, torch.zeros_like(guess))
     dx, dy = x - px, y - py
