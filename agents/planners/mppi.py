@@ -99,7 +99,7 @@ class Mppi:
         ego = scene.ego
         path, s, d = simulate(ego, route, controls)
         hit, near = collision(path, ego, around, self.weights)
-        (limit,) = at(s, route.limit)  # (B, N, S)
+        limit = at(s.unsqueeze(1), route.limit)[0].squeeze(1)  # (B, N, S)
         far = (limit[..., 0] * (DT * STEPS) - s[..., -1]).clamp(min=0.0)
         over = (s[..., -1] - stop_of(route, rules, ego)).clamp(min=0.0)
         aside = (d[..., STEPS // 2 :] - aim.view(-1, 1, 1)).abs().mean(-1)
