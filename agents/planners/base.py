@@ -76,6 +76,7 @@ class Route(NamedTuple):
     width: Tensor  # (B, R) m, of the lane beside the ego
     d: Tensor  # (B, R) m, the ego's own place left of the path; its s is 0
     end: Tensor  # (B, R) m to where the lane ends physically or leads away from the goal; +inf: it does not
+    exit: Tensor  # (B, R) m to where it leaves the map; +inf: not within sight
     need: Tensor  # (B, R) int64, lane changes that the goal still asks for from there, left positive
 
 

@@ -132,8 +132,11 @@ def infeasible(mine: Trajectory, ego: Ego) -> Tensor:
     return _mean(hard + tight + 10.0 * (-mine.speed).clamp(min=0.0))
 
 
-def off_road(mine: Trajectory, ego: Ego, place: Place, stride: int = 2) -> Tensor:
-    """Metres by which the worst corner leaves the drivable surface less KERB, at the worst of every `stride`-th step; (B, N)."""
+def off_road(mine: Trajectory, ego: Ego, place: Place, counts: Tensor, stride: int = 2) -> Tensor:
+    """Metres by which the worst corner leaves the drivable surface less KERB, at the worst of every `stride`-th step; (B, N).
+
+    counts (B, N, S) bool: steps that count; beyond the end of the map there is no road.
+    """
     x, y, c, s = (part[..., stride - 1 :: stride].unsqueeze(-1) for part in mine[:4])  # (B, N, S / stride, 1)
     half_l, half_w = 0.5 * ego.length.view(-1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1)
     ahead, left = torch.cat([half_l, half_l, -half_l, -half_l], dim=-1), torch.cat([half_w, -half_w, half_w, -half_w], dim=-1)
@@ -141,7 +144,8 @@ def off_road(mine: Trajectory, ego: Ego, place: Place, stride: int = 2) -> Tenso
     ec, es = ego.cos.view(-1, 1, 1, 1), ego.sin.view(-1, 1, 1, 1)
     wx, wy = ego.x.view(-1, 1, 1, 1) + px * ec - py * es, ego.y.view(-1, 1, 1, 1) + px * es + py * ec
     edge = drivable_distance(place.maps, place.map_id, wx, wy)
-    return (KERB - edge).clamp(min=0.0).amax((-2, -1))
+    out = (KERB - edge).clamp(min=0.0).amax(-1)
+    return torch.where(counts[..., stride - 1 :: stride], out, 0.0).amax(-1)
 
 
 def speeding(mine: Trajectory, limit: Tensor) -> Tensor:

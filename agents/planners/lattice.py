@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision_on_path, comfort, infeasible, off_road, speeding, weighed
 from agents.planners.obstacles import OnPath, obstacles, on_path
-from agents.planners.pdm import CHANGE, astray, choose
+from agents.planners.pdm import choose, lane_cost
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
 from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, stop_of, take
 from agents.planners.route import at, to_path
@@ -73,8 +73,9 @@ class Lattice:
         (limit,) = at(s, route.limit)  # (B, L, K, S)
         far = (limit[..., 0] * (DT * STEPS) - s[..., -1]).clamp(min=0.0)
         over = (s[..., -1] - stop.unsqueeze(2)).clamp(min=0.0)
-        sideways = CHANGE * (route.d - aim).abs() + 0.3 * aim.abs() * (aim.abs() < 1.5)
-        lane = (sideways + astray(route))[..., None, None].expand(shape)
+        inside = s < (route.exit - 0.5 * ego.length.unsqueeze(1))[..., None, None]
+        inside = inside.unsqueeze(2).expand(motion.x.shape)
+        lane = lane_cost(route, aim, ego.lane)[..., None, None].expand(shape)
         fast = speeding(flat, limit.unsqueeze(2).expand_as(motion.speed).flatten(1, 3))
         return weighed(
             self.weights,
@@ -82,7 +83,7 @@ class Lattice:
             comfort=comfort(flat, ego.accel.unsqueeze(1)) + 10.0 * infeasible(flat, ego),
             collision=hit.flatten(1),
             clearance=near.flatten(1),
-            road=off_road(flat, ego, scene.place, stride=4),
+            road=off_road(flat, ego, scene.place, inside.flatten(1, 3), stride=4),
             rules=fast + over.unsqueeze(2).expand(shape).flatten(1),
             lane=lane.flatten(1),
         )

@@ -20,7 +20,7 @@ from torch import Tensor
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision, comfort, infeasible, off_road, speeding, weighed
 from agents.planners.obstacles import Obstacles, obstacles
-from agents.planners.pdm import ASIDE, CHANGE, PATHS, SHARES, Pdm, astray, choose
+from agents.planners.pdm import ASIDE, PATHS, SHARES, Pdm, choose, lane_cost
 from agents.planners.proposals import placed, stop_of
 from agents.planners.route import at
 from agents.planners.rules import Stops, stops
@@ -109,9 +109,9 @@ class Mppi:
             comfort=comfort(path, ego.accel.unsqueeze(1)) + 10.0 * infeasible(path, ego),
             collision=hit,
             clearance=near,
-            road=off_road(path, ego, scene.place, stride=4),
+            road=off_road(path, ego, scene.place, s < (route.exit - 0.5 * ego.length.unsqueeze(1)).unsqueeze(2), stride=4),
             rules=speeding(path, limit) + over,
-            lane=astray(route) + CHANGE * (route.d - aim.unsqueeze(1)).abs() + aside,
+            lane=lane_cost(route, aim.unsqueeze(1), ego.lane) + aside,
         )
 
 

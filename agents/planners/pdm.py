@@ -19,7 +19,7 @@ from agents.planners.proposals import Driven, drive, stop_of, take
 from agents.planners.route import at
 from agents.planners.rules import stops
 
-__all__ = ["Pdm", "astray", "choose"]
+__all__ = ["Pdm", "choose", "lane_cost"]
 
 SHARES = (0.0, 0.3, 0.55, 0.8, 1.0)  # of the limit
 PATHS = (1, 1, 1, 0, 2)  # own lane, twice more beside its middle, left, right
@@ -27,6 +27,8 @@ ASIDE = (0.0, 0.6, -0.6, 0.0, 0.0)  # m from the path's middle
 URGENT = 250.0  # m before a lane has to be left, over which that becomes urgent, as in `envs.driving.traffic`
 ASTRAY = 12.0  # cost of staying in a lane that has to be left at once
 CHANGE = 0.25  # cost per m sideways still to go: who is changing lanes goes on
+LOOSE = 0.8  # m
+MIDDLE = 0.2  # cost per m that is kept from the middle of a lane
 CLOSED = 1e4  # cost of a path that does not exist
 
 
@@ -59,18 +61,27 @@ class Pdm:
         (limit,) = at(driven.s, route.limit)
         far = (limit[..., 0] * (DT * STEPS) - driven.s[..., -1]).clamp(min=0.0)
         over = (driven.s[..., -1] - stop.unsqueeze(2)).clamp(min=0.0)
-        sideways = CHANGE * (route.d - aim).abs()
-        lane = (sideways + astray(route)).unsqueeze(2).expand_as(far)
+        inside = driven.s < (route.exit - 0.5 * ego.length.unsqueeze(1))[..., None, None]
+        lane = lane_cost(route, aim, ego.lane).unsqueeze(2).expand_as(far)
         return weighed(
             self.weights,
             progress=far.flatten(1),
             comfort=comfort(flat, ego.accel.unsqueeze(1)),
             collision=hit,
             clearance=near,
-            road=off_road(flat, ego, scene.place),
+            road=off_road(flat, ego, scene.place, inside.flatten(1, 2)),
             rules=speeding(flat, limit.flatten(1, 2)) + over.flatten(1),
             lane=lane.flatten(1),
         )
+
+
+def lane_cost(route: Route, aim: Tensor, own: Tensor) -> Tensor:
+    """What it costs to drive along each path at `aim` (B, L) m beside it, (B, L): being astray, off the middle, and changing lanes.
+
+    own (B,): the lane the ego is in, within which LOOSE m sideways are free.
+    """
+    way = ((route.d - aim).abs() - torch.where(route.lane == own.unsqueeze(1), LOOSE, 0.0)).clamp(min=0.0)
+    return astray(route) + CHANGE * way + MIDDLE * aim.abs()
 
 
 def astray(route: Route) -> Tensor:

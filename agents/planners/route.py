@@ -50,7 +50,7 @@ def make_route(ego: Ego, place: Place) -> Route:
     c, sn = ego.cos.view(-1, 1, 1), ego.sin.view(-1, 1, 1)
     dx, dy = px - ego.x.view(-1, 1, 1), py - ego.y.view(-1, 1, 1)
     known = (lane >= 0).unsqueeze(-1)
-    end, need = _ends(ego, place, chain, goal)
+    end, exit, need = _ends(place, chain, goal)
     zero = torch.zeros_like(dx)
     return Route(
         lane=lane,
@@ -63,6 +63,7 @@ def make_route(ego: Ego, place: Place) -> Route:
         width=torch.where(lane >= 0, lane_field(maps.lane_width, mid, lane), 3.5),
         d=torch.where(lane >= 0, d, 0.0),
         end=torch.where(lane >= 0, end, torch.inf),
+        exit=torch.where(lane >= 0, exit, torch.inf),
         need=torch.where(lane >= 0, need, 0),
     )
 
@@ -79,18 +80,20 @@ def _limits(place: Place, chain: Chain, ahead: Tensor, bend: Tensor) -> Tensor:
     return torch.sqrt((least - 2.0 * CALM * ahead).clamp(min=0.0))
 
 
-def _ends(ego: Ego, place: Place, chain: Chain, goal: Tensor) -> tuple[Tensor, Tensor]:
-    """Metres from the ego to the end of the use of each path, +inf if it leads to the goal, and the lane change asked for, (B, R) both."""
+def _ends(place: Place, chain: Chain, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`Route.end`, `Route.exit` and `Route.need`."""
     maps, mid = place.maps, place.map_id
     end, need = torch.full_like(chain.base[0], torch.inf), torch.zeros_like(goal)
+    exit = end
     for c in reversed(range(CHAIN)):
         lane = chain.lane[c]
         there = lane >= 0
         here = torch.where(there, chain.base[c], 0.0) + lane_field(maps.lane_length, mid, lane)
         change = torch.where(there, route_field(maps.change, mid, goal, lane), 0)
+        exit = torch.where(there & (lane_field(maps.lane_end, mid, lane) == int(LaneEnd.EXIT)), here, exit)
         blocked = there & ((lane_field(maps.lane_end, mid, lane) == int(LaneEnd.BLOCKED)) | (change != 0))
         end, need = torch.where(blocked, here, end), torch.where(blocked, change, need)
-    return end, need
+    return end, exit, need
 
 
 def lane_sequence(place: Place, goal: Tensor, lane: Tensor, count: int) -> Tensor:

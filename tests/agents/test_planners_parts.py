@@ -51,7 +51,7 @@ def a_route(curvature: float = 0.0, limit: float = 20.0, d: float = 0.0) -> Rout
         x, y = s, torch.zeros_like(s)
     return Route(
         lane=T([[0]]), x=x, y=y - d, cos=torch.cos(angle), sin=torch.sin(angle), curvature=torch.full_like(s, curvature),
-        limit=torch.full_like(s, limit), width=T([[3.5]]), d=T([[d]]), end=T([[torch.inf]]), need=T([[0]]),
+        limit=torch.full_like(s, limit), width=T([[3.5]]), d=T([[d]]), end=T([[torch.inf]]), exit=T([[torch.inf]]), need=T([[0]]),
     )  # fmt: skip
 
 
@@ -228,10 +228,12 @@ def test_leaving_the_road_costs_the_metres_outside() -> None:
     place = Place(compile_maps((network,)), T([0]), T([[0]]))
     start = place.maps.points[0, int(place.maps.lane_start[0, 0]) + 50]
     ego = an_ego()._replace(x=start[0:1], y=start[1:2], cos=start[2:3], sin=start[3:4])
-    inside = off_road(moving(10.0), ego, place)
+    always = torch.ones(1, 1, STEPS) > 0.0
+    inside = off_road(moving(10.0), ego, place, always)
     aside = [moving(10.0)._replace(y=torch.full((1, 1, STEPS), -y)) for y in (6.0, 7.0)]
-    outside = [float(off_road(path, ego, place)) for path in aside]
+    outside = [float(off_road(path, ego, place, always)) for path in aside]
     assert float(inside) == 0.0
+    assert float(off_road(aside[0], ego, place, ~always)) == 0.0
     assert outside[0] > 0.0 and outside[1] - outside[0] == pytest.approx(1.0, abs=0.1)
 
 
