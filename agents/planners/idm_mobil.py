@@ -46,7 +46,7 @@ class IdmMobil:
         driven = drive(ego, route, aim, aim.new_ones(1), there, around.weight, stop_of(route, rules, ego))
         gain = gains(scene)
         zero = torch.zeros_like(gain)
-        return choose(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), Costs(*[zero] * 6, lane=-gain))
+        return choose(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), Costs(zero, zero, zero, zero, zero, zero, -gain))
 
 
 class _Beside(NamedTuple):

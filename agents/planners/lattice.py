@@ -95,7 +95,8 @@ def across(ego: Ego, route: Route, aim: Tensor) -> Polynomial:
     turn = torch.tan(ego.steer) / ego.wheelbase
     start = (route.d, -v * slope, v * v * (turn.unsqueeze(1) - bend))
     end = aim.new_tensor(ACROSS_IN).expand(*aim.shape, len(ACROSS_IN))
-    return quintic(*(part.unsqueeze(2).expand_as(end) for part in start), aim.unsqueeze(2).expand_as(end), torch.zeros_like(end), end)
+    place, pace, accel, wanted = (part.unsqueeze(2).expand_as(end) for part in (*start, aim))
+    return quintic(place, pace, accel, wanted, torch.zeros_like(end), end)
 
 
 def along(ego: Ego, route: Route, stop: Tensor, there: OnPath, weight: Tensor) -> Polynomial:

@@ -26,8 +26,8 @@ class PlannerPolicy:
         self.name = name
         self.needs = PolicyNeeds(action="trajectory", cameras=CAMERAS, scene=True)
 
-    def act(self, observation: Scene, *, seed: Tensor, step: Tensor) -> Tensor:
-        """(B, 1, 20, 3) of x, y m and speed m/s, ego frame."""
+    def act(self, observation: Any, *, seed: Tensor, step: Tensor) -> Tensor:
+        """(B, 1, 20, 3) of x, y m and speed m/s, ego frame. observation: a `Scene`."""
         return to_action(self.plan(observation).trajectory, observation.ego.speed)
 
     @torch.no_grad()
