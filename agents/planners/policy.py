@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -34,9 +32,3 @@ class PlannerPolicy:
     def plan(self, scene: Scene) -> Plan:
         """What the planner makes of the scene."""
         return self.planner.plan(scene)
-
-
-@cache
-def compiled(planner: Planner) -> Callable[[Scene], Any]:
-    """The planner under torch.compile, shared by all that ask for an equal one in this process."""
-    return torch.compile(planner.plan, fullgraph=True, dynamic=False)
