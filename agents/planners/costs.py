@@ -124,12 +124,12 @@ def comfort(mine: Trajectory, before: Tensor) -> Tensor:
 def infeasible(mine: Trajectory, ego: Ego) -> Tensor:
     """By how much the vehicle cannot do it, (B, N): mean excess of acceleration, braking and lateral acceleration in m/s^2, and curvature.
 
-    The curvature that the wheels cannot turn counts as lateral acceleration at 10 m/s; driving backwards as braking.
+    The curvature that the wheels cannot turn counts as lateral acceleration at 10 m/s.
     """
     tightest = (torch.tan(ego.steer_max) / ego.wheelbase).view(-1, 1, 1)
     hard = (mine.accel - ego.accel_max.view(-1, 1, 1)).clamp(min=0.0) + (-ego.brake_max.view(-1, 1, 1) - mine.accel).clamp(min=0.0)
     tight = 100.0 * (mine.curvature.abs() - tightest).clamp(min=0.0) * (mine.speed > 0.5)
-    return _mean(hard + tight + 10.0 * (-mine.speed).clamp(min=0.0))
+    return _mean(hard + tight)
 
 
 def off_road(mine: Trajectory, ego: Ego, place: Place, counts: Tensor, stride: int = 2) -> Tensor:

@@ -30,11 +30,13 @@ STAY = 1  # index of the aim that is the present offset
 ACROSS_IN = (2.0, 3.5)  # s, J
 # speeds to reach: share of the limit, share of the present speed, m/s more, s
 SPEEDS = (
-    (0.0, 0.0, 0.0, 2.0), (0.0, 0.0, 0.0, 4.0), (0.3, 0.0, 0.0, 4.0), (0.6, 0.0, 0.0, 4.0), (0.8, 0.0, 0.0, 6.0), (1.0, 0.0, 0.0, 4.0),
-    (1.0, 0.0, 0.0, 8.0), (0.0, 1.0, -5.0, 3.0), (0.0, 1.0, -2.0, 2.0), (0.0, 1.0, 0.0, 2.0), (0.0, 1.0, 2.0, 2.0), (0.0, 1.0, 4.0, 4.0),
+    (0.0, 0.0, 0.0, 2.0), (0.0, 0.0, 0.0, 4.0), (0.5, 0.0, 0.0, 4.0), (0.8, 0.0, 0.0, 6.0), (1.0, 0.0, 0.0, 2.5), (1.0, 0.0, 0.0, 4.0),
+    (1.0, 0.0, 0.0, 8.0), (0.0, 1.0, -5.0, 3.0), (0.0, 1.0, -2.0, 2.0), (0.0, 1.0, 0.0, 2.0), (0.0, 1.0, 2.0, 2.0), (0.0, 1.0, 4.0, 3.0),
 )  # fmt: skip
 REST_IN = (2.0, 3.0, 4.0, 6.0)  # s
 FOLLOW_IN = (2.0, 4.0)  # s
+SLOPE = 0.4  # m sideways per m ahead: more is sliding, which wheels do not do (the heading would be 22 degrees off the road's)
+SLIDES = 50.0  # cost of sliding at 1 m/s
 SLOWEST = 0.1  # m/s; slower than that the heading is that of the path
 
 
@@ -42,7 +44,7 @@ SLOWEST = 0.1  # m/s; slower than that the heading is that of the path
 class Lattice:
     """Frenet optimal trajectories: hundreds of least-jerk motions along and across the road, scored at once."""
 
-    weights: Weights = field(default_factory=lambda: Weights(comfort=1.0))
+    weights: Weights = field(default_factory=lambda: Weights(comfort=0.4))
     name: str = "lattice"
 
     def plan(self, scene: Scene) -> Plan:
@@ -58,8 +60,10 @@ class Lattice:
         aim = torch.where(torch.arange(len(paths), device=aim.device) == STAY, route.d, aim)
         d, d1, _ = evaluate(across(ego, route, aim), when)  # (B, L, J, S)
         s, s1, _ = evaluate(along(ego, route, stop, wide, around.weight), when)  # (B, L, K, S)
+        s, s1 = s.cummax(-1).values, s1.clamp(min=0.0)  # who has come to rest stays there: no motion goes back
         motion = to_cartesian(ego, route, s, s1, d, d1)
         costs = self.score(scene, route, aim, stop, wide, around.weight, s, d, motion)
+        costs = costs._replace(comfort=costs.comfort + SLIDES * sliding(s1, d1).flatten(1))
         return choose(Trajectory(*(value.flatten(1, 3) for value in motion)), costs)
 
     def score(
@@ -144,6 +148,14 @@ def leader(ego: Ego, there: OnPath, weight: Tensor) -> tuple[Tensor, Tensor, Ten
     return place, torch.stack(paces, dim=2), place.new_tensor(FOLLOW_IN).expand_as(place)
 
 
+def sliding(s1: Tensor, d1: Tensor) -> Tensor:
+    """Mean speed sideways beyond SLOPE times that ahead, m/s; (B, L, J, K). s1 (B, L, K, S), d1 (B, L, J, S).
+
+    Motions across are functions of time here, as Werling has them for high speeds; this keeps them honest at low ones.
+    """
+    return (d1.abs().unsqueeze(3) - SLOPE * s1.clamp(min=0.0).unsqueeze(2)).clamp(min=0.0).mean(-1)
+
+
 def to_cartesian(ego: Ego, route: Route, s: Tensor, s1: Tensor, d: Tensor, d1: Tensor) -> Trajectory:
     """Every pair of a motion along (B, L, K, S) and one across (B, L, J, S), in the ego frame; (B, L, J, K, S).
 
@@ -159,7 +171,6 @@ def to_cartesian(ego: Ego, route: Route, s: Tensor, s1: Tensor, d: Tensor, d1: T
     cos = torch.where(moves, ahead / speed.clamp(min=SLOWEST), 1.0)
     sin = torch.where(moves, aside / speed.clamp(min=SLOWEST), 0.0)
     hx, hy = c * cos - sn * sin, sn * cos + c * sin
-    speed = torch.where(pace < 0.0, pace, speed)
     first = torch.ones_like(hx[..., :1])
     before_x, before_y = torch.cat([first, hx[..., :-1]], dim=-1), torch.cat([0.0 * first, hy[..., :-1]], dim=-1)
     turn = before_x * hy - before_y * hx
