@@ -44,7 +44,7 @@ SLOWEST = 0.1  # m/s; slower than that the heading is that of the path
 class Lattice:
     """Frenet optimal trajectories: hundreds of least-jerk motions along and across the road, scored at once."""
 
-    weights: Weights = field(default_factory=lambda: Weights(comfort=0.4))
+    weights: Weights = field(default_factory=lambda: Weights(progress=0.15))
     name: str = "lattice"
 
     def plan(self, scene: Scene) -> Plan:

@@ -116,7 +116,11 @@ class OnPath(NamedTuple):
 
 
 def on_path(around: Obstacles, route: Route) -> OnPath:
-    """Where the obstacles are relative to every path. Those left out are far away."""
+    """Where the obstacles are relative to every path. Those left out are far away.
+
+    A box that lies askew does not fill the rectangle around it: its reach is taken shorter by half_width |cos sin|, nothing where it lies
+    along or across.
+    """
     batch, count, steps = around.x.shape
     # looked for at every SEARCH-th step, and between in between
     found = nearest(route, around.x[..., SEARCH - 1 :: SEARCH].flatten(1), around.y[..., SEARCH - 1 :: SEARCH].flatten(1))
@@ -128,6 +132,7 @@ def on_path(around: Obstacles, route: Route) -> OnPath:
     cos = around.cos.unsqueeze(1) * c + around.sin.unsqueeze(1) * sn
     sin = around.sin.unsqueeze(1) * c - around.cos.unsqueeze(1) * sn
     half_l, half_w = around.half_length[:, None, :, None], around.half_width[:, None, :, None]
+    corner = (cos * sin).abs() * half_w
     xx, xy, yy = (part.unsqueeze(1) for part in (around.xx, around.xy, around.yy))
     gone = (around.weight <= 0.0)[:, None, :, None]
     before = torch.cat([s[..., :1], s[..., :-1]], dim=-1)
@@ -136,8 +141,8 @@ def on_path(around: Obstacles, route: Route) -> OnPath:
         s=torch.where(gone, -1e4, s),
         d=torch.where(gone, 1e4, d),
         speed=speed,
-        reach_s=cos.abs() * half_l + sin.abs() * half_w,
-        reach_d=sin.abs() * half_l + cos.abs() * half_w,
+        reach_s=cos.abs() * half_l + sin.abs() * half_w - corner,
+        reach_d=sin.abs() * half_l + cos.abs() * half_w - corner,
         sigma_s=torch.sqrt((xx * c * c + 2.0 * xy * c * sn + yy * sn * sn).clamp(min=0.0)),
         sigma_d=torch.sqrt((xx * sn * sn - 2.0 * xy * c * sn + yy * c * c).clamp(min=0.0)),
     )

@@ -22,6 +22,8 @@ __all__ = ["FIRST", "OWN", "POINTS", "STEP", "at", "lane_sequence", "make_route"
 FIRST, STEP, POINTS = -20.0, 1.0, 176  # m, m: from 20 m behind to 155 m ahead, 4 s at 140 km/h
 OWN = 1  # index of the path along the ego's own lane
 COARSE = 8  # every so many points a query looks for the nearest one
+MISSED = 2.0  # m along the path that a foot may be missed by
+FAR = 1e4  # m
 LATERAL = 2.5  # m/s^2 sideways that bends are taken with at most; nuPlan's bound of comfort is 4.9
 CURVATURE_MIN = 1e-4  # 1/m, straighter than any motorway
 
@@ -142,7 +144,8 @@ def nearest(route: Route, x: Tensor, y: Tensor) -> Tensor:
 def to_frenet(route: Route, x: Tensor, y: Tensor, guess: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ego frame to Frenet on each path: s, d and the cos, sin of the path there, each (B, R, Q). x, y (B, Q) m.
 
-    From a guess of s (B, R, Q), `nearest` without one, two Newton steps; right for places within about 10 m of the path.
+    From a guess of s (B, R, Q), `nearest` without one, two Newton steps; right for places within about 10 m of the path. Where they do not
+    lead to a foot of the place, which then is far from the path or the guess was bad, d is FAR.
     """
     s = nearest(route, x, y) if guess is None else guess
     wide_x, wide_y = x.unsqueeze(1).expand_as(s), y.unsqueeze(1).expand_as(s)
@@ -150,7 +153,10 @@ def to_frenet(route: Route, x: Tensor, y: Tensor, guess: Tensor | None = None) -
         s = _nearer(route, s, wide_x, wide_y)
     qx, qy, c, sn = at(s, route.x, route.y, route.cos, route.sin)
     dx, dy = wide_x - qx, wide_y - qy
-    return s + dx * c + dy * sn, dy * c - dx * sn, c, sn
+    past = dx * c + dy * sn
+    before_first, after_last = (s <= FIRST + STEP) & (past < 0.0), (s >= FIRST + STEP * (POINTS - 2)) & (past > 0.0)
+    foot = (past.abs() < MISSED) | before_first | after_last
+    return s + past, torch.where(foot, dy * c - dx * sn, FAR), c, sn
 
 
 def _nearer(route: Route, s: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -159,4 +165,4 @@ def _nearer(route: Route, s: Tensor, x: Tensor, y: Tensor) -> Tensor:
     dx, dy = x - qx, y - qy
     left = dy * c - dx * sn
     step = (dx * c + dy * sn) / (1.0 - bend * left).clamp(min=0.3)
-    return s + step.clamp(-STEP * COARSE, STEP * COARSE)
+    return (s + step.clamp(-STEP * COARSE, STEP * COARSE)).clamp(FIRST, FIRST + STEP * (POINTS - 1))

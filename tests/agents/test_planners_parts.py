@@ -157,6 +157,18 @@ def test_frenet_coordinates_there_and_back(curvature: float) -> None:
     torch.testing.assert_close(sin, torch.sin(curvature * s), atol=0.02, rtol=0.0)
 
 
+def test_a_place_that_has_no_foot_near_the_guess_is_far_away() -> None:
+    """Straight on, then a quarter of a circle: seen from a bad guess, a place may seem to lie on the path's tangent."""
+    route = a_route(0.02)
+    x, y, _, _ = to_path(route, T([[[70.0]]]), T([[[1.0]]]))
+    _, good, _, _ = to_frenet(route, x[:, 0], y[:, 0])
+    _, bad, _, _ = to_frenet(route, x[:, 0], y[:, 0], T([[[0.0]]]))
+    assert float(good) == pytest.approx(1.0, abs=0.05)
+    assert float(bad) > 1000.0
+    behind, aside, _, _ = to_frenet(a_route(), T([[-50.0]]), T([[0.5]]))
+    assert [float(behind), float(aside)] == pytest.approx([-50.0, 0.5])  # the path goes on straight beyond its ends
+
+
 def test_speeds_ahead_leave_room_to_brake_for_a_bend() -> None:
     network = ROADS["junction"]().build()
     lane = next(i for i, lane in enumerate(network.lanes) if lane.id == "south_in.0")
