@@ -22,11 +22,11 @@ class PlannerPolicy:
     def __init__(self, name: str) -> None:
         self.planner: Planner = make_planner(name)
         self.name = name
-        self.needs = PolicyNeeds(action="trajectory", cameras=CAMERAS, scene=True)
+        self.needs = PolicyNeeds(action="continuous", cameras=CAMERAS, scene=True)
 
     def act(self, observation: Any, *, seed: Tensor, step: Tensor) -> Tensor:
-        """(B, 1, 20, 3) of x, y m and speed m/s, ego frame. observation: a `Scene`."""
-        return to_action(self.plan(observation).trajectory, observation.ego.speed)
+        """(B, 1, 2) of acceleration and steering. observation: a `Scene`."""
+        return to_action(self.plan(observation).trajectory, observation.ego)
 
     @torch.no_grad()
     def plan(self, scene: Scene) -> Plan:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.planners.base import DT, STEPS, Trajectory
-from envs.driving.control import LOOK_MIN, LOOK_TIME, STEER_RATE, TRAJECTORY_DT, TRAJECTORY_POINTS
+from agents.planners.base import DT, Ego, Trajectory
+from envs.driving.control import LOOK_MIN, LOOK_TIME, STEER_RATE
 from envs.driving.dynamics import steer_for_curvature
 
 __all__ = ["curvature_of", "pursue", "steer_towards", "to_action"]
@@ -41,16 +41,22 @@ def curvature_of(steer: Tensor, wheelbase: Tensor) -> Tensor:
     return torch.tan(steer) / wheelbase
 
 
-def to_action(trajectory: Trajectory, speed: Tensor) -> Tensor:
-    """The trajectory (B, S) as an action (B, 1, TRAJECTORY_POINTS, 3) of x, y and speed, linear between steps. speed (B,): now.
+def to_action(trajectory: Trajectory, ego: Ego) -> Tensor:
+    """The trajectory (B, S) tracked for one step of DT: acceleration and steering as shares of the vehicle's limits, (B, 1, 2) in [-1, 1].
 
-    The simulator's controller tracks it: pure pursuit of the place half a second ahead, and the planned acceleration with a correction.
+    Acceleration is the plan's own; planning anew from where the ego is corrects what is left. Steering is pure pursuit of the first place
+    of the trajectory that is `look_ahead` away, or of its end carried on straight: a stopping or starting car looks beyond its stop.
     """
-    start = torch.stack([torch.zeros_like(speed), torch.zeros_like(speed), speed], dim=-1).unsqueeze(1)  # (B, 1, 3)
-    points = torch.cat([start, torch.stack([trajectory.x, trajectory.y, trajectory.speed], dim=-1)], dim=1)  # (B, S + 1, 3)
-    when = [min((i + 1) * TRAJECTORY_DT / DT, STEPS - 1e-6) for i in range(TRAJECTORY_POINTS)]
-    low = [int(w + 1e-9) for w in when]
-    share = points.new_tensor([max(0.0, w - k) for w, k in zip(when, low, strict=True)]).view(1, -1, 1)
-    index = torch.tensor(low, device=points.device)
-    before, after = points[:, index], points[:, index + 1]
-    return (before + share * (after - before)).unsqueeze(1)
+    accel = trajectory.accel[:, 0]
+    push = torch.where(accel >= 0.0, accel / ego.accel_max, accel / ego.brake_max)
+    look = look_ahead(ego.speed.clamp(min=0.0)).unsqueeze(1)  # (B, 1)
+    away = torch.sqrt(trajectory.x * trajectory.x + trajectory.y * trajectory.y)  # (B, S)
+    steps = away.shape[1]
+    order = torch.arange(steps, device=away.device)
+    first = torch.where(away >= look, order, steps - 1).amin(1, keepdim=True)  # (B, 1)
+    x, y, c, s, far = (value.gather(1, first) for value in (trajectory.x, trajectory.y, trajectory.cos, trajectory.sin, away))
+    more = (look - far).clamp(min=0.0)
+    one = torch.ones_like(ego.speed)
+    bend = pursue((x + more * c).squeeze(1), (y + more * s).squeeze(1), one, torch.zeros_like(one), ego.wheelbase)
+    steer = steer_for_curvature(bend, ego.wheelbase) / ego.steer_max
+    return torch.stack([push, steer], dim=-1).clamp(-1.0, 1.0).unsqueeze(1)

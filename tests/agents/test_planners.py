@@ -33,17 +33,14 @@ WORLDS = 4
 
 
 def a_sim(scenario: str, *, rows: list[int] | None = None, ticks: int = 25, level: str = "truth") -> DrivingSim:
-    """Some worlds after a while of the traffic model in the ego's seat; rows: which of WORLDS episodes."""
+    """Some worlds after a while; rows: which of WORLDS episodes."""
     needs = load_policy(f"pdm@{level}").needs
     config = needs.config(agents=64)
     bank = build_bank(sample_episodes(scenario, WORLDS, 11), config)
     sim = DrivingSim(bank, config, batch=len(rows or range(WORLDS)))
     sim.reset(torch.tensor(rows or list(range(WORLDS))))
-    ahead = torch.arange(1, 21) * 0.1
     for _ in range(ticks // config.ticks_per_step):
-        speed = sim.state.speed[:, :1]
-        action = torch.stack([speed * ahead, torch.zeros_like(speed * ahead), speed.expand(-1, 20)], dim=-1)
-        sim.step(action.unsqueeze(1))
+        sim.step(torch.zeros(sim.batch, 1, 2))  # straight on
     return sim
 
 

@@ -324,12 +324,23 @@ def test_pursuit_is_the_circle_through_the_target() -> None:
     assert float(pursue(x, y, T(1.0), T(0.0), T(0.0))) == pytest.approx(1.0 / radius, rel=1e-4)
 
 
-def test_an_action_is_the_plan_ten_times_a_second() -> None:
-    path = Trajectory(*(value[:, 0] for value in moving(5.0)))
-    action = to_action(path, T([5.0]))
-    assert action.shape == (1, 1, 20, 3)
-    torch.testing.assert_close(action[0, 0, :, 0], 0.5 * torch.arange(1, 21))
-    assert (action[..., 2] == 5.0).all()
+@pytest.mark.parametrize("speed", [0.5, 6.0])
+def test_tracking_a_bend_steers_into_it(speed: float) -> None:
+    """Also from a crawl, where a plan is shorter than one looks ahead."""
+    bend = 0.05
+    angle = bend * speed * DT * torch.arange(1, STEPS + 1).view(1, -1)
+    full = torch.ones_like(angle)
+    path = Trajectory(
+        torch.sin(angle) / bend, (1.0 - torch.cos(angle)) / bend, torch.cos(angle), torch.sin(angle), speed * full, full, bend * full
+    )
+    push, steer = to_action(path, an_ego(speed=speed))[0, 0].tolist()
+    assert push == pytest.approx(1.0 / 3.5)
+    assert 0.6 * steer == pytest.approx(np.arctan(2.8 * bend), rel=0.25)
+
+
+def test_braking_is_a_share_of_the_brakes() -> None:
+    path = Trajectory(*(value[:, 0] for value in moving(5.0, accel=-4.0)))
+    assert to_action(path, an_ego(speed=5.0))[0, 0].tolist() == pytest.approx([-0.5, 0.0])
 
 
 def test_columns_are_linear_between_points_and_constant_beyond() -> None:
