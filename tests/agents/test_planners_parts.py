@@ -326,13 +326,13 @@ def test_pursuit_is_the_circle_through_the_target() -> None:
 
 @pytest.mark.parametrize("speed", [0.5, 6.0])
 def test_tracking_a_bend_steers_into_it(speed: float) -> None:
-    """Also from a crawl, where a plan is shorter than one looks ahead."""
-    bend = 0.05
+    """Also from a crawl, where a plan is shorter than one looks ahead. The middle of a turning car runs aslant, by the slip angle."""
+    bend, slip = 0.05, T(0.5 * 2.8 * 0.05)
     angle = bend * speed * DT * torch.arange(1, STEPS + 1).view(1, -1)
+    x, y = torch.sin(angle) / bend, (1.0 - torch.cos(angle)) / bend
+    x, y = x * torch.cos(slip) - y * torch.sin(slip), x * torch.sin(slip) + y * torch.cos(slip)
     full = torch.ones_like(angle)
-    path = Trajectory(
-        torch.sin(angle) / bend, (1.0 - torch.cos(angle)) / bend, torch.cos(angle), torch.sin(angle), speed * full, full, bend * full
-    )
+    path = Trajectory(x, y, torch.cos(angle), torch.sin(angle), speed * full, full, bend * full)
     push, steer = to_action(path, an_ego(speed=speed))[0, 0].tolist()
     assert push == pytest.approx(1.0 / 3.5)
     assert 0.6 * steer == pytest.approx(np.arctan(2.8 * bend), rel=0.25)
