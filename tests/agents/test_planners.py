@@ -222,9 +222,9 @@ def test_a_planner_drives_its_lane(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("scenario", ["highway", "merge", "junction", "roundabout"])
+@pytest.mark.parametrize("name", ["idm_mobil", "pdm", "lattice"])
+@pytest.mark.parametrize("scenario", ["highway", "merge/hard"])
 def test_planners_arrive(name: str, scenario: str) -> None:
-    results = rollout(PlannerPolicy(name), sample_episodes(scenario, 32, 500))
+    results = rollout(PlannerPolicy(name), sample_episodes(scenario, 16, 500))
     assert sum(r.metrics["collision_at_fault"] for r in results) <= 1
-    assert sum(r.metrics["success"] for r in results) >= 28  # measured: docs/planners.md
+    assert sum(r.metrics["success"] for r in results) >= 14  # of 8 drawn from other seeds all did: docs/planners.md
