@@ -35,11 +35,13 @@ def _suites() -> Rows:
 
 
 def _policies() -> Rows:
+    from agents.planners.base import PLANNERS, make_planner
     from agents.policies.base import WEIGHTS, shipped_names
     from agents.policies.baselines import BASELINES
     from agents.policies.bundle import load_bundle
 
     baselines = [(name, "baseline", (BASELINES[name].__doc__ or "").split(". ")[0].split(": ")[0].rstrip(".\n")) for name in BASELINES]
+    planners = [(name, "planner", (make_planner(name).__doc__ or "").split(". ")[0].rstrip(".\n")) for name in PLANNERS]
     specs = [(name, load_bundle(WEIGHTS / f"{name}.safetensors").spec) for name in shipped_names()]
     trained = [
         (
@@ -50,7 +52,7 @@ def _policies() -> Rows:
         )
         for name, s in specs
     ]
-    return [{"name": name, "kind": kind, "description": text} for name, kind, text in [*baselines, *trained]]
+    return [{"name": name, "kind": kind, "description": text} for name, kind, text in [*baselines, *planners, *trained]]
 
 
 def _envs() -> Rows:

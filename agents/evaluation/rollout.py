@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from agents.evaluation.struck import CollisionLog, Struck
+from agents.planners.scene import SceneMaker
 from agents.playback.beliefs import told
 from agents.playback.fingerprint import Fingerprints
 from agents.playback.storage import Array
@@ -232,6 +233,7 @@ class _Run:
         sim.reset(rows)
         eyes = Sight(sim) if config.observation == "pixels" else Eyes(sim) if needs_eyes(config) else None
         believer = eyes if isinstance(eyes, Eyes) else None  # pixels are not believed in
+        scenes = SceneMaker(sim) if self.policy.needs.scene else None
         log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
         prints = Fingerprints(sim) if self.fingerprints else None
         watch = self.watch(sim) if self.watch else None
@@ -244,7 +246,7 @@ class _Run:
         while driving:
             if log:
                 log.look()
-            action = self._act(sim, config, eyes)
+            action = self._act(sim, config, eyes, scenes)
             bad = ~torch.isfinite(action.float()).flatten(1).all(dim=1)  # (B,)
             action = torch.where(bad.view(-1, *[1] * (action.dim() - 1)), torch.zeros_like(action), action)
             out = sim.step(action)
@@ -290,9 +292,11 @@ class _Run:
             if watch:
                 watch.begin(begun)
 
-    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None) -> Tensor:
-        seen: Any  # a PixelObservation for policies that need pixels
-        if isinstance(eyes, Sight):
+    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None, scenes: SceneMaker | None) -> Tensor:
+        seen: Any  # a PixelObservation for policies that need pixels, a Scene for planners
+        if scenes:
+            seen = scenes(eyes if isinstance(eyes, Eyes) else None)
+        elif isinstance(eyes, Sight):
             seen = eyes.observe()
         else:
             seen = observe(sim.state, sim.setup, sim.maps, config, eyes.objects if eyes else None)

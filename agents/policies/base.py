@@ -30,7 +30,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyNeeds:
-    """The part of `DrivingConfig` that a policy was made for. Fields and defaults are those of `DrivingConfig`.
+    """The part of `DrivingConfig` that a policy was made for. Fields and defaults, but `scene`, are those of `DrivingConfig`.
 
     `dt` and `ticks_per_step` together say how often it decides; worlds with another tick keep that interval as nearly as they can.
     """
@@ -56,10 +56,11 @@ class PolicyNeeds:
     autopilot: bool = DrivingConfig.autopilot
     steer_bias: float = DrivingConfig.steer_bias
     brake_limit: float = DrivingConfig.brake_limit
+    scene: bool = False  # planners: told tracks, forecasts and map themselves (`agents.planners.base.Scene`) instead of numbers
 
     def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
         """The simulator's configuration for this policy: `agents` slots a world, ticks of `dt` s. Raises ValueError on nonsense."""
-        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        mine = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scene"}
         mine |= {"dt": dt, "ticks_per_step": max(1, round(self.ticks_per_step * self.dt / dt))}
         return DrivingConfig(agents=agents, learners=learners, **mine)
 
@@ -94,14 +95,17 @@ def shipped_names() -> list[str]:
 
 
 def policy_names() -> list[str]:
-    """Every name `load_policy` knows: the baselines first, then the shipped checkpoints."""
+    """Every name `load_policy` knows: the baselines first, then the planners and the shipped checkpoints."""
+    from agents.planners.base import PLANNERS
     from agents.policies.baselines import BASELINES
 
-    return [*BASELINES, *shipped_names()]
+    return [*BASELINES, *PLANNERS, *shipped_names()]
 
 
 def load_policy(spec: str | Path, *, changed: Literal["warn", "refuse", "ignore"] = "warn") -> Policy:
-    """The policy that `spec` names: a baseline, a shipped checkpoint, or the path of a bundle (run folders count: their `policy` is used).
+    """The policy that `spec` names: a baseline, a planner, a shipped checkpoint, or the path of a bundle.
+
+    Of run folders their `policy` is used.
 
     Names win over paths: write `./idm` for a folder called idm. `NAME@LEVEL` is the same policy on another level of the observation
     ladder, see `agents.policies.levels`; `NAME~FAULT=VALUE,...`, before the level, the policy with faults planted in it, see
@@ -121,6 +125,7 @@ def load_policy(spec: str | Path, *, changed: Literal["warn", "refuse", "ignore"
 
 
 def _load(spec: str | Path) -> Policy:
+    from agents.planners.base import PLANNERS
     from agents.policies.baselines import BASELINES
 
     name = str(spec)
@@ -136,6 +141,10 @@ def _load(spec: str | Path) -> Policy:
         return perturbed(_load(name), faults)
     if name in BASELINES:
         return BASELINES[name]()
+    if name in PLANNERS:
+        from agents.planners.policy import PlannerPolicy
+
+        return PlannerPolicy(name)
 
     from agents.policies.sb3 import load_bundle_policy
 

@@ -46,8 +46,8 @@ class AtLevel:
         return getattr(self.policy, "bundle", None)
 
     def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
-        """As the policy itself, which sees no more forecasts than it was made for."""
-        if self.needs.forecasts > self.policy.needs.forecasts:
+        """As the policy itself, which sees no more forecasts than it was made for; a planner sees all of them."""
+        if self.needs.forecasts > self.policy.needs.forecasts and not self.needs.scene:
             width = len(OBJECT_FEATURES) + len(belief_names(self.policy.needs.forecasts))
             observation = observation._replace(objects=observation.objects[..., :width])
         return self.policy.act(observation, seed=seed, step=step)

@@ -1,0 +1,158 @@
+"""What trajectories cost: one library for all planners.
+
+Every term is a plain function of trajectories and says its unit; `Weights` turns them into one number. Shapes: B worlds, N candidates,
+S steps, H futures of obstacles. Ego frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import DT, STEPS, Costs, Ego, Place, Trajectory
+from agents.planners.obstacles import Obstacles, OnPath
+from envs.driving.surface import drivable_distance
+
+__all__ = ["Weights", "collision", "collision_on_path", "comfort", "infeasible", "off_road", "overlap_probability", "speeding"]
+
+LON_ACCEL, LON_BRAKE, LAT_ACCEL, JERK = 2.4, 4.05, 4.89, 4.13  # m/s^2, m/s^2, m/s^2, m/s^3: nuPlan's bounds of comfort
+SIGMA_MIN = 0.02  # m, doubt that nobody is below; keeps the deterministic case finite
+KERB = 0.2  # m that corners should keep from the edge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What one unit of each term costs."""
+
+    progress: float = 0.05  # per m not covered
+    comfort: float = 0.3  # per unit of `comfort`
+    collision: float = 60.0  # per collision expected
+    clearance: float = 3.0  # per collision expected with a box that is a time gap longer
+    road: float = 30.0  # per m outside
+    rules: float = 20.0  # per m/s too fast on the average, or per m beyond a line
+    lane: float = 1.0
+    discount: float = 2.5  # s in which a collision ahead loses weight by a factor e: there will be other plans before it
+    gap: float = 0.6  # s, time gap wanted to everybody ahead and behind
+
+
+def overlap_probability(offset: Tensor, half: Tensor, sigma: Tensor) -> Tensor:
+    """Probability that |offset + e| <= half for a normal error e: Phi((half - offset) / sigma) - Phi((-half - offset) / sigma)."""
+    scale = (0.5**0.5) / sigma.clamp(min=SIGMA_MIN)
+    return 0.5 * (torch.erf((half - offset) * scale) + torch.erf((half + offset) * scale))
+
+
+def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights, stride: int = 2) -> tuple[Tensor, Tensor]:
+    """Expected number of collisions of each candidate (B, N), later ones discounted: with the boxes, and with boxes longer by a time gap.
+
+    For every future the probability of overlap along and across the ego's heading, each a normal integral, as if the two errors were
+    independent (exact where the covariance's axes are the ego's); then the worst of every `stride`-th step
+    times the future's weight, summed.
+    """
+    x, y, c, s, pace = (part[..., stride - 1 :: stride].unsqueeze(2) for part in mine[:5])  # (B, N, 1, S')
+    ox, oy, oc, os, xx, xy, yy = (part[..., stride - 1 :: stride].unsqueeze(1) for part in around[:7])  # (B, 1, H, S')
+    dx, dy = ox - x, oy - y
+    along, across = dx * c + dy * s, dy * c - dx * s
+    cos, sin = (oc * c + os * s).abs(), (os * c - oc * s).abs()
+    half_l, half_w = around.half_length[:, None, :, None], around.half_width[:, None, :, None]
+    length, width = 0.5 * ego.length.view(-1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1)
+    reach_along, reach_across = length + half_l * cos + half_w * sin, width + half_l * sin + half_w * cos
+    sigma_along = torch.sqrt((xx * c * c + 2.0 * xy * c * s + yy * s * s).clamp(min=0.0))
+    sigma_across = torch.sqrt((xx * s * s - 2.0 * xy * c * s + yy * c * c).clamp(min=0.0))
+    beside = overlap_probability(across, reach_across, sigma_across)
+    when = DT * torch.arange(stride, STEPS + 1, stride, device=x.device, dtype=x.dtype)
+    fade = torch.exp(-when / weights.discount)
+    weight = around.weight.unsqueeze(1)
+    hit = (beside * overlap_probability(along, reach_along, sigma_along) * fade).amax(-1)  # (B, N, H)
+    # whoever is behind keeps the gap himself, by his own speed: the ego's is near enough
+    longer = reach_along + 1.0 + weights.gap * pace
+    near = (beside * overlap_probability(along, longer, sigma_along) * fade).amax(-1)
+    return _add(hit * weight), _add(near * weight)
+
+
+def collision_on_path(
+    s: Tensor, d: Tensor, speed: Tensor, ego: Ego, there: OnPath, weight: Tensor, weights: Weights, stride: int = 2
+) -> tuple[Tensor, Tensor]:
+    """The same in Frenet coordinates, for every pair of a motion along L paths and one across; (B, L, J, K) each.
+
+    s, speed (B, L, K, S); d (B, L, J, S); there: obstacles on the same paths; weight (B, H) theirs. The ego's box lies along the path, so
+    the probability of overlap along depends on s alone, the one across on d alone, and hundreds of candidates cost their two factors and a
+    product. Every `stride`-th step counts.
+    """
+    so, do, _, reach_s, reach_d, sigma_s, sigma_d = (part[..., stride - 1 :: stride].unsqueeze(2) for part in there)  # (B, L, 1, H, S')
+    s, d, speed = (part[..., stride - 1 :: stride].unsqueeze(3) for part in (s, d, speed))  # (B, L, ., 1, S')
+    length, width = 0.5 * ego.length.view(-1, 1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1, 1)
+    when = DT * torch.arange(stride, STEPS + 1, stride, device=s.device, dtype=s.dtype)
+    fade = torch.exp(-when / weights.discount)
+    across = overlap_probability(do - d, reach_d + width, sigma_d) * fade * weight[:, None, None, :, None]  # (B, L, J, H, S')
+    along = overlap_probability(so - s, reach_s + length, sigma_s)  # (B, L, K, H, S')
+    longer = overlap_probability(so - s, reach_s + length + 1.0 + weights.gap * speed, sigma_s)
+    hit = (across.unsqueeze(3) * along.unsqueeze(2)).amax(-1)  # (B, L, J, K, H)
+    near = (across.unsqueeze(3) * longer.unsqueeze(2)).amax(-1)
+    return _add(hit), _add(near)
+
+
+def _add(value: Tensor) -> Tensor:
+    """Sum over the last dimension in a fixed order, whatever the batch."""
+    total = value[..., 0]
+    for i in range(1, value.shape[-1]):
+        total = total + value[..., i]
+    return total
+
+
+def _mean(value: Tensor) -> Tensor:
+    """Mean over the steps."""
+    return _add(value) / value.shape[-1]
+
+
+def comfort(mine: Trajectory, before: Tensor) -> Tensor:
+    """Mean square of accelerations and jerk, each in units of its bound of comfort, and what is beyond the bounds tenfold; (B, N).
+
+    before (B, 1) m/s^2: acceleration now.
+    """
+    lateral = mine.speed * mine.speed * mine.curvature
+    first = torch.cat([before.expand(mine.accel.shape[:-1]).unsqueeze(-1), mine.accel[..., :-1]], dim=-1)
+    jerk = (mine.accel - first) / DT
+    lon = torch.where(mine.accel > 0.0, mine.accel / LON_ACCEL, mine.accel / LON_BRAKE).abs()
+    cost = torch.zeros_like(lon)
+    for share in (lon, (lateral / LAT_ACCEL).abs(), (jerk / JERK).abs()):
+        cost = cost + share * share + 10.0 * (share - 1.0).clamp(min=0.0)
+    return _mean(cost)
+
+
+def infeasible(mine: Trajectory, ego: Ego) -> Tensor:
+    """By how much the vehicle cannot do it, (B, N): mean excess of acceleration, braking and lateral acceleration in m/s^2, and curvature.
+
+    The curvature that the wheels cannot turn counts as lateral acceleration at 10 m/s.
+    """
+    tightest = (torch.tan(ego.steer_max) / ego.wheelbase).view(-1, 1, 1)
+    hard = (mine.accel - ego.accel_max.view(-1, 1, 1)).clamp(min=0.0) + (-ego.brake_max.view(-1, 1, 1) - mine.accel).clamp(min=0.0)
+    tight = 100.0 * (mine.curvature.abs() - tightest).clamp(min=0.0) * (mine.speed > 0.5)
+    return _mean(hard + tight)
+
+
+def off_road(mine: Trajectory, ego: Ego, place: Place, counts: Tensor, stride: int = 2) -> Tensor:
+    """Metres by which the worst corner leaves the drivable surface less KERB, at the worst of every `stride`-th step; (B, N).
+
+    counts (B, N, S) bool: steps that count; beyond the end of the map there is no road.
+    """
+    x, y, c, s = (part[..., stride - 1 :: stride].unsqueeze(-1) for part in mine[:4])  # (B, N, S / stride, 1)
+    half_l, half_w = 0.5 * ego.length.view(-1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1)
+    ahead, left = torch.cat([half_l, half_l, -half_l, -half_l], dim=-1), torch.cat([half_w, -half_w, half_w, -half_w], dim=-1)
+    px, py = x + ahead * c - left * s, y + ahead * s + left * c
+    ec, es = ego.cos.view(-1, 1, 1, 1), ego.sin.view(-1, 1, 1, 1)
+    wx, wy = ego.x.view(-1, 1, 1, 1) + px * ec - py * es, ego.y.view(-1, 1, 1, 1) + px * es + py * ec
+    edge = drivable_distance(place.maps, place.map_id, wx, wy)
+    out = (KERB - edge).clamp(min=0.0).amax(-1)
+    return torch.where(counts[..., stride - 1 :: stride], out, 0.0).amax(-1)
+
+
+def speeding(mine: Trajectory, limit: Tensor) -> Tensor:
+    """Mean excess over the limit at each step (B, N, S) m/s; (B, N)."""
+    return _mean((mine.speed - limit).clamp(min=0.0))
+
+
+def weighed(weights: Weights, **terms: Tensor) -> Costs:
+    """The terms times their weights."""
+    return Costs(**{name: getattr(weights, name) * value for name, value in terms.items()})

@@ -1,0 +1,148 @@
+"""What the ego may run into: the likeliest futures of every track as boxes with doubt, one for each step of a trajectory.
+
+Shapes: B worlds, T tracks, M modes kept, H = T M futures, S steps, R paths. Ego frame.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import DT, STEPS, Route, Scene
+from agents.planners.route import OWN, nearest, to_frenet
+
+__all__ = ["MODES", "Obstacles", "OnPath", "followers", "obstacles", "on_path"]
+
+MODES = 3  # M
+SEARCH = 4  # of so many steps one looks for the nearest point of a path
+MOVES = 0.3  # m/s, below which a box keeps its heading
+
+
+class Obstacles(NamedTuple):
+    """Futures of tracks."""
+
+    x: Tensor  # (B, H, S) m
+    y: Tensor
+    cos: Tensor  # (B, H, S) of the heading
+    sin: Tensor
+    xx: Tensor  # (B, H, S) m^2, covariance of the place
+    xy: Tensor
+    yy: Tensor
+    half_length: Tensor  # (B, H) m
+    half_width: Tensor
+    weight: Tensor  # (B, H) probability of this future times belief that the thing exists; 0: leave it out
+
+
+def obstacles(scene: Scene, trusted: Tensor) -> Obstacles:
+    """The MODES likeliest futures of every track, their probabilities scaled to add up to 1. trusted (B, T): those to leave out.
+
+    Left out besides: who follows the ego in its lane. Keeping that distance is up to him, and forecasts do not know that he will.
+    """
+    tracks, forecasts = scene.tracks, scene.forecasts
+    probability, best = forecasts.probability.sort(dim=-1, descending=True, stable=True)
+    probability, best = probability[..., :MODES], best[..., :MODES]
+    total = probability[..., 0] + probability[..., 1] + probability[..., 2]
+    probability = probability / total.clamp(min=1e-6).unsqueeze(-1)
+    mean = forecasts.mean.gather(2, best[..., None, None].expand(*best.shape, *forecasts.mean.shape[-2:]))  # (B, T, M, F, 2)
+    spread = forecasts.covariance.flatten(-2)  # (B, T, K, F, 4)
+    spread = spread.gather(2, best[..., None, None].expand(*best.shape, *spread.shape[-2:]))
+    now = tracks.mean[..., None, None, :2].expand(*best.shape, 1, 2)
+    doubt = tracks.covariance[..., :2, :2].flatten(-2)[..., None, None, :].expand(*best.shape, 1, 4)
+    low, share = _steps(forecasts.time)
+    places = _between(torch.cat([now, mean], dim=3), low, share)  # (B, T, M, S, 2)
+    spreads = _between(torch.cat([doubt, spread], dim=3), low, share)
+    x, y = (part.flatten(1, 2).contiguous() for part in places.unbind(-1))  # (B, H, S)
+    before_x = torch.cat([now[..., 0].flatten(1, 2), x[..., :-1]], dim=-1)
+    before_y = torch.cat([now[..., 1].flatten(1, 2), y[..., :-1]], dim=-1)
+    dx, dy = x - before_x, y - before_y
+    step = torch.sqrt(dx * dx + dy * dy)
+    yaw = tracks.yaw.contiguous()
+    moves, step = step > MOVES * DT, step.clamp(min=1e-6)
+
+    def wide(value: Tensor) -> Tensor:
+        return value.unsqueeze(2).expand(*value.shape, MODES).flatten(1)
+
+    exists = torch.where(tracks.mask & ~trusted & ~followers(scene), tracks.score, 0.0)
+    xx, xy, _, yy = (part.flatten(1, 2).contiguous() for part in spreads.unbind(-1))
+    return Obstacles(
+        x=x,
+        y=y,
+        cos=torch.where(moves, dx / step, wide(torch.cos(yaw)).unsqueeze(-1)),
+        sin=torch.where(moves, dy / step, wide(torch.sin(yaw)).unsqueeze(-1)),
+        xx=xx,
+        xy=xy,
+        yy=yy,
+        half_length=wide(0.5 * tracks.size[..., 0]),
+        half_width=wide(0.5 * tracks.size[..., 1]),
+        weight=(exists.unsqueeze(-1) * probability).flatten(1),
+    )
+
+
+def followers(scene: Scene) -> Tensor:
+    """Which tracks are behind the ego in its own corridor, (B, T) bool."""
+    tracks, ego, route = scene.tracks, scene.ego, scene.route
+    x, y = (part.contiguous() for part in tracks.mean[..., :2].unbind(-1))
+    s, d, _, _ = (part[:, OWN] for part in to_frenet(route, x, y))
+    beside = (d - route.d[:, OWN : OWN + 1]).abs() < 0.5 * (tracks.size[..., 1] + ego.width.unsqueeze(1))
+    return beside & (s < -0.5 * ego.length.unsqueeze(1)) & (tracks.mean[..., 2] > -1.0)
+
+
+def _steps(time: Tensor) -> tuple[Tensor, Tensor]:
+    """For every step of a trajectory: which of the forecast's times, 0 being now, comes before it, and the share of the way to the next."""
+    grid = torch.cat([torch.zeros_like(time[:1]), time])
+    when = DT * torch.arange(1, STEPS + 1, device=time.device, dtype=time.dtype)
+    low = ((when.unsqueeze(1) >= grid - 1e-4).sum(1) - 1).clamp(max=len(grid) - 2)
+    return low, (when - grid[low]) / (grid[low + 1] - grid[low])
+
+
+def _between(value: Tensor, low: Tensor, share: Tensor) -> Tensor:
+    """(B, T, M, F + 1, .) at the steps, (B, T, M, S, .)."""
+    before, after = value.index_select(3, low), value.index_select(3, low + 1)
+    return before + share.unsqueeze(-1) * (after - before)
+
+
+class OnPath(NamedTuple):
+    """Obstacles in Frenet coordinates of paths, (B, R, H, S) each."""
+
+    s: Tensor  # m
+    d: Tensor  # m
+    speed: Tensor  # m/s along the path
+    reach_s: Tensor  # m, half the extent of the box along the path
+    reach_d: Tensor  # m, and across
+    sigma_s: Tensor  # m, standard deviation of the place along the path
+    sigma_d: Tensor  # m, and across
+
+
+def on_path(around: Obstacles, route: Route) -> OnPath:
+    """Where the obstacles are relative to every path. Those left out are far away.
+
+    A box that lies askew does not fill the rectangle around it: its reach is taken shorter by half_width |cos sin|, nothing where it lies
+    along or across.
+    """
+    batch, count, steps = around.x.shape
+    # looked for at every SEARCH-th step, and between in between
+    found = nearest(route, around.x[..., SEARCH - 1 :: SEARCH].flatten(1), around.y[..., SEARCH - 1 :: SEARCH].flatten(1))
+    guess = found.view(batch, -1, count, steps // SEARCH).repeat_interleave(SEARCH, dim=3)
+    before = torch.cat([guess[..., :SEARCH], guess[..., :-SEARCH]], dim=-1)
+    share = (torch.arange(steps, device=guess.device) % SEARCH + 1).to(guess.dtype) / SEARCH
+    guess = (before + share * (guess - before)).flatten(2)
+    s, d, c, sn = (part.view(batch, -1, count, steps) for part in to_frenet(route, around.x.flatten(1), around.y.flatten(1), guess))
+    cos = around.cos.unsqueeze(1) * c + around.sin.unsqueeze(1) * sn
+    sin = around.sin.unsqueeze(1) * c - around.cos.unsqueeze(1) * sn
+    half_l, half_w = around.half_length[:, None, :, None], around.half_width[:, None, :, None]
+    corner = (cos * sin).abs() * half_w
+    xx, xy, yy = (part.unsqueeze(1) for part in (around.xx, around.xy, around.yy))
+    gone = (around.weight <= 0.0)[:, None, :, None]
+    before = torch.cat([s[..., :1], s[..., :-1]], dim=-1)
+    speed = torch.where(torch.arange(steps, device=s.device) > 0, (s - before) / DT, (s[..., 1:2] - s[..., :1]) / DT)
+    return OnPath(
+        s=torch.where(gone, -1e4, s),
+        d=torch.where(gone, 1e4, d),
+        speed=speed,
+        reach_s=cos.abs() * half_l + sin.abs() * half_w - corner,
+        reach_d=sin.abs() * half_l + cos.abs() * half_w - corner,
+        sigma_s=torch.sqrt((xx * c * c + 2.0 * xy * c * sn + yy * sn * sn).clamp(min=0.0)),
+        sigma_d=torch.sqrt((xx * sn * sn - 2.0 * xy * c * sn + yy * c * c).clamp(min=0.0)),
+    )

@@ -1,0 +1,102 @@
+"""PDM: a handful of ways to follow the road, each simulated and scored (Dauner et al., "Parting with misconceptions about learning-based
+vehicle motion planning", CoRL 2023: the planner that won the nuPlan challenge of that year).
+
+Proposals are IDM drivers at SHARES of the limit along the middle of the own lane, to both sides of it, and along the lanes beside, which
+PDM does not have. Shapes: B worlds, L paths, V speeds, N = L V candidates, S steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import DT, STEPS, Costs, Plan, Route, Scene, Trajectory
+from agents.planners.costs import Weights, collision, comfort, off_road, speeding, weighed
+from agents.planners.obstacles import Obstacles, obstacles, on_path
+from agents.planners.proposals import Driven, drive, stop_of, take
+from agents.planners.route import at
+from agents.planners.rules import stops
+
+__all__ = ["Pdm", "choose", "lane_cost"]
+
+SHARES = (0.0, 0.3, 0.55, 0.8, 1.0)  # of the limit
+PATHS = (1, 1, 1, 0, 2)  # own lane, twice more beside its middle, left, right
+ASIDE = (0.0, 0.6, -0.6, 0.0, 0.0)  # m from the path's middle
+URGENT = 250.0  # m before a lane has to be left, over which that becomes urgent, as in `envs.driving.traffic`
+ASTRAY = 12.0  # cost of staying in a lane that has to be left at once
+CHANGE = 0.25  # cost per m sideways still to go: who is changing lanes goes on
+LOOSE = 0.8  # m
+MIDDLE = 0.2  # cost per m that is kept from the middle of a lane
+CLOSED = 1e4  # cost of a path that does not exist
+
+
+@dataclass(frozen=True)
+class Pdm:
+    """Rule-based: IDM proposals along the route at several speeds and offsets, simulated and scored."""
+
+    weights: Weights = field(default_factory=Weights)
+    name: str = "pdm"
+
+    def plan(self, scene: Scene) -> Plan:
+        """See `agents.planners.base.Planner`."""
+        ego, rules = scene.ego, stops(scene)
+        around = obstacles(scene, rules.trusted)
+        there = on_path(around, scene.route)
+        paths = list(PATHS)
+        route = take(scene.route, paths)
+        aim = route.d.new_tensor(ASIDE).expand_as(route.d)
+        stop = stop_of(route, rules, ego)
+        wide = type(there)(*(value[:, paths] for value in there))
+        driven = drive(ego, route, aim, aim.new_tensor(SHARES), wide, around.weight, stop)
+        costs = self.score(scene, around, route, aim, stop, driven)
+        return choose(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), costs)
+
+    def score(self, scene: Scene, around: Obstacles, route: Route, aim: Tensor, stop: Tensor, driven: Driven) -> Costs:
+        """Costs of all proposals, (B, N)."""
+        ego = scene.ego
+        flat = Trajectory(*(value.flatten(1, 2) for value in driven.trajectory))
+        hit, near = collision(flat, ego, around, self.weights)
+        (limit,) = at(driven.s, route.limit)
+        far = (limit[..., 0] * (DT * STEPS) - driven.s[..., -1]).clamp(min=0.0)
+        over = (driven.s[..., -1] - stop.unsqueeze(2)).clamp(min=0.0)
+        inside = driven.s < (route.exit - 0.5 * ego.length.unsqueeze(1))[..., None, None]
+        lane = lane_cost(route, aim, ego.lane).unsqueeze(2).expand_as(far)
+        return weighed(
+            self.weights,
+            progress=far.flatten(1),
+            comfort=comfort(flat, ego.accel.unsqueeze(1)),
+            collision=hit,
+            clearance=near,
+            road=off_road(flat, ego, scene.place, inside.flatten(1, 2)),
+            rules=speeding(flat, limit.flatten(1, 2)) + over.flatten(1),
+            lane=lane.flatten(1),
+        )
+
+
+def lane_cost(route: Route, aim: Tensor, own: Tensor) -> Tensor:
+    """What it costs to drive along each path at `aim` (B, L) m beside it, (B, L): being astray, off the middle, and changing lanes.
+
+    own (B,): the lane the ego is in, within which LOOSE m sideways are free.
+    """
+    way = ((route.d - aim).abs() - torch.where(route.lane == own.unsqueeze(1), LOOSE, 0.0)).clamp(min=0.0)
+    return astray(route) + CHANGE * way + MIDDLE * aim.abs()
+
+
+def astray(route: Route) -> Tensor:
+    """What it costs to be in each path's lane, (B, L): the more the nearer its end; CLOSED where there is none."""
+    urgency = ((URGENT - route.end) / URGENT).clamp(0.0, 1.0)
+    return torch.where(route.lane >= 0, ASTRAY * urgency, CLOSED)
+
+
+def choose(candidates: Trajectory, costs: Costs) -> Plan:
+    """The cheapest candidate; the first of equals."""
+    totals = costs.total()
+    chosen = totals.argmin(1)
+
+    def pick(value: Tensor) -> Tensor:
+        return value.gather(1, chosen.view(-1, *(1,) * (value.dim() - 1)).expand(-1, 1, *value.shape[2:])).squeeze(1)
+
+    best = Trajectory(*(pick(value) for value in candidates))
+    return Plan(best, Costs(*(pick(value) for value in costs)), candidates, totals, chosen)

@@ -1,0 +1,127 @@
+"""What a planner is given, made from a simulator and, on levels with a perception stack, from what the stack believes.
+
+The ladder as planners see it: on `truth` and `visible` the tracks are the agents themselves (all, or those in view), on `noisy` and
+`perceived` those of the tracker. Forecasts are the stack's own where it was asked for some (`forecasts=3,predictor=driving` after the
+level), else `idm_along_lane` of the same tracks on every level.
+
+Shapes: B worlds, A agents, T tracks. Only the NEAREST tracks are kept.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import Ego, Place, Scene
+from agents.planners.route import make_route
+from envs.driving.eyes import Eyes
+from envs.driving.lights import light_states
+from envs.driving.observation import shown
+from envs.driving.roads import cut, roads_around
+from envs.driving.sim import DrivingSim
+from envs.driving.types import Setup, State
+from perception.prediction.base import Predictor
+from perception.prediction.history import empty_history
+from perception.prediction.lane_following import LaneFollowing
+from perception.states import map_tensors
+from perception.types import Forecasts, Tracks
+
+__all__ = ["NEAREST", "SceneMaker", "true_tracks"]
+
+NEAREST = 12  # T
+LIGHT = 6  # track kind of traffic lights
+FAR = 1e9  # m
+SIZE = (4.6, 1.85, 1.5)  # m, of a track whose size nobody knows
+
+
+class SceneMaker:
+    """Makes scenes from one simulator, whose maps it cuts into pieces for the predictor once."""
+
+    def __init__(self, sim: DrivingSim, predictor: Predictor | None = None) -> None:
+        self.sim, self.pieces, self.predictor = sim, cut(sim.maps), predictor or LaneFollowing()
+
+    def __call__(self, eyes: Eyes | None = None) -> Scene:
+        """The scene now. eyes: of the same simulator, where the level has any."""
+        state, setup, maps, config = self.sim.state, self.sim.setup, self.sim.maps, self.sim.config
+        if eyes is None or config.observation not in ("noisy", "perceived"):
+            return self.of(true_tracks(state, setup, shown(state, setup, maps, config)[:, 0]))
+        return self.of(eyes.last.tracks, eyes.last.forecasts if config.forecasts else None, eyes.objects.lights)
+
+    def of(self, tracks: Tracks, forecasts: Forecasts | None = None, lights: Tensor | None = None) -> Scene:
+        """The scene as these tracks (B, .) in the ego frame tell it. forecasts: theirs, else the predictor's; lights: else as they are."""
+        state, setup, maps, config = self.sim.state, self.sim.setup, self.sim.maps, self.sim.config
+        lights = light_states(maps, setup.map_id, state.step, config.dt) if lights is None else lights
+        ego, place = _ego(state, setup, config.dt), Place(maps, setup.map_id, lights)
+        chosen = _nearest(tracks, ego, config.view_range)
+        tracks = _rows(tracks, chosen)
+        if forecasts is None:
+            roads = roads_around(state, setup, self.pieces)
+            forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
+        else:
+            forecasts = _forecast_rows(forecasts, chosen)
+        return Scene(ego, tracks, forecasts, make_route(ego, place), place)
+
+
+def _ego(state: State, setup: Setup, dt: float) -> Ego:
+    """Slot 0 of every world."""
+    mine = {name: getattr(state, name)[:, 0].contiguous() for name in ("x", "y", "speed", "accel", "steer", "lane", "s", "released")}
+    fixed = ("length", "width", "wheelbase", "speed_max", "accel_max", "brake_max", "steer_max", "goal")
+    mine |= {name: getattr(setup, name)[:, 0].contiguous() for name in fixed}
+    yaw = state.yaw[:, 0].contiguous()
+    return Ego(cos=torch.cos(yaw), sin=torch.sin(yaw), waited=state.waited[:, 0].to(yaw.dtype) * dt, **mine)
+
+
+def true_tracks(state: State, setup: Setup, seen: Tensor) -> Tracks:
+    """The agents as a tracker without any error would have them; seen (B, A) bool."""
+    x, y, yaw = (value[:, :1].contiguous() for value in (state.x, state.y, state.yaw))
+    cos, sin = torch.cos(yaw), torch.sin(yaw)
+    dx, dy = state.x - x, state.y - y
+    turned = torch.remainder(state.yaw - yaw + torch.pi, 2.0 * torch.pi) - torch.pi
+    velocity = state.speed * torch.cos(turned), state.speed * torch.sin(turned)
+    height = torch.full_like(dx, SIZE[2])
+    zero = torch.zeros_like(setup.kind)
+    slot = torch.arange(dx.shape[1], device=dx.device).expand_as(zero)
+    return Tracks(
+        id=slot,
+        kind=setup.kind,
+        mean=torch.stack([dx * cos + dy * sin, dy * cos - dx * sin, *velocity], dim=-1),
+        covariance=dx.new_zeros((*dx.shape, 4, 4)),
+        yaw=turned,
+        size=torch.stack([setup.length, setup.width, height], dim=-1),
+        score=torch.ones_like(dx),
+        age=zero,
+        unseen=zero,
+        light=zero - 1,
+        source=slot,
+        box=dx.new_full((*dx.shape, 4), torch.nan),
+        mask=seen,
+    )
+
+
+def _nearest(tracks: Tracks, ego: Ego, reach: float) -> Tensor:
+    """The rows (B, T) of the things nearest to where the ego will be in a second; rows that are none come last."""
+    x, y = tracks.mean[..., 0], tracks.mean[..., 1]
+    ahead = x - ego.speed.unsqueeze(1)
+    there = tracks.mask & (tracks.kind < LIGHT) & (x * x + y * y <= reach * reach)
+    apart = torch.where(there, ahead * ahead + y * y, FAR)
+    if apart.shape[1] < NEAREST:
+        raise ValueError(f"{apart.shape[1]} rows of tracks: planners look at the {NEAREST} nearest, so there must be that many rows")
+    return apart.sort(dim=1, stable=True).indices[:, :NEAREST]
+
+
+def _pick(rows: Tensor, value: Tensor) -> Tensor:
+    return value.gather(1, rows.view(*rows.shape, *(1,) * (value.dim() - 2)).expand(-1, -1, *value.shape[2:]))
+
+
+def _rows(tracks: Tracks, rows: Tensor) -> Tracks:
+    """Those rows, unknown sizes filled in."""
+    picked = map_tensors(lambda value: _pick(rows, value), tracks)
+    usual = picked.size.new_tensor(SIZE)
+    size = torch.where(picked.size.isnan(), usual, picked.size)
+    return picked._replace(size=size, mask=picked.mask & (picked.kind < LIGHT))
+
+
+def _forecast_rows(forecasts: Forecasts, rows: Tensor) -> Forecasts:
+    """Those rows; the times are shared by all."""
+    parts = {name: _pick(rows, getattr(forecasts, name)) for name in Forecasts._fields if name != "time"}
+    return Forecasts(time=forecasts.time, **parts)
