@@ -41,6 +41,7 @@ class ConnectFour:
     """Rules of Connect Four. Action c drops a stone into column c, counted from the left. 42 stones without four in a row are a draw."""
 
     name = "connect_four"
+    about = "Stones drop into columns; four in a row win."
     rows, columns = ROWS, COLUMNS
     actions = COLUMNS
     planes = 2

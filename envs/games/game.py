@@ -71,6 +71,7 @@ class Game(Protocol[S]):
     """The rules of one game."""
 
     name: str
+    about: str  # in a line, for lists
     rows: int
     columns: int
     actions: int  # A

@@ -57,6 +57,7 @@ class Go:
         if 2.0 * komi != round(2.0 * komi):
             raise ValueError(f"komi={komi}: must be a multiple of 0.5")
         self.name = f"go_{size}x{size}"
+        self.about = f"Area scoring, komi {komi:g}, positional superko, no suicide."
         self.rows = self.columns = size
         self.komi, self.points = komi, size * size
         self.actions, self.longest = self.points + 1, 2 * self.points
@@ -96,6 +97,15 @@ class Go:
             free[rows] &= ~self._repeats(take(state, rows), captures[rows], free[rows])
         return np.concatenate([free, ~state.done[:, None]], axis=1)
 
+    def sensible(self, state: GoState, legal: Flags) -> Flags:
+        """(B, P + 1) the legal moves that fill no own eye (a point with own stones or the edge all around); the pass if there is none."""
+        colour = (1 - 2 * state.player)[:, None, None]
+        near = state.cells[:, self._near]
+        useful = legal.copy()
+        useful[:, :-1] &= ~((near == colour) | (near == OFF)).all(axis=-1)
+        useful[:, -1] &= ~useful[:, :-1].any(axis=1)
+        return useful
+
     def _in_atari(self, state: GoState, near: NDArray[np.int8]) -> Flags:
         """(B, P + 1) whether the chain that a point stands for has exactly one liberty."""
         batch, width = state.chain.shape
@@ -103,8 +113,8 @@ class Go:
         weights[:, :-1] = ((near == 0) * self._packed).sum(axis=-1)
         labels = state.chain + np.arange(batch, dtype=np.int64)[:, None] * width
         sums = np.bincount(labels.reshape(-1), weights.reshape(-1), minlength=batch * width).astype(np.int64).reshape(batch, width)
-        count, total, squares = sums % SUM, sums % SQUARES // SUM, sums // SQUARES
-        atari = (count > 0) & (count * squares == total * total)
+        count, total, squares = sums & (SUM - 1), (sums & (SQUARES - 1)) // SUM, sums // SQUARES
+        atari: Flags = (count > 0) & (count * squares == total * total)
         atari[:, -1] = False
         return atari
 

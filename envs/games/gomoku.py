@@ -45,6 +45,7 @@ class Gomoku:
     """Rules of free-style Gomoku. Action 9 r + c takes the point in row r from the top and column c from the left."""
 
     name = "gomoku"
+    about = "Five in a row or more win."
     rows = columns = SIZE
     actions = longest = POINTS
     planes = 2
@@ -61,7 +62,7 @@ class Gomoku:
 
     def legal(self, state: GomokuState) -> Flags:
         """(B, 81) empty points."""
-        return (state.cells[:, :POINTS] == 0) & ~state.done[:, None]
+        return np.asarray((state.cells[:, :POINTS] == 0) & ~state.done[:, None])
 
     def step(self, state: GomokuState, action: Actions) -> GomokuState:
         """One stone in each game. Only lines through the new stone can have become five."""

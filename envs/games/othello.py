@@ -74,6 +74,7 @@ class Othello:
     """
 
     name = "othello"
+    about = "Stones enclosed in a line turn; most at the end win."
     rows = columns = SIZE
     actions = 65
     planes = 2

@@ -15,6 +15,7 @@ __all__ = ["TicTacToe", "TicTacToeState"]
 
 STRIDE = 4  # a row of three and an empty bit, so that lines do not run on into the next row
 CELLS = np.array([[r * STRIDE + c for c in range(3)] for r in range(3)])  # (3, 3) bit of each cell
+BITS: Words = (word(1) << CELLS.reshape(-1).astype(np.uint64)).astype(np.uint64)  # (9,) each cell as a word
 FULL = bit_mask(CELLS.reshape(-1))
 STEPS = (1, STRIDE - 1, STRIDE, STRIDE + 1)
 
@@ -33,6 +34,7 @@ class TicTacToe:
     """Rules of tic-tac-toe. Action 3 r + c takes the cell in row r from the top and column c from the left."""
 
     name = "tic_tac_toe"
+    about = "Three in a row win; a draw with good play."
     rows = columns = 3
     actions = longest = 9
     planes = 2
@@ -54,7 +56,7 @@ class TicTacToe:
 
     def step(self, state: TicTacToeState, action: Actions) -> TicTacToeState:
         """One stone in each game."""
-        stone = word(1) << CELLS.reshape(-1).astype(np.uint64)[action]
+        stone = BITS[action]
         own, stones = state.own | stone, state.stones | stone
         won = in_a_row(own, 3, STEPS)
         after = TicTacToeState(
