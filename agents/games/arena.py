@@ -59,9 +59,12 @@ def openings(game: Game[Any], count: int, moves: int, random: np.random.Generato
     raise ValueError(f"{moves} random moves: {game.name} is over before that")
 
 
-def play_match(game: Game[Any], first: Player, second: Player, *, openings_count: int, seed: int, opening_moves: int = 2) -> Match:
+def play_match(
+    game: Game[Any], first: Player, second: Player, *, openings_count: int, seed: int | Sequence[int], opening_moves: int = 2
+) -> Match:
     """Every opening twice, each player moving first once; all games in step. The same seed gives the same openings and chances."""
-    chance, draws = (np.random.Generator(np.random.PCG64([seed, stream])) for stream in (1, 2))
+    entropy = [seed] if isinstance(seed, int) else list(seed)
+    chance, draws = (np.random.Generator(np.random.PCG64([*entropy, stream])) for stream in (1, 2))
     start = openings(game, openings_count, opening_moves, chance)
     state = join([start, start])
     begins = np.repeat([0, 1], openings_count)  # (B,) which player of the board `first` is
