@@ -69,7 +69,7 @@ def wins_in_two(name: str, moves: int, count: int) -> Any:
 
 
 @pytest.mark.parametrize("root", ROOTS)
-@pytest.mark.parametrize(("name", "moves", "count"), [("connect_four", 15, 24), ("tic_tac_toe", 3, 12)])
+@pytest.mark.parametrize(("name", "moves", "count"), [("connect_four", 15, 24), ("tic_tac_toe", 4, 12)])
 def test_a_forced_win_in_two_is_always_found(name: str, moves: int, count: int, root: str) -> None:
     """Found, and known to be a win; a longer way to win would do too, if alpha-beta says that it is one."""
     game, random = game_named(name), np.random.default_rng(3)
@@ -93,7 +93,7 @@ def test_the_only_defence_is_found(root: str) -> None:
     only = np.flatnonzero(best.sum(axis=1) == 1)[:60]
     only = np.array([b for b in only if np.nanmax(move_values(game, take(state, [b]), 1)) < 1])
     assert len(only) >= 20
-    config = SearchConfig(simulations=120, root=root)  # type: ignore[arg-type]
+    config = SearchConfig(simulations=300, root=root)  # type: ignore[arg-type]
     found = search(game, take(state, only), judge(game, root, random), config, random)
     assert best[only, found.action].all()
 
