@@ -11,7 +11,8 @@ Shapes: B games, P points, T moves at most; point P stands for what is off the b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ __all__ = ["Go", "GoState", "area"]
 OFF = np.int8(2)  # what lies off the board: neither empty nor of a colour
 SIZE_MAX = 9  # the packed sums below are exact up to here
 SUM, SQUARES = 2**9, 2**25  # n <= 4 * 81 < 2^9, sum <= 324 * 80 < 2^16, squares <= 324 * 6400 < 2^22: together below 2^53
-PAIRS_MAX = 2**14  # moves compared with the history at once, to bound memory
+
+T = TypeVar("T", bound=np.generic)
 
 
 class GoState(NamedTuple):
@@ -87,30 +89,43 @@ class Go:
 
     def legal(self, state: GoState) -> Flags:
         """(B, P + 1) points where a stone has, joins or makes a liberty and makes no position anew; and the pass."""
-        colour = (1 - 2 * state.player)[:, None, None]
-        near = state.cells[:, self._near]  # (B, P, 4)
-        last = np.take_along_axis(self._in_atari(state, near), state.chain, axis=1)[:, self._near]  # (B, P, 4) neighbour has one liberty
-        captures = (near == -colour) & last
-        free = ((near == 0) | ((near == colour) & ~last) | captures).any(axis=-1) & (state.cells[:, : self.points] == 0)
-        free &= ~state.done[:, None]
+        colour = (1 - 2 * state.player)[:, None]
+        near = self._sides(state.cells, OFF)
+        open_ = [side == 0 for side in near]
+        atari = np.take_along_axis(self._in_atari(state, open_), state.chain, axis=1)  # (B, P + 1) of each stone's chain
+        last = self._sides(atari, False)
+        captures = [(side == -colour) & short for side, short in zip(near, last, strict=True)]
+        free = _any([*open_, *captures, *((side == colour) & ~short for side, short in zip(near, last, strict=True))])
+        free &= (state.cells[:, : self.points] == 0) & ~state.done[:, None]
         if (rows := np.flatnonzero(state.captured & ~state.done)).size:
-            free[rows] &= ~self._repeats(take(state, rows), captures[rows], free[rows])
+            free[rows] &= ~self._repeats(take(state, rows), [taken[rows] for taken in captures])
         return np.concatenate([free, ~state.done[:, None]], axis=1)
 
     def sensible(self, state: GoState, legal: Flags) -> Flags:
         """(B, P + 1) the legal moves that fill no own eye (a point with own stones or the edge all around); the pass if there is none."""
-        colour = (1 - 2 * state.player)[:, None, None]
-        near = state.cells[:, self._near]
+        colour = (1 - 2 * state.player)[:, None]
         useful = legal.copy()
-        useful[:, :-1] &= ~((near == colour) | (near == OFF)).all(axis=-1)
+        useful[:, :-1] &= _any([(side != colour) & (side != OFF) for side in self._sides(state.cells, OFF)])
         useful[:, -1] &= ~useful[:, :-1].any(axis=1)
         return useful
 
-    def _in_atari(self, state: GoState, near: NDArray[np.int8]) -> Flags:
+    def _sides(self, values: NDArray[T], beyond: Any) -> list[NDArray[T]]:
+        """Four of (B, P): what values (B, P + 1) has above, below, left and right of each point; `beyond` off the board.
+
+        Slices of a padded board, and four arrays rather than one with a short last axis: numpy is several times faster with both.
+        """
+        batch, size = len(values), self.rows
+        board = np.full((batch, size + 2, size + 2), beyond, dtype=values.dtype)
+        board[:, 1:-1, 1:-1] = values[:, :-1].reshape(batch, size, size)
+        sides = (board[:, :-2, 1:-1], board[:, 2:, 1:-1], board[:, 1:-1, :-2], board[:, 1:-1, 2:])
+        return [side.reshape(batch, -1) for side in sides]
+
+    def _in_atari(self, state: GoState, open_: list[Flags]) -> Flags:
         """(B, P + 1) whether the chain that a point stands for has exactly one liberty."""
         batch, width = state.chain.shape
         weights = np.zeros((batch, width))
-        weights[:, :-1] = ((near == 0) * self._packed).sum(axis=-1)
+        for k, side in enumerate(open_):
+            weights[:, :-1] += side * self._packed[:, k]
         labels = state.chain + np.arange(batch, dtype=np.int64)[:, None] * width
         sums = np.bincount(labels.reshape(-1), weights.reshape(-1), minlength=batch * width).astype(np.int64).reshape(batch, width)
         count, total, squares = sums & (SUM - 1), (sums & (SQUARES - 1)) // SUM, sums // SQUARES
@@ -118,23 +133,21 @@ class Go:
         atari[:, -1] = False
         return atari
 
-    def _repeats(self, state: GoState, captures: Flags, free: Flags) -> Flags:
-        """(B, P) whether a move, among those `free`, makes a position that has been. captures (B, P, 4): which neighbours it takes."""
-        batch, width = state.chain.shape
-        rows, points = np.nonzero(free)
-        mine = state.player.astype(np.int64)
-        now = state.history[np.arange(batch), state.moves]
-        after = now[rows] + self._stones[mine[rows], points]
-        chains = self._chain_hashes(state)
-        taken, labels = captures[rows, points], state.chain[rows[:, None], self._near[points]]  # (K, 4)
-        for k in range(4):  # each chain once, however many of its stones are neighbours
-            new = taken[:, k] & ~((labels[:, :k] == labels[:, k, None]) & taken[:, :k]).any(axis=1)
-            after -= np.where(new, chains[rows, labels[:, k]], np.uint64(0))
-        seen = state.history[:, : int(state.moves.max()) + 1]
-        again = np.zeros((batch, width - 1), dtype=np.bool_)
-        for start in range(0, len(rows), PAIRS_MAX):
-            part = slice(start, start + PAIRS_MAX)
-            again[rows[part], points[part]] = (seen[rows[part]] == after[part, None]).any(axis=1)
+    def _repeats(self, state: GoState, captures: list[Flags]) -> Flags:
+        """(B, P) whether a move there makes a position that has been; captures: four of (B, P), which neighbours it takes."""
+        batch, mine = len(state.moves), state.player.astype(np.int64)
+        after = state.history[np.arange(batch), state.moves][:, None] + self._stones[mine, :-1]  # (B, P) before anything is taken
+        rows, points = np.nonzero(_any(captures))
+        if rows.size:
+            chains = self._chain_hashes(state)
+            taken = np.stack([side[rows, points] for side in captures], axis=1)  # (K, 4)
+            labels = state.chain[rows[:, None], self._near[points]]
+            for k in range(4):  # each chain once, however many of its stones are neighbours
+                new = taken[:, k] & ~((labels[:, :k] == labels[:, k, None]) & taken[:, :k]).any(axis=1)
+                after[rows, points] -= np.where(new, chains[rows, labels[:, k]], np.uint64(0))
+        again = np.zeros(after.shape, dtype=np.bool_)
+        for t in range(int(state.moves.max()) + 1):
+            again |= after == state.history[:, t, None]
         return again
 
     def _chain_hashes(self, state: GoState) -> Words:
@@ -187,7 +200,7 @@ class Go:
                 old = labels[r, near[r, k]]
                 part = labels[r]
                 labels[r] = np.where(part == old[:, None], point[r, None].astype(np.int16), part)
-        breathes = (boards[:, self._near] == 0).any(axis=-1)  # (R, P) has an empty neighbour
+        breathes = _any([side == 0 for side in self._sides(boards, OFF)])  # (R, P) has an empty neighbour
         taken = np.zeros(boards.shape, dtype=np.bool_)
         for k in range(4):
             if (r := np.flatnonzero(touching[:, k] == -colour)).size:
@@ -212,6 +225,11 @@ class Go:
     def board_text(self, state: GoState, row: int = 0) -> str:
         """The board and the letters of the columns."""
         return grid_text(self.observe(state)[row, :2], int(state.player[row]))
+
+
+def _any(parts: list[Flags]) -> Flags:
+    """Whether any of the parts holds."""
+    return reduce(np.logical_or, parts)
 
 
 def _neighbours(size: int) -> NDArray[np.int64]:
