@@ -69,20 +69,17 @@ def _opponent(against: str, game: Game[Any], simulations: int) -> Any:
     from agents.games.players import UnknownPlayer, player_named, players
 
     kind = against.partition(":")[0]
-    path = Path(against)
     if kind in players():
         player = player_named(against, game)
         return lambda state, random: (int(player.act(state, random)[0]), "")
-    if path.is_dir():
-        path = path / "policy.safetensors"
-    if not path.is_file():
+    if not Path(against).exists():
         raise UnknownPlayer(f"no player {against!r}. Known: {', '.join(players())}, and networks by their run's folder or file")
-    from agents.learning.alphazero import NetworkEvaluator, load_network
+    from agents.learning.alphazero import network_player
 
-    judge, config = NetworkEvaluator(load_network(path), game, portion=8), SearchConfig(simulations=simulations)
+    thinker = network_player(against, game, SearchConfig(simulations=simulations))
 
     def think(state: Any, random: Any) -> tuple[int, str]:
-        found = search(game, state, judge, config, random)
+        found = search(game, state, thinker.evaluate, thinker.config, random)
         return int(found.action[0]), _thoughts(game, found)
 
     return think

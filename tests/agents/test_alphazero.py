@@ -175,7 +175,7 @@ def test_learning_fits_what_it_is_told() -> None:
 def test_the_arena_decides_between_unequal_networks() -> None:
     """One that holds every position for even against one that is sure of nonsense: decided early, for the one with the points; whoever
     plays itself is neither better nor worse."""
-    config = tiny(arena_openings=64, arena_simulations=8)
+    config = tiny(arena_openings=32, arena_simulations=4)
     calm, sure = network("connect_four"), network("connect_four", seed=1)
     with torch.no_grad():
         for net, scale in ((calm, 0.0), (sure, 300.0)):
@@ -189,9 +189,9 @@ def test_the_arena_decides_between_unequal_networks() -> None:
     better, worse = (found, turned) if found.verdict == "better" else (turned, found)
     assert (better.verdict, worse.verdict) == ("better", "worse")
     assert better.points / better.games > 0.5
-    assert better.points + worse.points == better.games == worse.games < 128
+    assert better.points + worse.points == better.games == worse.games < 64
     assert better.evidence > 20 > worse.evidence
-    assert (same.verdict, same.points, same.games) == ("undecided", 64.0, 128)
+    assert (same.verdict, same.points, same.games) == ("undecided", 32.0, 64)
 
 
 def test_settings_are_checked() -> None:

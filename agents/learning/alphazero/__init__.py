@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.learning.alphazero.config import AlphaZeroConfig, config_from
-    from agents.learning.alphazero.network import GameNetwork, NetworkEvaluator, load_network
+    from agents.learning.alphazero.network import GameNetwork, NetworkEvaluator, load_network, network_player
     from agents.learning.alphazero.trainer import resume, train
 
-__all__ = ["AlphaZeroConfig", "GameNetwork", "NetworkEvaluator", "config_from", "load_network", "resume", "train"]
+__all__ = ["AlphaZeroConfig", "GameNetwork", "NetworkEvaluator", "config_from", "load_network", "network_player", "resume", "train"]
 
 _HOMES = {
     "AlphaZeroConfig": "config",
@@ -24,6 +24,7 @@ _HOMES = {
     "NetworkEvaluator": "network",
     "config_from": "config",
     "load_network": "network",
+    "network_player": "network",
     "resume": "trainer",
     "train": "trainer",
 }

@@ -15,14 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.games.players import SearchPlayer
+from agents.games.search import SearchConfig
 from agents.learning.config import TrainConfigError
 from envs.games import Game, game_named
 from perception.storage import Stored, load, save
 
-__all__ = ["KIND", "GameNetwork", "NetworkEvaluator", "load_network", "save_network"]
+__all__ = ["KIND", "GameNetwork", "NetworkEvaluator", "load_network", "network_player", "save_network"]
 
 KIND = "game"  # in the description of stored weights
 VALUE_HIDDEN = 64
+PORTION = 32  # positions a player's network judges together
 POLICY_CHANNELS, VALUE_CHANNELS = 8, 4  # of the 1x1 convolutions before the heads
 
 
@@ -137,3 +140,11 @@ def load_network(path: str | Path, *, device: str = "cpu") -> GameNetwork:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainConfigError(f"{path}: no network of this version: {error}") from None
     return network.to(device).eval()
+
+
+def network_player(path: str | Path, game: Game[Any], config: SearchConfig, *, device: str = "cpu") -> SearchPlayer:
+    """Somebody who plays by searching with a stored network: a run's folder (its best network), or a file. Raises as `load_network`, and
+    TrainConfigError for a network of another game."""
+    file = Path(path) / "policy.safetensors" if Path(path).is_dir() else Path(path)
+    judge = NetworkEvaluator(load_network(file, device=device), game, portion=PORTION)
+    return SearchPlayer(game, judge, config, name=str(path))
