@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("agents.commands.import_", "Turn recorded traffic into scenarios."),
     "validate": ("agents.commands.validate", "Check scenario files and show every mistake."),
     "schema": ("agents.commands.schema", "Print the JSON Schema of scenario files, for editors."),
-    "list": ("agents.commands.list_", "List scenarios, policies, suites, environments and roads."),
+    "list": ("agents.commands.list_", "List scenarios, policies, environments and games."),
     "doctor": ("agents.commands.doctor", "Check this machine and this installation."),
     "bench": ("agents.commands.bench", "Measure the speed of simulator and perception."),
     "study": ("agents.commands.study", "Study what perceiving costs, and write a report."),

@@ -67,20 +67,28 @@ def _roads() -> Rows:
     return [{"name": kind, "description": (road.__doc__ or "").strip().splitlines()[0]} for kind, road in ROADS.items()]
 
 
+def _games() -> Rows:
+    from envs.games import GAMES, game_named
+
+    found = [game_named(name) for name in GAMES]
+    return [{"name": g.name, "board": f"{g.rows}x{g.columns}", "moves": g.actions, "description": g.about} for g in found]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "scenarios": _scenarios,
     "suites": _suites,
     "policies": _policies,
     "envs": _envs,
     "roads": _roads,
+    "games": _games,
 }
 
 
 @click.command("list")
-@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads]...")
+@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads|games]...")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(what: tuple[str, ...], json_: bool) -> None:
-    """List scenarios, suites, policies, environments and kinds of road; all of them by default.
+    """List scenarios, suites, policies, environments, kinds of road and board games; all of them by default.
 
     \b
     closedloop list

@@ -1,4 +1,4 @@
-"""`closedloop play`: check a trace by driving it again, and make something to watch of it."""
+"""`closedloop play`: check a trace by driving it again, and make something to watch of it; or play a board game."""
 
 from __future__ import annotations
 
@@ -21,13 +21,28 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 
 
 @click.command("play")
-@click.argument("traces", nargs=-1, required=True, metavar="TRACE...", type=click.Path(exists=True, path_type=Path))
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...|GAME", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=FILE, metavar="FILE.html", help="Web page to write. [default: beside the trace]")
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
 @click.option("--no-verify", is_flag=True, help="Do not drive the trace again.")
 @click.option("--json", "json_", is_flag=True, help="Print what was found and written as JSON on stdout.")
-def command(traces: tuple[Path, ...], out: Path | None, video: Path | None, show: bool, no_verify: bool, json_: bool) -> int:
+@click.option("--against", metavar="PLAYER", help="A game: random, mcts:1000, alphabeta:5, or a run's folder. [default: mcts]")
+@click.option("--simulations", type=click.IntRange(1), default=400, show_default=True, help="A game: of a network's search, for a move.")
+@click.option("--second", is_flag=True, help="A game: move second.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances.")
+def command(
+    traces: tuple[Path, ...],
+    out: Path | None,
+    video: Path | None,
+    show: bool,
+    no_verify: bool,
+    json_: bool,
+    against: str | None,
+    simulations: int,
+    second: bool,
+    seed: int,
+) -> int:
     """Verify a trace by re-simulating it, and write one web page that plays it: no server, no network, opens from disk.
 
     A folder stands for all traces in it. With --video or --show alone no page is written. Exit code 1 if a trace does not come out of
@@ -37,10 +52,20 @@ def command(traces: tuple[Path, ...], out: Path | None, video: Path | None, show
     closedloop play runs/eval/traces/idm/merge-7.trace
     closedloop play failed.trace -o failed.html --video failed.mp4
     closedloop play runs/eval/traces --json
+
+    The name of a board game instead plays it in the terminal.
+
+    \b
+    closedloop play connect_four --against runs/four
     """
     from agents.cli import CRASHED
     from agents.commands.output import print_json
+    from agents.commands.play_game import is_game, play_game
 
+    if len(traces) == 1 and is_game(traces[0]):
+        return play_game(str(traces[0]), against=against or "mcts", simulations=simulations, second=second, seed=seed)
+    if against is not None or second:
+        raise click.UsageError(f"--against and --second are for games, and {traces[0]} is none: see `closedloop list games`")
     files = _files(traces)
     if len(files) > 1 and (out or video or show):
         raise click.UsageError(f"{len(files)} traces: -o, --video and --show take one")
@@ -79,6 +104,8 @@ def _files(traces: tuple[Path, ...]) -> list[Path]:
     """The traces named, folders replaced by what is in them. Raises UsageError for a folder without any."""
     found: list[Path] = []
     for path in traces:
+        if not path.exists():
+            raise click.BadParameter(f"Path '{path}' does not exist, nor is it the name of a game.", param_hint="'TRACE...|GAME'")
         inside = sorted(path.rglob("*.trace")) if path.is_dir() else [path]
         if not inside:
             raise click.UsageError(f"{path}: no .trace file in this folder")

@@ -1,4 +1,4 @@
-"""`closedloop train`: train a policy on scenarios."""
+"""`closedloop train`: train a policy on scenarios, or a network on a board game."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from agents.commands.train_game import is_game_run, resume_game, train_game
 
 if TYPE_CHECKING:
     from agents.learning.config import TrainConfig
@@ -23,16 +25,19 @@ __all__ = ["check_training", "command"]
     metavar="NAME",
     help="A scenario, by name (merge, merge/hard) or path; repeat to train on a mix.",
 )
-@click.option("--algo", metavar="NAME", help="ppo, a2c, trpo, sac, tqc, td3, ddpg, dqn or qrdqn. [default: ppo]")
-@click.option("--steps", metavar="N", help="Decisions over all worlds: 300000, 500k, 1M. [default: as tuned for the scenario]")
+@click.option("--game", metavar="NAME", help="A board game instead (see `closedloop list games`), learned by self-play.")
+@click.option(
+    "--algo", metavar="NAME", help="ppo, a2c, trpo, sac, tqc, td3, ddpg, dqn or qrdqn; for games alphazero. [default: ppo, or alphazero]"
+)
+@click.option("--steps", metavar="N", help="Decisions over all worlds: 300000, 500k, 1M. [default: as tuned for the scenario; games: 1M]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The run's folder, new or empty. [default: runs/<scenario>-<algo>-<time>]",
+    help="The run's folder, new or empty. [default: runs/<scenario or game>-<algo>-<time>]",
 )
 @click.option("--observation", metavar="LEVEL", help="truth, visible, noisy, perceived or pixels. [default: truth]")
 @click.option("--seed", type=click.IntRange(0, 1_000_000), help="Seed of the run. [default: 0]")
-@click.option("--envs", type=click.IntRange(1), help="Worlds side by side. [default: 256, or as tuned]")
+@click.option("--envs", type=click.IntRange(1), help="Worlds, or games, side by side. [default: 256, or as tuned; games: 128]")
 @click.option(
     "--set",
     "settings",
@@ -55,6 +60,7 @@ __all__ = ["check_training", "command"]
 @click.option("--json", "json_", is_flag=True, help="Print the result as JSON on stdout.")
 def command(
     scenario: tuple[str, ...],
+    game: str | None,
     algo: str | None,
     steps: str | None,
     out: Path | None,
@@ -79,6 +85,7 @@ def command(
     closedloop train --scenario highway --observation pixels --envs 32 --compile
     closedloop train --scenario merge --scenario merge/hard --algo sac --set hyper.batch_size=256
     closedloop train --resume runs/mine --steps 2M
+    closedloop train --game connect_four --algo alphazero --set search.simulations=32
     """
     from agents.learning.config import config_from, parse_count, parse_settings
 
@@ -86,16 +93,23 @@ def command(
         count = parse_count(steps) if steps is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--steps") from None
-    named = {"scenario": scenario or None, "algo": algo, "seed": seed, "envs": envs, "compile": compile_, "device": device}
+    named = {"scenario": scenario or None, "game": game, "algo": algo, "seed": seed, "envs": envs, "compile": compile_, "device": device}
     given = {key: value for key, value in named.items() if value is not None}
+    if game is not None and resume_ is None:
+        if scenario or observation is not None or compile_ is not None:
+            raise click.UsageError("--game: a board game has no --scenario, no --observation and nothing to --compile")
+        if envs is not None:
+            given["games"] = given.pop("envs")
+        given |= {"steps": count} if count is not None else {}
+        return train_game({**parse_settings(settings), **given}, out=out, dry_run=dry_run, json_=json_)
     if observation is not None:
         settings = (*settings, f"driving.observation={observation}")
     if resume_ is not None:
         if given or settings or out:
             raise click.UsageError("a resumed run keeps its configuration: with --resume, only --steps, --dry-run and --json may be given")
-        return _resume(resume_, count, dry_run=dry_run, json_=json_)
+        return (resume_game if is_game_run(resume_) else _resume)(resume_, count, dry_run=dry_run, json_=json_)
     if not scenario:
-        raise click.UsageError("say what to train on: --scenario NAME (see `closedloop list scenarios`), or --resume DIR")
+        raise click.UsageError("say what to train on: --scenario NAME (see `closedloop list scenarios`), --game NAME, or --resume DIR")
     config = config_from({**parse_settings(settings), **given, **({"steps": count} if count is not None else {})})
     check_training(config)
     if dry_run:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from scenarios.files import write_atomic
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "restore", "save_checkpoint", "take"]
+__all__ = ["Checkpoint", "CheckpointError", "decode", "encode", "load_checkpoint", "restore", "save_checkpoint", "take"]
 
 FORMAT, VERSION = "closedloop-checkpoint", 1
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")
@@ -95,7 +95,7 @@ def restore(model: BaseAlgorithm, checkpoint: Checkpoint, *, algorithm: str, nor
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically."""
     tensors: dict[str, Tensor] = {}
-    tree = {"format": FORMAT, "version": VERSION, **{name: _encode(value, tensors) for name, value in vars(checkpoint).items()}}
+    tree = {"format": FORMAT, "version": VERSION, **{name: encode(value, tensors) for name, value in vars(checkpoint).items()}}
     write_atomic(path, safetensors.torch.save(tensors, {"checkpoint": json.dumps(tree)}))
 
 
@@ -108,7 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tree = json.loads(metadata.get("checkpoint", "null"))
         if not isinstance(tree, dict) or (tree.pop("format", None), tree.pop("version", None)) != (FORMAT, VERSION):
             raise CheckpointError(f"{path}: no checkpoint of this version of closedloop")
-        checkpoint = Checkpoint(**{name: _decode(value, tensors) for name, value in tree.items()})
+        checkpoint = Checkpoint(**{name: decode(value, tensors) for name, value in tree.items()})
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (safetensors.SafetensorError, json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
@@ -144,31 +144,33 @@ def _statistics(normalise: VecNormalize) -> dict[str, RunningMeanStd]:
     return found
 
 
-def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
+def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON, its tensors put into `tensors`. Raises TypeError for what a checkpoint cannot hold."""
     match value:
         case Tensor():
             name = f"t{len(tensors)}"
             tensors[name] = value.detach().cpu().clone().contiguous()
             return {"tensor": name}
         case dict():
-            return {"map": [[key, _encode(item, tensors)] for key, item in value.items()]}
+            return {"map": [[key, encode(item, tensors)] for key, item in value.items()]}
         case tuple():
-            return {"tuple": [_encode(item, tensors) for item in value]}
+            return {"tuple": [encode(item, tensors) for item in value]}
         case list():
-            return [_encode(item, tensors) for item in value]
+            return [encode(item, tensors) for item in value]
         case None | bool() | int() | float() | str():
             return value
     raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}")
 
 
-def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
+def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `encode` made JSON of. Raises KeyError for a tensor that is missing."""
     match value:
         case {"tensor": str(name)}:
             return tensors[name]
         case {"map": list(items)}:
-            return {key: _decode(item, tensors) for key, item in items}
+            return {key: decode(item, tensors) for key, item in items}
         case {"tuple": list(items)}:
-            return tuple(_decode(item, tensors) for item in items)
+            return tuple(decode(item, tensors) for item in items)
         case list():
-            return [_decode(item, tensors) for item in value]
+            return [decode(item, tensors) for item in value]
     return value

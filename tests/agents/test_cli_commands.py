@@ -14,6 +14,7 @@ from agents.commands.list_ import LISTS
 from agents.evaluation import speed
 from agents.policies.base import policy_names
 from envs import entries
+from envs.games import GAMES
 from scenarios.roads import ROADS
 
 
@@ -26,6 +27,7 @@ def test_list_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "policies": policy_names(),
         "envs": [entry.id for entry in entries()],
         "roads": list(ROADS),
+        "games": list(GAMES),
     }
 
 
