@@ -76,7 +76,8 @@ def driving(
         raise click.UsageError("highway-env is not installed: pip install 'closedloop[bench]', or measure without it: --no-peer")
     import torch
 
-    from agents.commands.output import as_json, checked_device, print_json
+    from agents.commands.compiling import checked_device
+    from agents.commands.output import as_json, print_json
     from agents.evaluation.speed import BATCHES, PARTS, machine, measure_ours, measure_peer
     from scenarios.files import write_atomic
 

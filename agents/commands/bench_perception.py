@@ -56,7 +56,8 @@ def command(
     import torch
 
     import scenarios
-    from agents.commands.output import as_json, checked_device, print_json
+    from agents.commands.compiling import checked_device
+    from agents.commands.output import as_json, print_json
     from agents.evaluation.speed import machine
     from agents.evaluation.speed_perception import BACKENDS, BATCHES, measure, runs_here
     from perception.detectors.backends import fastest

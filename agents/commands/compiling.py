@@ -1,4 +1,4 @@
-"""Whether torch.compile can work here: it needs a C++ compiler, and says so only deep in a simulation."""
+"""What torch can do here, asked before a command begins: compile, which needs a C++ compiler, and compute on a device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 
 import click
 
-__all__ = ["compiler", "require_compiler"]
+__all__ = ["checked_device", "compiler", "require_compiler"]
 
 
 def compiler() -> str | None:
@@ -20,3 +20,13 @@ def require_compiler(wanted: bool) -> None:
     """Raise UsageError if compiling is wanted and cannot be done."""
     if wanted and compiler() is None:
         raise click.UsageError("--compile needs a C++ compiler: install g++ or clang++ (or name one in CXX), or leave --compile out")
+
+
+def checked_device(name: str) -> None:
+    """Raises click.UsageError unless torch can compute on `name` here."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise click.UsageError(f"--device {name}: torch cannot compute on it here: {str(error).splitlines()[0]}") from None

@@ -10,22 +10,12 @@ from typing import Any
 
 import click
 
-__all__ = ["CountProgress", "as_json", "checked_device", "print_json", "print_table"]
+__all__ = ["CountProgress", "as_json", "print_json", "print_table"]
 
 
 def as_json(value: Any) -> str:
     """Indented JSON, strict: NaN and infinities, which JSON does not have, become null."""
     return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def checked_device(name: str) -> None:
-    """Raises click.UsageError unless torch can compute on `name` here."""
-    import torch
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise click.UsageError(f"--device {name}: torch cannot compute on it here: {str(error).splitlines()[0]}") from None
 
 
 def print_json(value: Any) -> None:

@@ -25,7 +25,7 @@ def is_game_run(folder: Path) -> bool:
 
 def train_game(settings: dict[str, Any], *, out: Path | None, dry_run: bool, json_: bool) -> int:
     """Train from the start; the exit code. Raises TrainConfigError, FileExistsError."""
-    from agents.commands.output import checked_device
+    from agents.commands.compiling import checked_device
     from agents.learning.alphazero import config_from, train
 
     config = config_from(settings)
@@ -46,7 +46,7 @@ def resume_game(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) 
 
 def _show(config: AlphaZeroConfig, json_: bool) -> int:
     from agents.commands.output import print_json
-    from agents.learning.alphazero.trainer import as_yaml
+    from agents.learning.record import as_yaml
 
     if json_:
         print_json(config.as_dict())

@@ -19,7 +19,7 @@ from agents.gate.multiple import benjamini_hochberg
 from agents.gate.report import EXIT, MOST, Decided, Figure, Finding, Lost, Report, Verdict, Worse
 from agents.gate.verdict import Sequential
 
-__all__ = ["change", "make_report", "where"]
+__all__ = ["change", "cost", "make_report", "where"]
 
 POINTS = 200  # of a curve
 Values = NDArray[np.float64]
@@ -184,10 +184,8 @@ def _because(
     """The verdict in a sentence or two."""
     judged, planned = len(collector.judged), collector.plan.episodes
     if verdict == "incomplete":
-        what = [f"{lost} episode{'s' * (lost != 1)} lost"] if lost else []
-        what += [f"{incidents} process{'es' * (incidents != 1)} died"] if incidents else []
         early = f" Stopped after {judged} of {planned} pairs." if collector.gave_up else ""
-        return f"No verdict: {', '.join(what)}.{early} What is there says: {said}."
+        return f"No verdict: {cost(lost, incidents)}.{early} What is there says: {said}."
     if identical:
         return f"Nothing has changed: all {planned} pairs went the same way to the last bit."
     if said == "regression":
@@ -197,6 +195,12 @@ def _because(
         return f"Everything kept up within its margin, and nothing is known to have got worse. Known after {judged} of {planned} pairs."
     left = [f"{f.metric} {where(f.scope)}" for f in findings if f.state == "open" and f.margin is not None]
     return f"Neither is established after {judged} pairs: it is open whether these kept up within their margins: {'; '.join(left)}."
+
+
+def cost(lost: int, incidents: int) -> str:
+    """What keeps a comparison from a verdict: episodes lost, processes that died."""
+    what = [f"{lost} episode{'s' * (lost != 1)} lost"] if lost else []
+    return ", ".join(what + ([f"{incidents} process{'es' * (incidents != 1)} died"] if incidents else []))
 
 
 def where(scope: str) -> str:

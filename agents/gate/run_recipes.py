@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agents.evaluation.jobs import Crew
 from agents.gate.design import GatedMetric
 from agents.gate.drive import BASELINE, CANDIDATE, Half, half_of
-from agents.gate.findings import change, where
+from agents.gate.findings import change, cost, where
 from agents.gate.metrics import METRICS
 from agents.gate.multiple import benjamini_hochberg
 from agents.gate.permutation import FEW_RUNS, Runs, gain, least_p, run_mean
@@ -235,9 +235,7 @@ def _because(
     n, m = len(order.baseline.runs), len(order.candidate.runs)
     runs = f"{n} pairs of training runs" if order.paired else f"{m} training runs against {n}"
     if verdict == "incomplete":
-        what = [f"{lost} episode{'s' * (lost != 1)} lost"] if lost else []
-        what += [f"{incidents} process{'es' * (incidents != 1)} died"] if incidents else []
-        return f"No verdict: {', '.join(what)}. What is there says: {said}."
+        return f"No verdict: {cost(lost, incidents)}. What is there says: {said}."
     if identical:
         return f"Nothing has changed: all episodes of {runs} went the same way to the last bit."
     if said == "regression":

@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 
@@ -27,7 +27,7 @@ from agents.learning.config import TrainConfig, TrainConfigError, config_from, r
 from agents.learning.export import versions
 from scenarios.files import write_atomic
 
-__all__ = ["COLUMNS", "as_yaml", "read_config", "read_progress", "start_record", "write_config", "write_json", "write_progress"]
+__all__ = ["COLUMNS", "Settings", "as_yaml", "read_config", "read_progress", "start_record", "write_config", "write_json", "write_progress"]
 
 DIFF_MAX = 2**20  # bytes of changes.diff
 
@@ -54,7 +54,13 @@ def start_record(folder: Path, config: TrainConfig) -> None:
         write_atomic(folder / "changes.diff", diff)
 
 
-def as_yaml(config: TrainConfig) -> str:
+class Settings(Protocol):
+    """A configuration that can be written down."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+def as_yaml(config: Settings) -> str:
     """The complete configuration as YAML."""
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)

@@ -64,7 +64,7 @@ def _counts(axis: Any, found: Found) -> None:
         axis.text(begun, axis.get_ylim()[1], " probability from here on", fontsize=8, va="top", color="#555b66")
     axis.set_ylim(bottom=0)
     axis.set_xlim(left=0)
-    axis.legend(fontsize=8, loc="upper left", framealpha=0.85, edgecolor="none", bbox_to_anchor=(0.0, 0.93))
+    axis.legend(fontsize=8, loc="lower right", framealpha=0.85, edgecolor="none")
 
 
 def _where(axis: Any, found: Found) -> None:

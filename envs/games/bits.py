@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Words", "bit_mask", "in_a_row", "spread", "word"]
+from envs.games.game import Flags, merge
+
+__all__ = ["StonesState", "Words", "bit_mask", "empty_board", "in_a_row", "placed", "spread", "word"]
 
 Words = NDArray[np.uint64]
+
+
+class StonesState(NamedTuple):
+    """Of a game of lines whose board fits into a word. Shapes: B games."""
+
+    own: Words  # (B,) stones of the player to move
+    stones: Words  # (B,) stones of both
+    player: NDArray[np.int8]  # (B,) whose turn it is
+    done: Flags  # (B,)
+    outcome: NDArray[np.int8]  # (B,) +1 player 0 has won, -1 player 1
+
+
+def empty_board(batch: int) -> StonesState:
+    """`batch` games in which nobody has moved."""
+    words, small = np.zeros(batch, dtype=np.uint64), np.zeros(batch, dtype=np.int8)
+    return StonesState(own=words, stones=words.copy(), player=small, done=np.zeros(batch, dtype=np.bool_), outcome=small.copy())
+
+
+def placed(state: StonesState, stone: Words, *, line: int, steps: tuple[int, ...], full: np.uint64) -> StonesState:
+    """After `stone` (B,), a bit each: won with `line` in a row along `steps`, over too on a `full` board. What is over stays as it is."""
+    own, stones = state.own | stone, state.stones | stone
+    won = in_a_row(own, line, steps)
+    after = StonesState(
+        own=stones ^ own,
+        stones=stones,
+        player=state.player ^ np.int8(1),
+        done=won | (stones == full),
+        outcome=won * (1 - 2 * state.player),
+    )
+    return merge(state.done, state, after) if state.done.any() else after
 
 
 def word(value: int) -> np.uint64:

@@ -7,16 +7,14 @@ Connect 4").
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.games.bits import Words, bit_mask, in_a_row, spread, word
-from envs.games.game import Actions, Flags, Symmetries, merge
+from envs.games.bits import StonesState, bit_mask, empty_board, placed, spread, word
+from envs.games.game import Actions, Flags, Symmetries
 from envs.games.text import grid_text
 
-__all__ = ["ConnectFour", "ConnectFourState"]
+__all__ = ["ConnectFour"]
 
 ROWS, COLUMNS, STRIDE = 6, 7, 7
 CELLS = np.array([[c * STRIDE + ROWS - 1 - r for c in range(COLUMNS)] for r in range(ROWS)])  # (rows, columns) bit of each cell
@@ -25,16 +23,6 @@ FULL = bit_mask(CELLS.reshape(-1))
 BOTTOMS = (word(1) << (STRIDE * np.arange(COLUMNS)).astype(np.uint64)).astype(np.uint64)  # (columns,) lowest bit of each
 WHOLE = BOTTOMS * bit_mask(range(ROWS))  # (columns,) all bits of each
 STEPS = (1, STRIDE - 1, STRIDE, STRIDE + 1)  # up, and the three directions to the right
-
-
-class ConnectFourState(NamedTuple):
-    """Shapes: B games."""
-
-    own: Words  # (B,) stones of the player to move
-    stones: Words  # (B,) stones of both
-    player: NDArray[np.int8]  # (B,) whose turn it is
-    done: Flags  # (B,)
-    outcome: NDArray[np.int8]  # (B,) +1 player 0 has won, -1 player 1
 
 
 class ConnectFour:
@@ -51,35 +39,19 @@ class ConnectFour:
         actions=np.stack([np.arange(7), np.arange(7)[::-1]]),
     )
 
-    def initial(self, batch: int) -> ConnectFourState:
+    def initial(self, batch: int) -> StonesState:
         """Empty boards."""
-        return ConnectFourState(
-            own=np.zeros(batch, dtype=np.uint64),
-            stones=np.zeros(batch, dtype=np.uint64),
-            player=np.zeros(batch, dtype=np.int8),
-            done=np.zeros(batch, dtype=np.bool_),
-            outcome=np.zeros(batch, dtype=np.int8),
-        )
+        return empty_board(batch)
 
-    def legal(self, state: ConnectFourState) -> Flags:
+    def legal(self, state: StonesState) -> Flags:
         """(B, 7) columns that are not full."""
         return ~spread(state.stones, TOP) & ~state.done[:, None]
 
-    def step(self, state: ConnectFourState, action: Actions) -> ConnectFourState:
+    def step(self, state: StonesState, action: Actions) -> StonesState:
         """One stone in each game."""
-        stone = (state.stones + BOTTOMS[action]) & WHOLE[action]
-        own, stones = state.own | stone, state.stones | stone
-        won = in_a_row(own, 4, STEPS)
-        after = ConnectFourState(
-            own=stones ^ own,
-            stones=stones,
-            player=state.player ^ np.int8(1),
-            done=won | (stones == FULL),
-            outcome=won * (1 - 2 * state.player),
-        )
-        return merge(state.done, state, after) if state.done.any() else after
+        return placed(state, (state.stones + BOTTOMS[action]) & WHOLE[action], line=4, steps=STEPS, full=FULL)
 
-    def observe(self, state: ConnectFourState) -> NDArray[np.int8]:
+    def observe(self, state: StonesState) -> NDArray[np.int8]:
         """(B, 2, 6, 7) own stones, the opponent's."""
         return np.stack([spread(state.own, CELLS), spread(state.own ^ state.stones, CELLS)], axis=1).astype(np.int8)
 
@@ -87,6 +59,6 @@ class ConnectFour:
         """Columns count from 1, as people do."""
         return str(action + 1)
 
-    def board_text(self, state: ConnectFourState, row: int = 0) -> str:
+    def board_text(self, state: StonesState, row: int = 0) -> str:
         """Six lines and the numbers of the columns."""
         return grid_text(self.observe(state)[row], int(state.player[row]), columns="1234567", rows=None)

@@ -27,7 +27,6 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from ruamel.yaml import YAML
 from torch import Tensor
 
 from agents.learning.alphazero.config import AlphaZeroConfig, config_from
@@ -37,11 +36,11 @@ from agents.learning.checkpoint import CheckpointError, decode, encode
 from agents.learning.config import TrainConfigError, read_yaml
 from agents.learning.export import versions
 from agents.learning.progress import Console
-from agents.learning.record import git_state, write_json
+from agents.learning.record import as_yaml, git_state, write_json
 from agents.learning.trainer import RunResult
 from scenarios.files import write_atomic
 
-__all__ = ["as_yaml", "read_config", "resume", "train"]
+__all__ = ["read_config", "resume", "train"]
 
 FORMAT, VERSION = "closedloop-alphazero", 1
 COLUMNS = (
@@ -81,16 +80,6 @@ def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False)
         raise TrainConfigError(f"steps={steps}: the run in {folder} has done {run.steps} already; a new total must be larger")
     write_atomic(folder / "config.yaml", as_yaml(config))
     return _work(run, folder, quiet=quiet)
-
-
-def as_yaml(config: AlphaZeroConfig) -> str:
-    """The complete configuration as YAML."""
-    text = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(config.as_dict(), text)
-    return text.getvalue()
 
 
 def read_config(folder: Path) -> AlphaZeroConfig:
