@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.games import Game, take
+from envs.games import Game, put, take
 
 __all__ = ["Positions", "Replay", "seen_through"]
 
@@ -40,8 +40,7 @@ class Replay:
         """Append; of more than `size` the last."""
         count = len(positions.value)
         where = (self.added + np.arange(count)) % self.size
-        for place, values in zip(self.places, positions, strict=True):
-            place[where[-self.size :]] = values[-self.size :]
+        put(self.places, where[-self.size :], take(positions, slice(-self.size, None)))
         self.added += count
 
     def draw(self, count: int, random: np.random.Generator) -> Positions:
@@ -59,8 +58,7 @@ class Replay:
         if len(contents.value) != min(added, self.size):
             raise ValueError(f"{len(contents.value)} positions of {added} ever added: a buffer of {self.size} holds another number")
         self.added = added
-        for place, values in zip(self.places, contents, strict=True):
-            place[: len(values)] = values
+        put(self.places, slice(len(contents.value)), contents)
 
 
 def seen_through(game: Game[Any], positions: Positions, which: NDArray[np.int64]) -> Positions:
