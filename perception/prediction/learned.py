@@ -1,36 +1,56 @@
-"""The learned predictor: views of all tracks, one network, forecasts in the ego frame.
+"""The learned predictor: what every track sees, one network, forecasts in the ego frame.
 
-Shapes: B worlds, T tracks, N = B T, K modes, S steps.
+Most rows of `Tracks` are empty, so the network is only given those that are there.
+
+Shapes: B worlds, T tracks of each, N tracks that are there, in all worlds, K modes, S steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from perception.prediction.base import WALKERS, covariances, horizon
+from perception.prediction.base import MODES, STEPS, WALKERS, covariances, horizon
 from perception.prediction.history import History
 from perception.prediction.network import Network, Paths
-from perception.prediction.views import Views, frames, views_of
+from perception.prediction.views import Frame, Views, views_of
+from perception.states import map_tensors
 from perception.storage import Stored, find, fit, load
-from perception.types import Forecasts, Roads, Tracks
+from perception.types import MANOEUVRES, Forecasts, Roads, Tracks
 
-__all__ = ["KIND", "Learned", "flat_views", "forecasts_from", "load_network", "stored_network"]
+__all__ = ["KIND", "Learned", "load_network", "stored_network"]
 
-G = TypeVar("G", History, Tracks, Roads)
 KIND = "predictor"  # of the stored network
-BLOCK = 16  # worlds the network takes at once: also the fastest, for what it computes stays in the cache
+ROWS = 64  # tracks the network takes at once: also the fastest, for what it computes stays in the cache
+
+
+class Seen(NamedTuple):
+    """What tracks see, one row each."""
+
+    views: Views  # (N, ...)
+    frame: Frame  # (N,) of the track in the ego frame
+    walks: Tensor  # (N,) bool
+
+
+class Told(NamedTuple):
+    """What the network makes of it: the fields of `Forecasts`, one row a track."""
+
+    mean: Tensor  # (N, K, S, 2)
+    covariance: Tensor  # (N, K, S, 2, 2)
+    probability: Tensor  # (N, K)
+    manoeuvre: Tensor  # (N, len(MANOEUVRES))
 
 
 class Learned:
     """Forecasts of a trained network.
 
-    Worlds are taken in blocks of BLOCK, the last one padded, since matrix products differ in the last bits between sizes: a world's
-    forecasts do not depend on how many others there are. The network follows its inputs to their device.
+    Tracks are taken in blocks of ROWS, the last one filled up, since matrix products differ in the last bits between sizes: a world's
+    forecasts do not depend on how many others there are. Rows without a track are told to be anywhere. The network follows its inputs to
+    their device.
     """
 
     name = "learned"
@@ -38,9 +58,9 @@ class Learned:
     def __init__(self, network: Network, *, compile: bool = False) -> None:
         self.network = network.eval()
         self._device = next(network.parameters()).device
-        self._block: Callable[[History, Tracks, Roads], Forecasts] = self._forecasts
+        self._tell: Callable[[Seen], Told] = self._forecasts
         if compile:  # half a minute when first used, then a third faster
-            self._block = torch.compile(self._forecasts, dynamic=False)
+            self._tell = torch.compile(self._forecasts, dynamic=False)
 
     @classmethod
     def from_file(cls, spec: str | Path = "predictor_driving", *, device: torch.device | str = "cpu", compile: bool = False) -> Learned:
@@ -50,62 +70,67 @@ class Learned:
     @torch.no_grad()
     def predict(self, history: History, tracks: Tracks, roads: Roads) -> Forecasts:
         """See `Predictor.predict`."""
-        batch = tracks.kind.shape[0]
         if self._device != tracks.mean.device:
             self._device = tracks.mean.device
             self.network.to(self._device)
-        parts = []
-        for i in range(0, batch, BLOCK):
-            # the last block is filled up with its first world
-            rows = torch.arange(i, i + BLOCK, device=tracks.mean.device)
-            rows = torch.where(rows < batch, rows, i)
-            parts.append(self._block(_worlds(history, rows), _worlds(tracks, rows), _worlds(roads, rows)))
-        joined = (torch.cat(columns)[:batch] for columns in zip(*(part[1:] for part in parts), strict=True))
-        return Forecasts(parts[0].time, *joined)
+        there = tracks.mask.flatten().nonzero().squeeze(1)  # (N,) of B T rows
+        views, frame = views_of(history, tracks, roads, there)
+        seen = _filled(Seen(views, frame, (tracks.kind == WALKERS).flatten()[there]))
+        told = _joined([self._tell(map_tensors(_part(i, ROWS), seen)) for i in range(0, len(seen.walks), ROWS)])
+        return _spread(map_tensors(_part(0, len(there)), told), there, tracks)
 
-    def _forecasts(self, history: History, tracks: Tracks, roads: Roads) -> Forecasts:
-        """Forecasts of one block of worlds."""
-        views = flat_views(views_of(history, tracks, roads))
-        paths = self.network.calibrated(self.network(views), (tracks.kind == WALKERS).flatten(), views.velocity)
-        return forecasts_from(paths, tracks)
+    def _forecasts(self, seen: Seen) -> Told:
+        """Forecasts of one block of tracks."""
+        paths = self.network.calibrated(self.network(seen.views), seen.walks, seen.views.velocity)
+        mean, covariance = _in_ego_frame(paths, seen.frame)
+        return Told(mean, covariance, torch.softmax(paths.logits, dim=-1), torch.softmax(paths.manoeuvre, dim=-1))
 
 
-def _worlds(group: G, rows: Tensor) -> G:
-    """Some worlds of a batch."""
-    return type(group)(*(column[rows] for column in group))
-
-
-def flat_views(views: Views) -> Views:
-    """(B, T, ...) -> (B T, ...)."""
-    return Views(*(part.flatten(0, 1) for part in views))
-
-
-def forecasts_from(paths: Paths, tracks: Tracks) -> Forecasts:
-    """Paths of all tracks (N, ...), each in its own frame, as forecasts in the ego frame."""
-    shape = tracks.kind.shape
-
-    def rows(flat: Tensor) -> Tensor:
-        """(N, ...) -> (B, T, ...)."""
-        return flat.view(*shape, *flat.shape[1:])
-
-    frame = frames(tracks)
-    x, y, c, s = (part[..., None, None] for part in frame)  # (B, T, 1, 1)
-    px, py = rows(paths.mean).unbind(-1)  # (B, T, K, S)
+def _in_ego_frame(paths: Paths, frame: Frame) -> tuple[Tensor, Tensor]:
+    """Means and covariances of paths (N, K, S), each in its own frame, in the ego frame."""
+    x, y, c, s = (part[:, None, None] for part in frame)
+    px, py = paths.mean.unbind(-1)
     mean = torch.stack([x + px * c - py * s, y + px * s + py * c], dim=-1)
-    sx, sy = rows(paths.deviation).unbind(-1)
+    sx, sy = paths.deviation.unbind(-1)
     a, d = sx * sx, sy * sy
-    b = rows(paths.correlation) * sx * sy
+    b = paths.correlation * sx * sy
     # R C R^T with R the turn by (c, s)
     xx, yy = a * c * c - 2.0 * b * c * s + d * s * s, a * s * s + 2.0 * b * c * s + d * c * c
-    xy = (a - d) * c * s + b * (c * c - s * s)
-    return Forecasts(
-        time=horizon(mean),
-        mean=mean,
-        covariance=covariances(xx, xy, yy),
-        probability=rows(torch.softmax(paths.logits, dim=-1)),
-        manoeuvre=rows(torch.softmax(paths.manoeuvre, dim=-1)),
-        mask=tracks.mask,
+    return mean, covariances(xx, (a - d) * c * s + b * (c * c - s * s), yy)
+
+
+def _spread(told: Told, there: Tensor, tracks: Tracks) -> Forecasts:
+    """What is told of the rows `there` (N,) in its place; of the other rows nothing: at the ego, within a metre, equally likely."""
+    shape = tracks.kind.shape
+    real = told.mean.new_zeros(1)
+    nothing = Told(
+        mean=real.expand(MODES, STEPS, 2),
+        covariance=torch.eye(2, device=real.device).expand(MODES, STEPS, 2, 2),
+        probability=(real + 1.0 / MODES).expand(MODES),
+        manoeuvre=(real + 1.0 / len(MANOEUVRES)).expand(len(MANOEUVRES)),
     )
+
+    def rows(value: Tensor, blank: Tensor) -> Tensor:
+        full = blank.expand(shape.numel(), *blank.shape).clone()
+        return full.index_copy_(0, there, value).view(*shape, *blank.shape)
+
+    return Forecasts(horizon(told.mean), *map_tensors(rows, told, nothing), mask=tracks.mask)
+
+
+def _filled(seen: Seen) -> Seen:
+    """Filled up with zeros to whole blocks of ROWS, one at least."""
+    count = len(seen.walks)
+    more = max(ROWS, -(-count // ROWS) * ROWS) - count
+    return map_tensors(lambda value: torch.cat([value, value.new_zeros(more, *value.shape[1:])]), seen)
+
+
+def _joined(parts: list[Told]) -> Told:
+    """Rows of several as one."""
+    return parts[0] if len(parts) == 1 else map_tensors(lambda *values: torch.cat(values), *parts)
+
+
+def _part(first: int, count: int) -> Callable[[Tensor], Tensor]:
+    return lambda value: value[first : first + count]
 
 
 def stored_network(network: Network, name: str) -> Stored:

@@ -14,8 +14,7 @@ from torch import Tensor
 from perception.prediction.base import WALKERS
 from perception.prediction.examples import Examples
 from perception.prediction.history import PAST
-from perception.prediction.learned import flat_views
-from perception.prediction.views import INSTANT, Views, frames, views_of
+from perception.prediction.views import INSTANT, Views, views_of
 
 __all__ = ["Samples", "augmented", "joined", "pick", "samples_of"]
 
@@ -37,15 +36,13 @@ class Samples(NamedTuple):
 def samples_of(examples: Examples) -> Samples:
     """All tracks of which at least the first step is known."""
     chosen = (examples.tracks.mask & examples.there[..., 0]).flatten().nonzero().squeeze(1)
-    frame = frames(examples.tracks)
-    dx = examples.future[..., 0] - frame.x.unsqueeze(-1)
-    dy = examples.future[..., 1] - frame.y.unsqueeze(-1)
+    views, frame = views_of(examples.history, examples.tracks, examples.roads, chosen)
+    future = examples.future.flatten(0, 1)[chosen]  # (N, S, 2)
+    dx, dy = future[..., 0] - frame.x.unsqueeze(-1), future[..., 1] - frame.y.unsqueeze(-1)
     c, s = frame.cos.unsqueeze(-1), frame.sin.unsqueeze(-1)
-    target = torch.stack([dx * c + dy * s, dy * c - dx * s], dim=-1)
-    views = flat_views(views_of(examples.history, examples.tracks, examples.roads))
     return Samples(
-        views=Views(*(part[chosen] for part in views)),
-        target=target.flatten(0, 1)[chosen],
+        views=views,
+        target=torch.stack([dx * c + dy * s, dy * c - dx * s], dim=-1),
         there=examples.there.flatten(0, 1)[chosen],
         manoeuvre=examples.manoeuvre.flatten()[chosen],
         walks=(examples.tracks.kind == WALKERS).flatten()[chosen],
