@@ -126,6 +126,7 @@ def _detector() -> list[Check]:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ways = {
+        "int8": "torch in whole numbers of 8 bits, which this CPU multiplies by itself",
         "half": "torch in half precision (bfloat16), which this CPU computes by itself",
         "onnx": "onnxruntime",
         "torch": "torch in single precision; onnxruntime is faster: pip install 'closedloop[onnx]'",

@@ -1,7 +1,7 @@
 """What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, g, f) float32.
 
-On x86 CPUs with instructions for bfloat16, torch in that precision is faster than onnxruntime, which knows single precision only:
-`closedloop bench perception --part detector` says how much.
+On x86 CPUs with the instructions for it, whole numbers of 8 bits (`int8`) are fastest, then bfloat16, then onnxruntime, which is given
+single precision: `closedloop bench perception --part detector` says by how much.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from perception.detectors import int8
 from perception.detectors.network import Network
 
 __all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "fastest", "halves", "make_backend"]
 
-BACKENDS = ("auto", "onnx", "half", "torch", "compiled")
+BACKENDS = ("auto", "int8", "half", "onnx", "torch", "compiled")
 CHUNK_CPU, CHUNK_CUDA = 16, 256  # images at once through torch; onnxruntime is fastest with one
 SMALLER = (8, 4, 2, 1)  # chunks for what is left of a batch, where they give the same bits
 
@@ -33,6 +34,7 @@ class Backend(Protocol):
     """Computes a network."""
 
     name: str
+    chunk: int  # images at once
 
     def __call__(self, image: Tensor, where: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8, where (N, RAYS, g, f) -> (N, outputs, g, f) float32."""
@@ -46,22 +48,30 @@ def make_backend(network: Network, name: str, *, device: torch.device, threads: 
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk={chunk}: must be at least 1")
     if name == "auto":
-        name = fastest(device)
+        name = fastest(device, network)
     folded = copy.deepcopy(network).fold()
     if name == "onnx":
         if device.type != "cpu":
             raise ValueError(f"backend 'onnx' runs on the CPU, not on {device}; take 'torch' or 'compiled'")
         return OnnxBackend(folded, threads=threads, chunk=chunk or 1)
+    if name == "int8":
+        if device.type != "cpu":
+            raise ValueError(f"backend 'int8' runs on the CPU, not on {device}; take 'torch' or 'compiled'")
+        if not int8.runs_here():
+            raise ValueError("backend 'int8' needs a CPU with AVX-512 VNNI or AMX, which this one has not; take 'auto' or 'torch'")
+        return int8.Int8Backend(folded, chunk=chunk or int8.CHUNK)
     half = name == "half" or (name == "compiled" and device.type == "cuda")
     usual = CHUNK_CUDA if device.type == "cuda" else CHUNK_CPU
     smaller = SMALLER if chunk is None and device.type == "cpu" and name != "compiled" else ()
     return TorchBackend(folded, device, compiled=name == "compiled", half=half, chunk=chunk or usual, smaller=smaller)
 
 
-def fastest(device: torch.device) -> str:
-    """What "auto" stands for here."""
+def fastest(device: torch.device, network: Network | None = None) -> str:
+    """What "auto" stands for here; for a network that does not know the ranges of its activations int8 is left out."""
     if device.type != "cpu":
         return "compiled" if device.type == "cuda" else "torch"
+    if int8.runs_here() and (network is None or bool((network.ranges > 0.0).all())):
+        return "int8"
     if halves():
         return "half"
     return "onnx" if find_spec("onnxruntime") is not None and find_spec("onnx") is not None else "torch"

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from perception.detectors.backends import Backend, make_backend
 from perception.detectors.decode import DecodeSpec, decode
-from perception.detectors.network import MULTIPLE, Network, NetworkSpec, rays, split
+from perception.detectors.network import MULTIPLE, Network, NetworkSpec, rays
+from perception.states import map_tensors
 from perception.storage import Stored, WeightsError, find, fit, load
 from perception.types import Camera, Detections, SensorFrame
 
@@ -28,9 +29,10 @@ KIND = "detector"
 class CenterNet:
     """A detector. `classes` names what `Detections.kind` counts.
 
-    backend: "onnx" (onnxruntime, CPU), "half" (torch in half precision), "torch" (single), "compiled" (torch.compile; half on CUDA), or
-    "auto": half on x86 CPUs that compute in bfloat16, on others onnx where onnxruntime is installed; compiled on CUDA. device: where the
-    network is computed; None: where the images are, except that onnx is always the CPU's. threads: of onnxruntime.
+    backend: "int8" (torch in 8 bits, CPU), "half" (torch in half precision), "onnx" (onnxruntime, CPU), "torch" (single), "compiled"
+    (torch.compile; half on CUDA), or "auto": of the first three the first that the CPU and what is installed allow, compiled on CUDA.
+    device: where the network is computed; None: where the images are, except that int8 and onnx are always the CPU's. threads: of
+    onnxruntime.
     Raises WeightsError, ValueError on an unknown backend, ModuleNotFoundError if what the backend needs is not installed.
     """
 
@@ -49,7 +51,8 @@ class CenterNet:
             raise ValueError(f"the network tells {network.spec.classes} apart, the decoder {spec.classes}")
         self.spec, self.sha256 = spec, sha256
         self._build = partial(make_backend, network, backend, threads=threads, chunk=chunk)
-        self._fixed = torch.device("cpu") if device is None and backend == "onnx" else None if device is None else torch.device(device)
+        here = "cpu" if backend in ("int8", "onnx") else None
+        self._fixed = torch.device(device) if device is not None else torch.device(here) if here else None
         self._backends: dict[torch.device, Backend] = {}
         self.backend = self._on(self._fixed or torch.device("cpu"))  # what computed last
 
@@ -79,8 +82,17 @@ class CenterNet:
         height, width = image.shape[-2:]
         if height % MULTIPLE or width % MULTIPLE:
             raise ValueError(f"images of {width} x {height} px: both sides must be multiples of {MULTIPLE}")
-        maps = split(self.maps(image, camera).to(image.device), len(self.classes))
-        return decode(maps, camera, self.spec, height=height, width=width)
+        parts = [self._detect(image[rows], Camera(*(value[rows] for value in camera))) for rows in self._portions(*image.shape[:2])]
+        return parts[0] if len(parts) == 1 else map_tensors(lambda *values: torch.cat(values), *parts)
+
+    def _detect(self, image: Tensor, camera: Camera) -> Detections:
+        height, width = image.shape[-2:]
+        return decode(self.maps(image, camera).to(image.device), camera, self.spec, height=height, width=width)
+
+    def _portions(self, worlds: int, cameras: int) -> list[slice]:
+        """Worlds seen at once: as many as the backend computes at once, so that its answer is still in the cache when it is read."""
+        size = max(1, self.backend.chunk // cameras)
+        return [slice(first, first + size) for first in range(0, worlds, size)] or [slice(0, 0)]
 
     @torch.no_grad()
     def maps(self, image: Tensor, camera: Camera) -> Tensor:
@@ -111,5 +123,7 @@ def unpack(stored: Stored) -> tuple[Network, DecodeSpec]:
         network = Network(network_spec, norm=False).eval()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{stored.name}: its description is not that of a detector: {error}") from None
+    if "ranges" not in stored.tensors:  # weights of before there were any
+        stored = replace(stored, tensors={**stored.tensors, "ranges": network.ranges.clone()})
     fit(network, stored)
     return network, spec

@@ -9,14 +9,13 @@ Shapes: B worlds, C cameras, N = B C images, D detections, K classes, g x f cell
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from perception.detectors.geometry import box_iou, lift, pick, ray_angle, wrap
-from perception.detectors.network import BINS, FINE, PIXELS, Maps, coarse, over_parts, read
+from perception.detectors.network import BINS, FINE, PIXELS, Maps, at_parts, coarse, in_places, within
 from perception.types import Camera, Detections
 
 __all__ = ["DecodeSpec", "decode", "read_boxes"]
@@ -46,32 +45,34 @@ class DecodeSpec:
             raise ValueError(f"score_scale, along_scale, across_scale = {scales}: must be positive, score_bias={self.score_bias} finite")
 
 
-def decode(maps: Maps, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
-    """float32 maps of images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first."""
+def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, width: int) -> Detections:
+    """The network's output (N, outputs, g, f) for images `height` x `width`, camera fields (B, C) -> Detections (B, D), best first.
+
+    Quickest where channels come last in memory.
+    """
     batch, cameras = camera.focal.shape
-    columns = maps.part.shape[-1]
-    logit, kind, part = _peaks(maps, spec.slots)  # (N, P) each
-
-    def at(values: Tensor) -> Tensor:  # (N, Q, h, w) or (N, Q, g, f) -> (B, C P, Q)
-        return read(values, part, columns).reshape(batch, -1, values.shape[1])
-
+    columns = output.shape[-1] * FINE
+    cells = output.permute(0, 2, 3, 1).contiguous()  # (N, g, f, outputs)
+    logit, kind, part = _peaks(cells, len(spec.classes), spec.slots)  # (N, P) each
+    found = at_parts(cells, part, len(spec.classes))
+    maps = Maps(*(value.reshape(batch, -1, value.shape[-1]) for value in found))  # (B, C P, Q) each
     peaks = part.shape[1]
     index = torch.arange(cameras, device=part.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
     middle_u, middle_v = _middle(part.view(batch, -1), columns)
     cell_u, cell_v = _middle(coarse(part, columns).view(batch, -1), columns // FINE)
-    box = read_boxes(middle_u, middle_v, at(maps.offset), at(maps.size), height=height, width=width)
+    box = read_boxes(middle_u, middle_v, maps.offset, maps.size, height=height, width=width)
     score = (spec.score_scale * logit.view(batch, -1) + spec.score_bias).sigmoid()
-    found = Detections(
+    rows = Detections(
         box=box,
         camera=index,
         kind=kind.view(batch, -1),
         score=score,
-        **_place(maps, at, FINE * cell_u, FINE * cell_v, pick(camera, index), spec),
-        light=_light(at(maps.light), kind.view(batch, -1), spec.classes),
+        **_place(maps, FINE * cell_u, FINE * cell_v, pick(camera, index), spec),
+        light=_light(maps.light, kind.view(batch, -1), spec.classes),
         source=torch.full_like(index, -1),
         mask=(score >= spec.threshold) & logit.view(batch, -1).isfinite(),
     )
-    return _best(found, spec.slots)
+    return _best(rows, spec.slots)
 
 
 def _middle(place: Tensor, columns: int) -> tuple[Tensor, Tensor]:
@@ -79,30 +80,30 @@ def _middle(place: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     return place % columns + 0.5, torch.div(place, columns, rounding_mode="floor") + 0.5
 
 
-def _peaks(maps: Maps, slots: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Logit, class and part (N, P) of the P best peaks; -inf where there are fewer."""
-    best, likeliest = maps.kind.max(1)  # (N, g, f)
-    heat = over_parts(best) + maps.part[:, 0]  # (N, h, w)
+def _peaks(cells: Tensor, classes: int, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Logit, class and part (N, P) of the P best peaks of cells (N, g, f, outputs); -inf where there are fewer."""
+    best, likeliest = cells[..., :classes].max(-1)  # (N, g, f)
+    heat = in_places(best[..., None] + cells[..., classes : classes + FINE**2])[:, 0]  # (N, h, w)
     heat = torch.where(heat.isfinite(), heat, -torch.inf)
     logit, part = heat.flatten(1).topk(min(CANDIDATES, heat[0].numel()), 1)  # (N, Q)
     kind = likeliest.flatten(1).gather(1, coarse(part, heat.shape[-1]))
-    peak = torch.where(logit >= _around(maps, kind, part), logit, -torch.inf)
+    peak = torch.where(logit >= _around(cells, classes, kind, part), logit, -torch.inf)
     logit, rank = peak.topk(min(slots, peak.shape[1]), 1)
     return logit, kind.gather(1, rank), part.gather(1, rank)
 
 
-def _around(maps: Maps, kind: Tensor, part: Tensor) -> Tensor:
+def _around(cells: Tensor, classes: int, kind: Tensor, part: Tensor) -> Tensor:
     """The highest heat of the class `kind` (N, Q) in the 8 parts around each `part` (N, Q)."""
-    height, width = maps.part.shape[-2:]
+    height, width = cells.shape[1] * FINE, cells.shape[2] * FINE
     step = torch.tensor([(v, u) for v in (-1, 0, 1) for u in (-1, 0, 1) if v or u], device=part.device)  # (8, 2)
     row = torch.div(part, width, rounding_mode="floor")[..., None] + step[:, 0]  # (N, Q, 8)
     column = (part % width)[..., None] + step[:, 1]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     beside = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1)  # (N, 8 Q)
-    cells = maps.kind.shape[-2] * maps.kind.shape[-1]
-    of_kind = maps.kind.flatten(1).gather(1, kind.repeat_interleave(8, 1) * cells + coarse(beside, width))
-    heat = (of_kind + maps.part.flatten(1).gather(1, beside)).view_as(inside)
-    return torch.where(inside, heat, -torch.inf).amax(-1)
+    first = coarse(beside, width) * cells.shape[3]  # of the numbers of its cell
+    flat = cells.flatten(1)
+    of_kind, of_part = flat.gather(1, first + kind.repeat_interleave(8, 1)), flat.gather(1, first + classes + within(beside, width))
+    return torch.where(inside, (of_kind + of_part).view_as(inside), -torch.inf).amax(-1)
 
 
 def read_boxes(middle_u: Tensor, middle_v: Tensor, offset: Tensor, size: Tensor, *, height: int, width: int) -> Tensor:
@@ -125,21 +126,19 @@ def read_angle(logits: Tensor) -> Tensor:
     return (best[..., 0] + beside[..., 2] - beside[..., 0]) * (2.0 * math.pi / BINS)
 
 
-def _place(
-    maps: Maps, at: Callable[[Tensor], Tensor], middle_u: Tensor, middle_v: Tensor, camera: Camera, spec: DecodeSpec
-) -> dict[str, Tensor]:
-    """Position, size, heading and their standard deviations in the ego frame."""
-    centre = at(maps.centre)
+def _place(maps: Maps, middle_u: Tensor, middle_v: Tensor, camera: Camera, spec: DecodeSpec) -> dict[str, Tensor]:
+    """Position, size, heading and their standard deviations in the ego frame; maps (B, C P, Q) as of `at_parts`."""
+    centre = maps.centre
     u, v = (middle_u + centre[..., 0]) * PIXELS, (middle_v + centre[..., 1]) * PIXELS
-    depth = camera.focal * at(maps.depth)[..., 0].clamp(-8.0, 4.0).exp()
+    depth = camera.focal * maps.depth[..., 0].clamp(-8.0, 4.0).exp()
     slant = (1.0 + ((u - camera.cu) / camera.focal).square()).sqrt()  # range on the ground per depth
-    along = depth * slant * at(maps.depth_spread)[..., 0].clamp(-8.0, 3.0).exp() * spec.along_scale
+    along = depth * slant * maps.depth_spread[..., 0].clamp(-8.0, 3.0).exp() * spec.along_scale
     # across the line of sight, a column subtends cos^2 of the angle at a range of depth / cos: depth cos / focal a pixel
-    across = depth / slant / camera.focal * PIXELS * at(maps.side_spread)[..., 0].clamp(-8.0, 5.0).exp() * spec.across_scale
+    across = depth / slant / camera.focal * PIXELS * maps.side_spread[..., 0].clamp(-8.0, 5.0).exp() * spec.across_scale
     return {
         "centre": lift(u, v, depth, camera),
-        "size": at(maps.dims).clamp(-5.0, 5.0).exp(),
-        "yaw": wrap(read_angle(at(maps.heading)) + ray_angle(u, camera)),
+        "size": maps.dims.clamp(-5.0, 5.0).exp(),
+        "yaw": wrap(read_angle(maps.heading) + ray_angle(u, camera)),
         "sigma": torch.stack((along, across), -1),
     }
 

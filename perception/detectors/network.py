@@ -24,7 +24,8 @@ from perception.types import Camera
 
 __all__ = [
     "BINS", "FINE", "LIGHTS", "MULTIPLE", "PIXELS", "RAYS", "SIZES", "STRIDE",
-    "Block", "Maps", "Network", "NetworkSpec", "coarse", "over_parts", "rays", "read", "split", "trace",
+    "Block", "Maps", "Network", "NetworkSpec", "Ops", "TorchOps", "at_parts", "coarse", "in_places",
+    "over_parts", "rays", "read", "split", "trace", "within",
 ]  # fmt: skip
 
 STRIDE = 4  # px per cell
@@ -107,6 +108,23 @@ def split(output: Tensor, classes: int) -> Maps:
     return Maps(kind, nn.functional.pixel_shuffle(part, FINE), nn.functional.pixel_shuffle(offset, FINE), *rest)
 
 
+def at_parts(cells: Tensor, part: Tensor, classes: int) -> Maps:
+    """The output, channels last: (N, g, f, outputs), at the parts (N, P), counted along rows of h x w -> Maps of (N, P, Q) each."""
+    columns = cells.shape[2] * FINE
+    cell = coarse(part, columns)[..., None].expand(-1, -1, cells.shape[3])
+    kind, by_part, offset, *rest = torch.split(cells.flatten(1, 2).gather(1, cell), [classes, *MAPS.values()], dim=-1)
+    own = within(part, columns)[..., None]  # (N, P, 1)
+    by_axis = offset.unflatten(-1, (2, FINE**2))  # type: ignore[no-untyped-call]
+    return Maps(kind, by_part.gather(2, own), by_axis.gather(3, own[..., None].expand(-1, -1, 2, 1)).squeeze(3), *rest)
+
+
+def in_places(values: Tensor) -> Tensor:
+    """(N, g, f, Q * FINE * FINE) -> (N, Q, h, w): channels turned into places, as torch's pixel_shuffle does with channels first."""
+    images, height, width, channels = values.shape
+    parts = values.view(images, height, width, channels // FINE**2, FINE, FINE)
+    return parts.permute(0, 3, 1, 4, 2, 5).reshape(images, channels // FINE**2, height * FINE, width * FINE)
+
+
 def over_parts(value: Tensor) -> Tensor:
     """(..., g, f) -> (..., h, w): what holds for a cell holds for its parts."""
     return value.repeat_interleave(FINE, -2).repeat_interleave(FINE, -1)
@@ -116,6 +134,12 @@ def coarse(part: Tensor, columns: int) -> Tensor:
     """Parts, counted along rows of `columns` of them -> the cells they belong to, counted likewise."""
     row, column = torch.div(part, columns, rounding_mode="floor"), part % columns
     return torch.div(row, FINE, rounding_mode="floor") * (columns // FINE) + torch.div(column, FINE, rounding_mode="floor")
+
+
+def within(part: Tensor, columns: int) -> Tensor:
+    """Which of the FINE * FINE parts of its cell a part is, in the order of the channels."""
+    row, column = torch.div(part, columns, rounding_mode="floor"), part % columns
+    return (row % FINE) * FINE + column % FINE
 
 
 def read(values: Tensor, part: Tensor, columns: int) -> Tensor:
@@ -180,7 +204,9 @@ class Ops(Protocol[X]):
     def double(self, x: X) -> X: ...
 
 
-class _TorchOps:
+class TorchOps:
+    """The network computed."""
+
     def block(self, block: Block, x: Tensor) -> Tensor:
         result: Tensor = block(x)
         return result
@@ -220,6 +246,8 @@ class Network(nn.Module):
         self.mix = Block(spec.neck, spec.neck, norm=norm)
         self.head = Block(spec.neck, spec.head, norm=norm)
         self.out = Block(spec.head, spec.outputs, kernel=1, active=False, norm=False)
+        self.ranges: Tensor  # (A,) the largest values behind each ReLU, in the order of `trace`: `int8.measure`; 0: not measured
+        self.register_buffer("ranges", torch.zeros(len(spec.widths) + 2 * sum(spec.blocks) + 5))
         self._begin()
 
     def _begin(self) -> None:
@@ -236,7 +264,7 @@ class Network(nn.Module):
     def forward(self, image: Tensor, where: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8 or float of 0 to 255, where (N, RAYS, g, f) from `rays` -> (N, outputs, g, f)."""
         x = image.to(where.dtype) * (1.0 / 255.0)
-        return trace(self, x, where, _TorchOps())
+        return trace(self, x, where, TorchOps())
 
     def fold(self) -> Network:
         """Put every normalisation into its convolution, in place. Returns self, in evaluation mode."""

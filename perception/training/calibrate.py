@@ -10,15 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from perception.detectors import int8
 from perception.detectors.centernet import CenterNet
 from perception.detectors.decode import DecodeSpec
-from perception.detectors.network import Network
+from perception.detectors.network import Network, rays
 from perception.metrics.detection import RANGE_MAX, SIDE_MIN, DetectionFigures, match
 from perception.training.stream import Sample
 
-__all__ = ["calibrate", "platt"]
+__all__ = ["calibrate", "measure_ranges", "platt"]
 
 SCORE_LOW = 0.02
 TWO_SIDED_90 = 1.645  # 95 % quantile of the normal distribution
@@ -45,6 +47,16 @@ def calibrate(network: Network, spec: DecodeSpec, samples: Iterable[Sample]) -> 
     along = np.abs((error * sight).sum(-1)) / found["sigma"][row, 0]
     across = np.abs(error[:, 1] * sight[:, 0] - error[:, 0] * sight[:, 1]) / found["sigma"][row, 1]
     return replace(raw, score_scale=scale, score_bias=bias, along_scale=_factor(along), across_scale=_factor(across))
+
+
+def measure_ranges(network: Network, samples: Iterable[Sample]) -> None:
+    """Tell a folded network how large its activations are on `samples`, for `detectors.int8`. Raises ValueError without any."""
+    frames = [frame for frame, _, _ in samples]
+    if not frames:
+        raise ValueError("no samples to measure activations on")
+    image = torch.cat([frame.image.flatten(0, 1) for frame in frames])
+    where = torch.cat([rays(frame.camera, *frame.image.shape[-2:]) for frame in frames])
+    int8.measure(network, image, where)
 
 
 def platt(score: NDArray[Any], correct: NDArray[Any], *, rounds: int = 50) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from perception.detectors.decode import DecodeSpec
 from perception.detectors.network import Network
 from perception.metrics.detection import DetectionFigures
 from perception.storage import WeightsError, save, write_file
-from perception.training.calibrate import calibrate
+from perception.training.calibrate import calibrate, measure_ranges
 from perception.training.curves import draw_curves
 from perception.training.feed import Batch, Feed
 from perception.training.learner import Learner, Recipe, finite, restore_checkpoint, save_checkpoint
@@ -122,7 +122,9 @@ def pretrain(
             status=status, folder=out, weights=None, frames=state.step * config.batch, seconds=time.monotonic() - begun, metrics={}
         )
     network = state.folded()
-    spec = calibrate(network, DecodeSpec(classes=tuple(stream.classes)), draw(stream, TUNE_SEED + 1000, config.validation_frames))
+    tuning = draw(stream, TUNE_SEED + 1000, config.validation_frames)
+    spec = calibrate(network, DecodeSpec(classes=tuple(stream.classes)), tuning)
+    measure_ranges(network, tuning)
     report.say(f"calibrated: {json.dumps({k: round(v, 3) for k, v in asdict(spec).items() if isinstance(v, float)})}")
     metrics = judge(network, spec, tuple(stream.conditions), draw(stream, TEST_SEED, config.test_frames)).report()
     name = name or f"detector_{config.domain.rpartition(':')[2].lower()}"

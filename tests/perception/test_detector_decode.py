@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from perception.detectors.decode import DecodeSpec, decode, read_angle
 from perception.detectors.geometry import box_iou, lift, project, ray_angle, wrap
-from perception.detectors.network import BINS, FINE, PIXELS, STRIDE, Maps, NetworkSpec, over_parts, read, split
+from perception.detectors.network import BINS, FINE, PIXELS, STRIDE, Maps, NetworkSpec, at_parts, in_places, over_parts, read, split
 from perception.training.boxes import BoxStream
 from perception.training.losses import _heading
 from perception.training.targets import cells, flip, heat, learnable, objects
@@ -45,6 +46,23 @@ def perfect_maps(labels: Labels, camera: Camera) -> Maps:
     return maps
 
 
+def together(maps: Maps) -> Tensor:
+    """The output of which these are the maps."""
+    kind, part, offset, *rest = maps
+    return torch.cat([kind, torch.pixel_unshuffle(part, FINE), torch.pixel_unshuffle(offset, FINE), *rest], 1)
+
+
+def test_the_output_read_at_parts_is_what_its_maps_say_there() -> None:
+    output = torch.randn(3, NetworkSpec(classes=CLASSES).outputs, 5, 6, generator=torch.Generator().manual_seed(0))
+    part, cells = torch.arange(10 * 12).expand(3, -1), output.permute(0, 2, 3, 1).contiguous()
+    maps = split(output, len(CLASSES))
+    for found, values in zip(at_parts(cells, part, len(CLASSES)), maps, strict=True):
+        assert torch.equal(found, read(values, part, 12))
+    k = len(CLASSES)
+    assert torch.equal(in_places(cells[..., k : k + FINE**2].contiguous()), maps.part)
+    assert torch.equal(together(maps), output)
+
+
 def _maps(images: int) -> Maps:
     """Nothing anywhere."""
     output = torch.zeros(images, NetworkSpec(classes=CLASSES).outputs, HEIGHT // STRIDE, WIDTH // STRIDE)
@@ -64,7 +82,7 @@ def bins(angle: torch.Tensor) -> torch.Tensor:
 def test_labels_survive_the_round_trip() -> None:
     """Targets written as maps decode to the labels: boxes, places, sizes, headings, lights."""
     frame, labels, _ = BoxStream().sample(5, 64)
-    found = decode(perfect_maps(labels, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(perfect_maps(labels, frame.camera)), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
     taught = learnable(labels)
     # two things of one class whose middles share or touch a cell cannot both be told; nearly all others must be
     recovered = 0
@@ -147,14 +165,14 @@ def test_two_of_a_kind_a_few_pixels_apart_are_two() -> None:
         getattr(two, name)[:, 1] = getattr(two, name)[:, 0]
     two.box[0, 0] = torch.tensor([60.0, 40.0, 65.0, 45.0])
     two.box[0, 1] = torch.tensor([66.0, 40.0, 71.0, 45.0])
-    found = decode(perfect_maps(two, frame.camera), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(perfect_maps(two, frame.camera)), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
     boxes = found.box[found.mask]
     torch.testing.assert_close(boxes[boxes[:, 0].argsort()], two.box[0, :2], atol=1e-3, rtol=1e-4)
 
 
 def test_nothing_seen() -> None:
     maps, camera = blank(3)
-    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(maps), camera, SPEC, height=HEIGHT, width=WIDTH)
     assert not found.mask.any()
     assert all(value.isfinite().all() for value in found if value.is_floating_point())
 
@@ -165,7 +183,7 @@ def test_of_neighbouring_cells_the_best_and_of_one_cell_one_class() -> None:
     maps.part[0, 0, 10:12, 10:12] = torch.tensor([[0.0, -1.0], [-1.0, -1.0]])
     maps.kind[0, 1, 10, 15] = 1.0
     maps.part[0, 0, 20:22, 30:32] = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
-    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(maps), camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.kind[0, found.mask[0]].tolist() == [0, 1]
     assert found.score[0, :2].tolist() == pytest.approx([1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(-1.0))])
 
@@ -175,7 +193,7 @@ def test_of_two_classes_on_the_same_box_the_better_stays() -> None:
     maps.size[:] = math.log(40.0)  # 80 px boxes: 6 px apart they cover the same
     maps.kind[0, 0, 5, 10], maps.kind[0, 1, 5, 11] = 3.0, 2.0
     maps.part[0, 0, 10:12, 20:24] = torch.tensor([[0.0, -1.0, -1.0, 0.0], [-1.0, -1.0, -1.0, -1.0]])
-    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(maps), camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.kind[0, found.mask[0]].tolist() == [0]
 
 
@@ -185,7 +203,7 @@ def test_several_cameras_share_the_slots_and_name_themselves() -> None:
         maps.kind[image, kind, 3, 3] = logit
         maps.part[image, 0, 6:8, 6:8] = torch.tensor([[0.0, -1.0], [-1.0, -1.0]])
     camera = camera._replace(yaw=torch.tensor([[0.0, math.pi / 2, math.pi]]).expand(2, -1))
-    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(maps), camera, SPEC, height=HEIGHT, width=WIDTH)
     assert found.camera[0, found.mask[0]].tolist() == [2, 1] and found.camera[1, found.mask[1]].tolist() == [2]
     assert float(found.centre[0, 1, 1]) > 0 and float(found.centre[0, 0, 0]) < 0  # camera 1 looks left, camera 2 back
 
@@ -193,7 +211,7 @@ def test_several_cameras_share_the_slots_and_name_themselves() -> None:
 def test_not_a_number_is_not_a_thing() -> None:
     maps, camera = blank()
     maps.kind[0, 0] = float("nan")
-    found = decode(maps, camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(maps), camera, SPEC, height=HEIGHT, width=WIDTH)
     assert not found.mask.any()
 
 
@@ -259,5 +277,5 @@ def test_of_two_that_are_equally_likely_and_cover_the_same_box_one_stays() -> No
     maps.part[0, :, row, beside] = maps.part[0, :, row, column]
     maps.offset[0, :, row, beside] = maps.offset[0, :, row, column]
     maps.offset[0, 0, row, beside] += column - beside  # the same middle
-    found = decode(maps, frame.camera, SPEC, height=HEIGHT, width=WIDTH)
+    found = decode(together(maps), frame.camera, SPEC, height=HEIGHT, width=WIDTH)
     assert int(found.mask.sum()) == 1

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn.functional import pixel_unshuffle
 
 from envs.driving.camera.stream import DrivingStream
+from perception.detectors import int8
 from perception.detectors.backends import OnnxBackend, TorchBackend, make_backend
 from perception.detectors.centernet import CenterNet
 from perception.detectors.geometry import box_iou
 from perception.detectors.graph import onnx_graph
-from perception.detectors.network import FINE, RAYS, STRIDE, Network, NetworkSpec, rays, split
+from perception.detectors.network import FINE, RAYS, SIZES, STRIDE, Network, NetworkSpec, rays, split
 from perception.types import Camera
 
 CLASSES = ("car", "pedestrian", "light")
 CPU = torch.device("cpu")
+needs_int8 = pytest.mark.skipif(not int8.runs_here(), reason="this CPU has no instructions for products of 8-bit numbers")
 
 
 def camera(batch: int, *, focal: float = 120.0, z: float = 1.4) -> Camera:
@@ -50,8 +54,6 @@ def test_small_enough() -> None:
 
 
 def test_folding_changes_nothing(network: Network) -> None:
-    import copy
-
     image, where = inputs(3)
     with torch.no_grad():
         whole, folded = network(image, where), copy.deepcopy(network).fold()(image, where)
@@ -63,8 +65,6 @@ def test_folding_changes_nothing(network: Network) -> None:
 def test_onnx_graph_is_valid_and_agrees_with_torch(network: Network) -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    import copy
-
     onnx.checker.check_model(onnx.load_from_string(onnx_graph(copy.deepcopy(network).fold())), full_check=True)
     image, where = inputs(5)
     ours = make_backend(network, "torch", device=CPU)(image, where)
@@ -79,12 +79,13 @@ def test_unfolded_networks_are_not_exported(network: Network) -> None:
         onnx_graph(network)
 
 
-@pytest.mark.parametrize("name", ["onnx", "half", "torch"])
+@pytest.mark.parametrize("name", ["onnx", pytest.param("int8", marks=needs_int8), "half", "torch"])
 def test_an_image_gives_the_same_bits_in_any_batch(network: Network, name: str) -> None:
     if name == "onnx":
         pytest.importorskip("onnxruntime")
-    backend = make_backend(network, name, device=CPU, chunk=4)
     image, where = inputs(7)
+    network = measured_ranges(network, image, where)
+    backend = make_backend(network, name, device=CPU, chunk=4)
     whole = backend(image, where)
     for row in range(7):
         assert torch.equal(backend(image[row : row + 1], where[row : row + 1])[0], whole[row])
@@ -129,11 +130,73 @@ def OnnxBackendOf(network: Network) -> OnnxBackend:
     return backend
 
 
-@pytest.mark.parametrize(("able", "name"), [(True, "half"), (False, "onnx")])
-def test_auto_takes_the_fastest_on_the_cpu(network: Network, able: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("able", "measured", "name"),
+    [({"avx512_vnni", "avx512_bf16"}, True, "int8"), ({"avx512_vnni", "avx512_bf16"}, False, "half"), ({"amx_int8"}, False, "onnx"),
+     ({"avx512_bf16"}, True, "half"), (set(), True, "onnx")],
+)  # fmt: skip
+def test_auto_takes_the_fastest_on_the_cpu(
+    network: Network, able: set[str], measured: bool, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(able, True))
+    network = copy.deepcopy(network)
+    network.ranges.fill_(float(measured))
     assert make_backend(network, "auto", device=CPU).name == name
+
+
+@needs_int8
+@torch.no_grad()
+def test_eight_bits_compute_what_whole_numbers_in_single_precision_do(network: Network) -> None:
+    """The oracle: the same codes, multiplied as real numbers by torch."""
+    conv = copy.deepcopy(network).fold().middle.conv
+    draw = torch.Generator().manual_seed(0)
+    code = torch.randint(0, 256, (3, conv.in_channels, 6, 10), dtype=torch.uint8, generator=draw)
+    code = code.contiguous(memory_format=torch.channels_last)
+    ours = int8._Convolution(conv, int8._Codes(code, 0.02))(code, torch.float32)
+    scale = conv.weight.abs().amax((1, 2, 3)) / 127.0
+    weight = (conv.weight / scale[:, None, None, None]).round()
+    sums = torch.nn.functional.conv2d(code.double(), weight.double(), padding=conv.padding[0])
+    assert conv.bias is not None
+    theirs = sums * 0.02 * scale.double()[:, None, None] + conv.bias.double()[:, None, None]
+    torch.testing.assert_close(ours.double(), theirs, atol=1e-4, rtol=1e-5)
+    assert float((theirs - torch.nn.functional.conv2d(0.02 * code, conv.weight, conv.bias, padding=1)).abs().max()) > 1e-4  # it does round
+
+
+@needs_int8
+def test_eight_bits_say_the_same_within_their_digits(network: Network) -> None:
+    image, where = inputs(21)
+    measured = measured_ranges(network, image, where)
+    eight, single = (make_backend(measured, name, device=CPU)(image, where) for name in ("int8", "torch"))
+    assert eight.dtype == torch.float32 and not torch.equal(eight, single)
+    error = (eight - single).square().mean((0, 2, 3)).sqrt() / single.std((0, 2, 3))
+    assert float(error.max()) < 0.15
+
+
+def test_eight_bits_need_ranges_and_a_cpu_that_can(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
+    with pytest.raises(ValueError, match="ranges of their activations"):
+        make_backend(network, "int8", device=CPU)
+    with pytest.raises(ValueError, match="runs on the CPU, not on cuda"):
+        make_backend(network, "int8", device=torch.device("cuda"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(ValueError, match="VNNI"):
+        make_backend(network, "int8", device=CPU)
+    with pytest.raises(ValueError, match="no images"):
+        int8.measure(network, *(part[:0] for part in inputs(1)))
+
+
+def measured_ranges(network: Network, image: torch.Tensor, where: torch.Tensor) -> Network:
+    folded = copy.deepcopy(network).fold()
+    int8.measure(folded, image, where)
+    return folded
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_there_is_a_range_for_every_relu(size: str) -> None:
+    folded = Network(NetworkSpec(classes=CLASSES, **SIZES[size])).fold()
+    int8.measure(folded, *inputs(2))
+    assert (folded.ranges > 0.0).all()
 
 
 def test_half_precision_says_the_same_within_its_digits(network: Network) -> None:
@@ -145,9 +208,12 @@ def test_half_precision_says_the_same_within_its_digits(network: Network) -> Non
         assert float((a - b).abs().max()) < 0.05 * float(b.abs().max())
 
 
-def test_half_precision_sees_what_single_sees() -> None:
+@pytest.mark.parametrize(("name", "least", "typical", "most"), [
+    pytest.param("int8", 0.95, 0.01, 0.06, marks=needs_int8), ("half", 0.98, 0.003, 0.03),
+])  # fmt: skip
+def test_fewer_digits_see_what_single_precision_sees(name: str, least: float, typical: float, most: float) -> None:
     """Detections of the detector that ships, on frames of the street."""
-    stream, backends = DrivingStream(worlds=12, seconds=2), [CenterNet.load("driving", backend=name) for name in ("half", "torch")]
+    stream, backends = DrivingStream(worlds=12, seconds=2), [CenterNet.load("driving", backend=which) for which in (name, "torch")]
     alike, apart = [], []
     for seed in (3, 4, 5):
         frame = stream.sample(seed, 48).frame
@@ -164,9 +230,9 @@ def test_half_precision_sees_what_single_sees() -> None:
             pairs = found.mask[:, :, None] & found.mask[:, None, :]
             assert not (torch.triu(box_iou(found.box, found.box), 1) > 0.7)[pairs].any()  # nothing is found twice
     assert len(torch.cat(alike)) > 300
-    assert float(torch.cat(alike).float().mean()) > 0.98  # the rest: toss-ups of class, and pairs at the limit of what parts tell apart
-    assert float(torch.cat(apart).median()) < 0.003
-    assert float(torch.cat(apart).max()) < 0.05
+    assert float(torch.cat(alike).float().mean()) > least  # the rest: toss-ups of class, and pairs at the limit of what parts tell apart
+    assert float(torch.cat(apart).median()) < typical
+    assert float(torch.cat(apart).quantile(0.98)) < most
 
 
 def test_where_compiling_fails_it_goes_on_without(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
