@@ -88,14 +88,6 @@ class NoiseModel:
                 "must be 0 to 32 per frame, 1 to 1000 steps, more than 0 s"
             )
 
-    def scaled(self, *, misses: float = 1.0, errors: float = 1.0, false: float = 1.0) -> NoiseModel:
-        """With `misses` times the odds of missing, `errors` times the errors of place, size and heading, `false` times as much made up."""
-        odds = misses * self.miss / (1.0 - self.miss).clamp(min=1e-6)
-        rate = min(self.false_rate * false, 32.0)
-        turned = torch.stack((self.yaw[..., 0] * errors, self.yaw[..., 1]), -1)
-        miss, along, across, size = odds / (1.0 + odds), self.along * errors, self.across * errors, self.size * errors
-        return replace(self, miss=miss, false_rate=rate, along=along, across=across, size=size, yaw=turned)
-
     def to_json(self) -> dict[str, Any]:
         """Tables as lists."""
         return {part.name: _plain(getattr(self, part.name)) for part in fields(self)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +19,9 @@ from scenarios.episode import Action, AgentSpec, Driver, Episode, Role, Trigger
 from scenarios.kinds import KIND_SPECS
 from scenarios.network import LaneType, RoadNetwork
 
-__all__ = ["Bank", "build_bank", "move"]
+__all__ = ["Bank", "build_bank"]
 
 AREA_MARGIN = 0.5  # m beside a lane within which a recorded agent still counts as on it
-T = TypeVar("T", Setup, Maps, Logs)
 FACING = np.deg2rad(60.0)  # largest angle between a recorded agent and the lane it is put on
 
 
@@ -40,11 +38,6 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.episodes)
-
-
-def move(tensors: T, device: str) -> T:
-    """The same tuple of tensors on another device."""
-    return type(tensors)(*(t.to(device) for t in tensors))
 
 
 def build_bank(episodes: Sequence[Episode], config: DrivingConfig, also: Mapping[str, RoadNetwork] | None = None) -> Bank:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from envs.driving import core
-from envs.driving.bank import Bank, move
+from envs.driving.bank import Bank
 from envs.driving.traffic import Features
 from envs.driving.types import DrivingConfig, Logs, Maps, Out, Setup, State
+from perception.states import move
 
 __all__ = ["DrivingSim"]
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from perception.types import Forecasts
 
-__all__ = ["ELLIPSE_90", "MISS", "figures", "mahalanobis", "mixture_level", "per_step_coverage", "score", "table"]
+__all__ = ["ELLIPSE_90", "MISS", "figures", "mahalanobis", "mixture_level", "score", "table"]
 
 MISS = 2.0  # m
 ELLIPSE_90 = 4.605170  # 90 % quantile of chi-squared with 2 degrees of freedom: -2 ln 0.1
@@ -130,18 +130,6 @@ def _score(columns: Sequence[Tensor], steps: Mapping[float, int]) -> Scores:
         }
         out |= {f"{name}@{h:g}": torch.where(counts, value, torch.nan).numpy() for name, value in values.items()}
     return out
-
-
-def per_step_coverage(forecasts: Forecasts, truth: Tensor, there: Tensor) -> Tensor:
-    """Share of known places inside the 90 % ellipse of the mode nearest over the whole known future, at each step (S,)."""
-    known = forecasts.mask.unsqueeze(-1) & there  # (B, T, S)
-    distance = (forecasts.mean - truth[:, :, None]).norm(dim=-1) * known[:, :, None]
-    best = distance.sum(-1).argmin(-1)  # (B, T)
-    pick = best[..., None, None, None]
-    mean = forecasts.mean.gather(2, pick.expand(*best.shape, 1, *forecasts.mean.shape[3:])).squeeze(2)
-    covariance = forecasts.covariance.gather(2, pick[..., None].expand(*best.shape, 1, *forecasts.covariance.shape[3:])).squeeze(2)
-    inside = (mahalanobis(truth - mean, covariance)[0] <= ELLIPSE_90) & known
-    return inside.sum((0, 1)) / known.sum((0, 1)).clamp(min=1)
 
 
 def figures(scores: Scores) -> dict[str, float]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from perception.types import Tracks
 
-__all__ = ["PAST", "History", "empty_history", "forget", "update_history"]
+__all__ = ["PAST", "History", "empty_history", "update_history"]
 
 PAST = 8  # instants: 2.8 s at the 2.5 Hz of recorded pedestrians (their usual 8 observations), 1.4 s at 5 Hz
 
@@ -47,16 +47,6 @@ def empty_history(batch: int, tracks: int, *, past: int = PAST, device: torch.de
         ego=torch.zeros((batch, past, 5), device=device),
         ego_valid=torch.zeros((batch, past), dtype=torch.bool, device=device),
         stamp=torch.zeros((batch, past), device=device),
-    )
-
-
-def forget(history: History, worlds: Tensor) -> History:
-    """The history with nothing remembered in the worlds of `worlds` (B,) bool, where a new episode begins."""
-    keep = ~worlds
-    return history._replace(
-        id=torch.where(keep.unsqueeze(1), history.id, -1),
-        valid=history.valid & keep.view(-1, 1, 1),
-        ego_valid=history.ego_valid & keep.view(-1, 1),
     )
 
 

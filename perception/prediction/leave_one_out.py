@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from perception.metrics.forecast import figures, score, table
+from perception.metrics.forecast import figures, score
 from perception.prediction.base import Predictor, at_times
 from perception.prediction.datasets import UCY, mirrored, windows
 from perception.prediction.examples import Examples
@@ -20,7 +20,7 @@ from perception.prediction.learned import Learned
 from perception.prediction.network import Network
 from perception.prediction.samples import Samples, joined, pick, samples_of
 
-__all__ = ["REPORT", "Figures", "Recording", "evaluate_leave_one_out", "fold_table", "judged", "people"]
+__all__ = ["REPORT", "Figures", "Recording", "evaluate_leave_one_out", "judged", "people"]
 
 REPORT = 20  # updates between reports of progress
 HELD_OUT = 20  # every 20th row of the training folds is kept for calibration
@@ -134,16 +134,3 @@ def _mean(rows: Sequence[Figures]) -> Figures:
         else:
             out[name] = sum(row[name] * row[count] for row in rows if row[count] > 0) / total if total else float("nan")
     return out
-
-
-def fold_table(result: Mapping[str, Mapping[str, Figures]], *, horizon: float) -> str:
-    """The result as lines of text, with what the learned predictor gains on constant velocity."""
-    rows = {f"{name}: {predictor}": row for name, both in result.items() for predictor, row in both.items()}
-    lines = [table(rows, horizon=horizon)]
-    for name, both in result.items():
-        ours, theirs = both["learned"], both["constant_velocity"]
-        if theirs.get(f"count@{horizon:g}", 0.0) > 0:
-            best = 1.0 - ours[f"minADE@{horizon:g}"] / theirs[f"minADE@{horizon:g}"]
-            likely = 1.0 - ours[f"ADE@{horizon:g}"] / theirs[f"ADE@{horizon:g}"]
-            lines.append(f"{name}: minADE {100 * best:.1f} % below constant velocity, most likely mode's ADE {100 * likely:.1f} % below")
-    return "\n".join(lines)

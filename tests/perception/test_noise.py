@@ -308,14 +308,6 @@ def test_a_world_errs_alone() -> None:
     assert torch.equal(part.centre[:, :3], whole.centre[:, 5:8]) and torch.equal(part.mask[:, :3], whole.mask[:, 5:8])
 
 
-def test_scaled_models() -> None:
-    model = rich()
-    none = model.scaled(misses=0.0, errors=0.0, false=0.0)
-    assert float(none.miss.max()) == 0.0 == float(none.along.abs().max()) == none.false_rate
-    twice = model.scaled(misses=2.0)
-    torch.testing.assert_close(twice.miss / (1 - twice.miss), 2 * model.miss / (1 - model.miss))
-
-
 def test_cards_keep_models(tmp_path: Path) -> None:
     model = rich()
     path = save_noise(tmp_path / "errors.json", model, card={"detector": "driving", "licence": "Apache-2.0"})

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from perception.prediction.examples import tracks_from
-from perception.prediction.history import PAST, History, empty_history, forget, update_history
+from perception.prediction.history import PAST, History, empty_history, update_history
 from perception.types import Tracks
 
 DT = 0.2  # s
@@ -73,11 +73,3 @@ def test_a_new_id_has_no_past_and_a_coasting_track_leaves_a_gap() -> None:
     assert history.valid[0, 0].all()
     assert history.valid[0, 1].tolist() == [False] * (PAST - 1) + [True]
     assert history.valid[0, 2].tolist() == [True] * (PAST - 1) + [False]
-
-
-def test_forgetting_touches_only_the_worlds_named() -> None:
-    history, _ = drive(10, [[0, 1, 2]])
-    both = History(*(torch.cat([column, column]) for column in history))
-    after = forget(both, torch.tensor([True, False]))
-    assert not after.valid[0].any() and not after.ego_valid[0].any() and (after.id[0] == -1).all()
-    assert after.valid[1].all() and torch.equal(after.x[1], history.x[0])
