@@ -75,7 +75,7 @@ def command(
     paces: list[Pace] = []
     for part in chosen:
         for kind in BACKENDS.get(part, BACKENDS["camera"]):
-            ways = {"eager": "eager", "half": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
+            ways = {"eager": "eager", "int8": "eager", "half": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
             if part == "detector" and not runs_here(kind, device):
                 continue
             if backend != "both" and part != "tracker" and ways.get(kind, backend) != backend:

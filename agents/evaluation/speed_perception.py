@@ -33,6 +33,7 @@ from envs.driving.roads import roads_around
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig, Setup, State
 from envs.driving.worlds import Worlds
+from perception.detectors import int8
 from perception.detectors.backends import halves
 from perception.detectors.centernet import CenterNet
 from perception.prediction.history import History
@@ -53,7 +54,7 @@ UNITS = {
 }
 PARTS = tuple(UNITS)
 BACKENDS = {  # the parts that are not here run as the camera
-    "camera": ("eager", "compiled"), "detector": ("onnx", "half", "torch", "compiled"), "tracker": ("eager",),
+    "camera": ("eager", "compiled"), "detector": ("int8", "half", "onnx", "torch", "compiled"), "tracker": ("eager",),
 }  # fmt: skip
 EPISODES, FIRST_SEED = 24, 950_000  # in the bank, worlds share them; seeds for judging
 LOOKS = 12  # instants that the parts are measured on, in turn
@@ -124,9 +125,10 @@ def measure(
 
 
 def runs_here(backend: str, device: str) -> bool:
-    """Whether a detector's backend is at home on a device: half precision needs instructions of the CPU, onnxruntime is the CPU's."""
+    """Whether a detector's backend is at home on a device: 8 bits and half precision need instructions of the CPU, onnxruntime a CPU."""
     cpu = torch.device(device).type == "cpu"
-    return halves() or not cpu if backend == "half" else cpu if backend == "onnx" else True
+    here = {"int8": cpu and int8.runs_here(), "half": halves() or not cpu, "onnx": cpu}
+    return here.get(backend, True)
 
 
 def _timed(steps: Iterator[bool], seconds: float, device: str = "cpu") -> tuple[int, float]:
