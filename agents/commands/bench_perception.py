@@ -75,7 +75,7 @@ def command(
     paces: list[Pace] = []
     for part in chosen:
         for kind in BACKENDS.get(part, BACKENDS["camera"]):
-            ways = {"eager": "eager", "int8": "eager", "half": "eager", "torch": "eager", "compiled": "compiled"}  # onnxruntime runs in any case
+            ways = dict.fromkeys(("eager", "int8", "half", "torch"), "eager") | {"compiled": "compiled"}  # onnxruntime in any case
             if part == "detector" and not runs_here(kind, device):
                 continue
             if backend != "both" and part != "tracker" and ways.get(kind, backend) != backend:
