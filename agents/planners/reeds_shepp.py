@@ -34,7 +34,7 @@ class Curve(NamedTuple):
     """Arcs and lines one after another."""
 
     lengths: Floats  # (..., 5) m along each segment, negative: backwards; 0: no such segment
-    turns: Ints  # (..., 5) 1 left, 0 straight, -1 right
+    turns: Ints | Floats  # (..., 5) 1 left, 0 straight, -1 right; parts of 1: wider arcs
     radius: float  # m, of the arcs
 
 
