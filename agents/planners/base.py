@@ -170,7 +170,10 @@ class Remembering(Planner, Protocol):
     """
 
     def drive(self, scene: Scene, memory: Any, fresh: Tensor) -> tuple[Tensor, Any]:
-        """Actions (B, 1, 2) and what to remember. memory: from the last decision, None at the first; fresh (B,) bool: not of this episode."""
+        """Actions (B, 1, 2) and what to remember.
+
+        memory: from the last decision, None at the first. fresh (B,) bool: it is of another episode.
+        """
         ...
 
 

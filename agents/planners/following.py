@@ -170,13 +170,16 @@ def blocked_after(paths: Paths, foot: _Foot, scene: Scene) -> Tensor:
     mx, my = mx + vx * when.unsqueeze(2), my + vy * when.unsqueeze(2)  # (B, K, U)
     heading = torch.atan2(ego.sin, ego.cos).view(-1, 1, 1) + tracks.yaw.unsqueeze(1)
     hit = overlap(
-        *(part.unsqueeze(2) for part in (x, y, yaw)),
+        x.unsqueeze(2),
+        y.unsqueeze(2),
+        yaw.unsqueeze(2),
         (ego.length + 2.0 * BESIDE).view(-1, 1, 1),
         (ego.width + 2.0 * BESIDE).view(-1, 1, 1),
         ego.x.view(-1, 1, 1) + mx * cos - my * sin,
         ego.y.view(-1, 1, 1) + mx * sin + my * cos,
         heading,
-        *(part.unsqueeze(1) for part in tracks.size[..., :2].unbind(-1)),
+        tracks.size[..., 0].unsqueeze(1),
+        tracks.size[..., 1].unsqueeze(1),
     )
     moves = (vx * vx + vy * vy) > 0.25  # m^2/s^2; who stands was there when the path was made, or is met for certain
     beyond = (steps > foot.left.unsqueeze(1) + EVERY).unsqueeze(2)  # the end of the leg again and again

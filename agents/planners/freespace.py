@@ -1,4 +1,4 @@
-"""Where a car can stand: distances to what stands around and to the edge of the road, as a raster; the car as discs; the way round obstacles.
+"""Where a car can stand: distances to what is around and to the edge of the road, the car as discs, and the way round obstacles.
 
 Shapes: H rows (y), W columns (x), U boxes, D discs, N poses. World frame, metres, radians; poses are those of the rear axle. numpy.
 """
@@ -118,7 +118,8 @@ def room(space: FreeSpace, car: Body, x: Floats, y: Floats, yaw: Floats) -> Floa
     dx, dy = x[..., None] + car.x * cos - car.y * sin, y[..., None] + car.x * sin + car.y * cos
     pixel, there = _pixels(space.origin, STEP, space.clear.shape, dx, dy)
     left: Floats = np.where(there, space.clear.reshape(-1)[pixel], UNDRIVEN) - car.radius
-    return left.min(-1) - KEEP
+    least: Floats = left.min(-1) - KEEP
+    return least
 
 
 def against(space: FreeSpace, car: Body, x: Floats, y: Floats, yaw: Floats) -> NDArray[np.bool_]:
@@ -127,7 +128,8 @@ def against(space: FreeSpace, car: Body, x: Floats, y: Floats, yaw: Floats) -> N
     mx, my = x + car.middle * np.cos(yaw), y + car.middle * np.sin(yaw)
     pixel, there = _pixels(surface.origin, surface.step, surface.headings.shape, mx, my)
     k = np.remainder(np.floor(yaw * (HEADINGS / (2.0 * np.pi)) + 0.5), HEADINGS).astype(np.int64)
-    return there & (((surface.headings.reshape(-1)[pixel] >> k) & 1) == 0)
+    wrong: NDArray[np.bool_] = there & (((surface.headings.reshape(-1)[pixel] >> k) & 1) == 0)
+    return wrong
 
 
 def distance_from(space: FreeSpace, car: Body, start: Floats) -> NDArray[np.float32]:
@@ -157,5 +159,6 @@ def distance_from(space: FreeSpace, car: Body, start: Floats) -> NDArray[np.floa
         costs.append(CELL * np.hypot(dr, dc) * np.where(wrong, WRONG, 1.0))
     edges = (np.concatenate(costs), (np.concatenate(starts), np.concatenate(ends)))
     graph = sparse.csr_matrix(edges, shape=(rows * columns, rows * columns))
-    far = csgraph.dijkstra(graph, indices=int(index[tuple(at)]))
-    return far.reshape(rows, columns).astype(np.float32)
+    far = csgraph.dijkstra(graph, indices=index[tuple(at)].reshape(1))
+    metres: NDArray[np.float32] = far.reshape(rows, columns).astype(np.float32)
+    return metres

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.planners.base import STEPS, Costs, Planner, Plan, Scene, Trajectory
+from agents.planners.base import Costs, Plan, Planner, Scene, Trajectory
 from agents.planners.following import Progress, follow, foreseen, new_progress
 from agents.planners.freespace import Surface, body, make_free_space
-from agents.planners.hybrid_search import Pose, Search, Segments, search
+from agents.planners.hybrid_search import search
+from agents.planners.motions import Pose, Search, Segments
 from agents.planners.paths import Paths, Points, no_paths, put, sample
 from agents.planners.pdm import Pdm
 from agents.planners.vehicle import to_action

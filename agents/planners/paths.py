@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.planners.freespace import Body, FreeSpace, room
-from agents.planners.hybrid_search import Segments
+from agents.planners.motions import Segments
 
 __all__ = ["POINTS", "Paths", "Points", "no_paths", "put", "sample"]
 
@@ -119,12 +119,13 @@ def _spread(bends: Floats, s: Floats, speed: Floats) -> Floats:
 def no_paths(worlds: int, device: torch.device) -> Paths:
     """None for anybody."""
     zero = torch.zeros(worlds, POINTS, device=device)
-    return Paths(*[zero] * 7, torch.full((worlds, POINTS), PAST, dtype=torch.int64, device=device))
+    columns = dict.fromkeys(Points._fields, zero)
+    return Paths(**(columns | {"leg": torch.full((worlds, POINTS), PAST, dtype=torch.int64, device=device)}))
 
 
 def put(paths: Paths, found: dict[int, Points | None]) -> Paths:
     """Paths with those of some worlds anew; None: there is none. The arguments stay as they are."""
-    columns = []
+    columns: dict[str, Tensor] = {}
     for name, old in paths._asdict().items():
         new = old.clone()
         for world, points in found.items():
@@ -132,5 +133,5 @@ def put(paths: Paths, found: dict[int, Points | None]) -> Paths:
             if name == "leg":
                 row[0 if points is None else len(points.s) :] = PAST
             new[world] = torch.from_numpy(row).to(old.device, old.dtype)
-        columns.append(new)
-    return Paths(*columns)
+        columns[name] = new
+    return Paths(**columns)

@@ -59,7 +59,8 @@ def words(x: Floats, y: Floats, yaw: Floats, radius: float) -> Floats:
     found = found * flip
     found[impossible] = 0.0
     found[..., 0][impossible] = np.inf
-    return found.reshape(-1, *x.shape, 5) * radius
+    metres: Floats = found.reshape(-1, *x.shape, 5) * radius
+    return metres
 
 
 def length(lengths: Floats) -> Floats:
@@ -105,22 +106,21 @@ def poses_at(curve: Curve, s: Floats) -> tuple[Floats, Floats, Floats, Ints]:
     ends = np.cumsum(np.abs(lengths), axis=-1)
     s = np.clip(s, 0.0, ends[..., -1:])
     k = np.minimum((s[..., None] > ends[..., None, :]).sum(-1), 4)  # (..., K)
-    starts = [np.zeros(lengths.shape[:-1]) for _ in range(3)]
-    corners = [starts]
+    zero = np.zeros(lengths.shape[:-1])
+    corners = [(zero, zero, zero)]
     for i in range(4):
-        starts = _along(*starts, lengths[..., i], bend[..., i])
-        corners.append(starts)
+        corners.append(_along(*corners[-1], lengths[..., i], bend[..., i]))
     x, y, yaw = (np.take_along_axis(np.stack(part, axis=-1), k, -1) for part in zip(*corners, strict=True))
     before = np.take_along_axis(ends - np.abs(lengths), k, -1)
     signed = (s - before) * np.sign(np.take_along_axis(lengths, k, -1))
     return (*_along(x, y, yaw, signed, np.take_along_axis(bend, k, -1)), k)
 
 
-def _along(x: Floats, y: Floats, yaw: Floats, s: Floats, bend: Floats) -> list[Floats]:
+def _along(x: Floats, y: Floats, yaw: Floats, s: Floats, bend: Floats) -> tuple[Floats, Floats, Floats]:
     """The pose s metres further on an arc of that curvature: the chord lies half the turn to the side."""
     half = 0.5 * s * bend
     chord = s * np.sinc(half / np.pi)
-    return [x + chord * np.cos(yaw + half), y + chord * np.sin(yaw + half), yaw + 2.0 * half]
+    return x + chord * np.cos(yaw + half), y + chord * np.sin(yaw + half), yaw + 2.0 * half
 
 
 def _mod(angle: Floats) -> Floats:
@@ -162,8 +162,8 @@ def _base(x: Floats, y: Floats, phi: Floats) -> list[Floats]:
 
 
 def _turned(word: tuple[NDArray[np.bool_], Floats, float, Floats, Floats]) -> Floats:
-    ok, *segments = word
-    return _word(ok, *reversed(segments))
+    ok, t, quarter, u, v = word
+    return _word(ok, v, u, quarter, t)
 
 
 def _lsl(x: Floats, y: Floats, phi: Floats) -> Floats:
