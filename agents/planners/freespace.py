@@ -19,7 +19,7 @@ STEP = 0.1  # m per pixel
 REACH = 1.6  # m, distances to boxes beyond are not told: more than half a car's width and what has to be kept
 AROUND = 20.0  # m around start and goal that is looked at
 CELL = 0.5  # m, of the grid on which ways round obstacles are looked for
-KEEP = 0.2  # m to keep from everything; 0.09 m of it is what the discs leave of a corner, 0.07 m the raster
+KEEP = 0.2  # m to keep from everything; 0.12 m of it is what the discs leave uncovered of the car, 0.07 m the raster
 CORNER = 0.2  # m, radius of the discs in the corners
 UNDRIVEN = -10.0  # m, outside of the map
 WRONG = 3.0  # a metre against a one-way lane, in metres
@@ -44,7 +44,7 @@ class FreeSpace(NamedTuple):
 
 
 class Body(NamedTuple):
-    """A car as discs that cover it but for 9 cm of its corners, in the frame of its rear axle. (D,) each."""
+    """A car as discs that cover it but for 12 cm near its corners, in the frame of its rear axle. (D,) each."""
 
     x: Floats
     y: Floats
@@ -132,11 +132,11 @@ def against(space: FreeSpace, car: Body, x: Floats, y: Floats, yaw: Floats) -> N
     return wrong
 
 
-def distance_from(space: FreeSpace, car: Body, start: Floats) -> NDArray[np.float32]:
+def distance_from(space: FreeSpace, car: Body, start: Floats, *, backwards: bool = False) -> NDArray[np.float32]:
     """Metres from the start (2,) to each cell of the grid of CELL for the car's middle, round obstacles; +inf: there is no way.
 
     Dijkstra's algorithm over the 8 neighbours of free cells; steps against one-way lanes count WRONG times as far. Cell [row, column] has
-    its centre at space.origin + CELL * (column, row).
+    its centre at space.origin + CELL * (column, row). backwards: metres from each cell to the start instead.
     """
     stride = round(CELL / STEP)
     clear = space.clear[::stride, ::stride]
@@ -158,6 +158,8 @@ def distance_from(space: FreeSpace, car: Body, start: Floats) -> NDArray[np.floa
         ends.append(index[there][both])
         costs.append(CELL * np.hypot(dr, dc) * np.where(wrong, WRONG, 1.0))
     edges = (np.concatenate(costs), (np.concatenate(starts), np.concatenate(ends)))
+    if backwards:
+        edges = (edges[0], edges[1][::-1])
     graph = sparse.csr_matrix(edges, shape=(rows * columns, rows * columns))
     far = csgraph.dijkstra(graph, indices=index[tuple(at)].reshape(1))
     metres: NDArray[np.float32] = far.reshape(rows, columns).astype(np.float32)

@@ -6,7 +6,8 @@ through obstacles, but for a car (Reeds-Shepp). To the poses expanded a Reeds-Sh
 search. The path found is then shortened by Reeds-Shepp curves between its own poses, the best of all such combinations.
 
 Two things differ from the paper. The search runs from the goal backwards in time, because a bay is narrower than the way to it: the few
-ways out are soon known, and a curve from the start soon meets them. And to be quick in numpy, the `beam` poses of least cost are expanded
+ways out are soon known, and a curve from the start soon meets them. Where that does not soon lead to a path, out of a dead end say, the
+search runs from the start. And to be quick in numpy, the `beam` poses of least cost are expanded
 at once, not one after another; the path may cost a little more for it.
 
 Shapes: K poses expanded, P primitives, M poses along one. Poses are of the rear axle, world frame; curvature left positive.
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.planners import reeds_shepp
-from agents.planners.freespace import CELL, Body, FreeSpace, against, distance_from, room
+from agents.planners.freespace import CELL, Body, FreeSpace, distance_from, room
 from agents.planners.motions import SHOT, Motions, Pose, Search, Segments
 from agents.planners.shortening import against_traffic, shortened
 
@@ -29,6 +31,14 @@ __all__ = ["search"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+# one after another until there is a path: from the goal backwards, from the start, with finer motions; changes of `Search`
+TRIES: tuple[tuple[int, dict[str, Any]], ...] = (
+    (1, {}),
+    (-1, {}),
+    (1, {"steers": 5}),
+    (-1, {"steers": 5}),
+    (1, {"steers": 9, "arc": 0.6, "headings": 144}),
+)
 WRONG_MAX = 5.0  # m against traffic in one go; 6 end an episode (`envs.driving.core.WRONG_WAY`)
 
 
@@ -60,22 +70,32 @@ def search(space: FreeSpace, car: Body, start: Pose, goal: Pose, radius: float, 
     """
     if room(space, car, *(np.array([value]) for value in goal))[0] < 0.0:
         return None
-    for rule in (how, replace(how, against=0.0)):
-        finder = _Finder(space, car, start, goal, radius, rule)
-        found = finder.run(gear)
-        path = None if found is None else shortened(finder.motions, start, found, finder.expanded)
-        if path is not None and against_traffic(finder.motions, path) <= WRONG_MAX:
-            return path
+    expanded = 0
+    for sense, changes in TRIES:
+        for allowed in (how.against, 0.0):
+            motions = Motions(space, car, radius, replace(how, against=allowed, **changes))
+            finder = _Finder(replace(motions, sense=sense), *((start, goal) if sense > 0 else (goal, start)))
+            found = finder.run(*((gear, 0) if sense > 0 else (0, -gear)))
+            expanded += finder.expanded
+            if found is None:
+                break
+            if sense < 0:
+                found = [(-s, bend) for s, bend in reversed(found)]
+            path = shortened(motions, start, found, expanded)
+            if against_traffic(motions, path) <= WRONG_MAX:
+                return path
     return None
 
 
 class _Finder:
     """One search under way."""
 
-    def __init__(self, space: FreeSpace, car: Body, start: Pose, goal: Pose, radius: float, how: Search) -> None:
-        self.motions = Motions(space, car, radius, how)
-        self.space, self.car, self.start, self.goal, self.radius, self.how = space, car, start, goal, radius, how
-        self.far = distance_from(space, car, np.array([start.x + car.middle * np.cos(start.yaw), start.y + car.middle * np.sin(start.yaw)]))
+    def __init__(self, motions: Motions, start: Pose, goal: Pose) -> None:
+        self.motions, self.start, self.goal, self.expanded = motions, start, goal, 0
+        self.space, self.car, self.radius, self.how = motions.space, motions.car, motions.radius, motions.how
+        middle = np.array([start.x + self.car.middle * np.cos(start.yaw), start.y + self.car.middle * np.sin(start.yaw)])
+        self.far = distance_from(self.space, self.car, middle, backwards=motions.sense < 0)
+        how, radius = self.how, self.radius
         levels = np.linspace(-1.0, 1.0, how.steers) / radius
         self.bends = np.tile(levels, 2)  # (P,)
         self.gears = np.repeat([1.0, -1.0], how.steers)
@@ -109,13 +129,13 @@ class _Finder:
         rows, columns = self.far.shape
         return int((rows + 1) * (columns + 1) * self.how.headings)
 
-    def run(self, gear: int) -> list[tuple[float, float]] | None:
-        """Segments (length, curvature) of a path."""
+    def run(self, gear: int, after: int) -> list[tuple[float, float]] | None:
+        """Segments (length, curvature) of a path. gear, after: directions of travel before its start and after its end, 0: it stands."""
         how, tree, heap = self.how, _Tree(), []
         cheapest = np.full(self.cells, np.inf)
         x, y, yaw = (np.array([value]) for value in self.goal)
         zero = np.zeros(1)
-        tree.add(x, y, yaw, zero, zero - 1.0, zero, zero, zero, self.keys(x, y, yaw).astype(float))
+        tree.add(x, y, yaw, zero, zero - 1.0, zero + after, zero, zero, self.keys(x, y, yaw).astype(float))
         heap.append((0.0, 0))
         answer: tuple[float, int, Floats, Floats] | None = None
         waited = 0
@@ -156,7 +176,7 @@ class _Finder:
         x, y = here[:, X, None, None] + chord * np.cos(yaw0 + half), here[:, Y, None, None] + chord * np.sin(yaw0 + half)  # (K, P, M)
         yaw = yaw0 + 2.0 * half
         left = room(self.space, self.car, x, y, yaw).min(-1)  # (K, P)
-        wrong = against(self.space, self.car, x[..., -1], y[..., -1], yaw[..., -1]) & (self.gears > 0.0)
+        wrong = self.motions.wrong(x[..., -1], y[..., -1], yaw[..., -1], self.gears)
         run = np.where(wrong, here[:, AGAINST, None] + how.arc, 0.0)
         cost = here[:, COST, None] + self.motions.price(left, wrong, self.gears) * how.arc
         cost = cost + how.cusp * (here[:, GEAR, None] * self.gears < 0.0)

@@ -5,7 +5,7 @@ Shapes: K segments of a path, N curves, M poses along one. Poses are of the rear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ class Search:
     shots: int = 12  # of them to which curves are tried
     greed: float = 2.0  # weight of the heuristic
     patience: int = 4  # rounds that go on looking after the first path
-    rounds: int = 600  # at most
+    rounds: int = 150  # at most
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,25 @@ class Motions:
     car: Body
     radius: float  # m, of its tightest arcs
     how: Search
+    sense: int = 1  # -1: time runs backwards, so that what is called forwards is backwards
 
     def curves(self, x: Floats, y: Floats, yaw: Floats, to_x: Floats, to_y: Floats, to_yaw: Floats) -> tuple[reeds_shepp.Curve, Floats]:
         """The cheapest Reeds-Shepp curves (N,) from poses to poses as if nothing stood around, and their costs."""
+        if self.sense < 0:
+            curve, cost = replace(self, sense=1).curves(to_x, to_y, to_yaw, x, y, yaw)
+            return curve._replace(lengths=-curve.lengths[..., ::-1], turns=curve.turns[..., ::-1]), cost
         to = reeds_shepp.relative(x, y, yaw, to_x, to_y, to_yaw)
         return reeds_shepp.best(*to, self.radius, reverse=self.how.reverse, cusp=self.how.cusp)
+
+    def wrong(self, x: Floats, y: Floats, yaw: Floats, gear: Floats) -> NDArray[np.bool_]:
+        """Whether it goes against traffic. Backwards is no offence."""
+        return against(self.space, self.car, x, y, yaw) & (gear * self.sense > 0.0)
 
     def price(self, left: Floats, wrong: NDArray[np.bool_], gear: Floats) -> Floats:
         """Cost of a metre."""
         how = self.how
         close = np.clip((NEAR - left) / NEAR, 0.0, 1.0)
-        return np.where(gear < 0.0, how.reverse, 1.0) + how.near * close * close + np.where(wrong, WRONG - 1.0, 0.0)
+        return np.where(gear * self.sense < 0.0, how.reverse, 1.0) + how.near * close * close + np.where(wrong, WRONG - 1.0, 0.0)
 
     def cost(self, x: Floats, y: Floats, yaw: Floats, curve: reeds_shepp.Curve) -> Floats:
         """What curves from poses (N,) really cost, without cusps at their beginning; +inf: not free. All N are sampled alike."""
@@ -89,7 +97,7 @@ class Motions:
         px, py, pyaw = x[:, None] + px * cos - py * sin, y[:, None] + px * sin + py * cos, yaw[:, None] + pyaw
         left = room(self.space, self.car, px, py, pyaw)
         gear = np.sign(np.take_along_axis(curve.lengths, k, -1))
-        wrong = against(self.space, self.car, px, py, pyaw) & (gear > 0.0)
+        wrong = self.wrong(px, py, pyaw, gear)
         total = (self.price(left, wrong, gear) * step).sum(-1)
         bends = np.where(np.abs(curve.lengths) > 1e-6, curve.turns, 0)
         total = total + self.how.steer * np.abs(np.diff(bends, axis=-1, prepend=0)).sum(-1)
