@@ -21,7 +21,7 @@ from agents.planners.following import Progress, follow, foreseen, new_progress
 from agents.planners.freespace import Surface, body, make_free_space
 from agents.planners.hybrid_search import search
 from agents.planners.motions import Pose, Search, Segments
-from agents.planners.paths import Paths, Points, no_paths, put, sample
+from agents.planners.paths import PAST, Paths, Points, no_paths, put, sample
 from agents.planners.pdm import Pdm
 from agents.planners.vehicle import to_action
 from envs.driving.dynamics import wrap
@@ -31,7 +31,7 @@ __all__ = ["HybridAstar", "Memory"]
 STEER = 0.92  # of the widest steering angle: the rest is for corrections
 MOVES = 0.5  # m/s: who is faster is no obstacle to plan around
 ROLLS = 0.3  # m/s: then the path begins in the direction the ego moves in
-PATIENCE = 8  # decisions at rest until a new path is looked for
+PATIENCE, DESPAIR = 8, 25  # decisions at rest until a new path is looked for, and again where none was found
 NEAR, STRAIGHT = 0.1, math.radians(2.5)  # m, rad: stands well enough
 STOP = 1.5  # m/s^2, by which a rolling car stops before it may turn back
 
@@ -76,7 +76,8 @@ class HybridAstar:
         worlds, device = len(fresh), fresh.device
         if memory is None:
             memory = Memory(no_paths(worlds, device), new_progress(worlds, device))
-        begin = spot.wanted & (fresh | (memory.progress.halted >= PATIENCE))
+        halted, none = memory.progress.halted, (memory.paths.leg == PAST).all(1)
+        begin = spot.wanted & (fresh | (halted >= torch.where(none, DESPAIR, PATIENCE)))
         paths, progress = memory
         if bool(begin.any()):
             paths = put(paths, {b: self.points(scene, b) for b in torch.nonzero(begin).flatten().tolist()})

@@ -39,6 +39,7 @@ TRIES: tuple[tuple[int, dict[str, Any]], ...] = (
     (-1, {"steers": 5}),
     (1, {"steers": 9, "arc": 0.6, "headings": 144}),
 )
+SQUEEZE = 0.15  # m of the room to keep that is given up where the car already stands closer
 WRONG_MAX = 5.0  # m against traffic in one go; 6 end an episode (`envs.driving.core.WRONG_WAY`)
 
 
@@ -68,12 +69,14 @@ def search(space: FreeSpace, car: Body, start: Pose, goal: Pose, radius: float, 
 
     gear: direction in which the car moves now, 0: it stands. Deterministic.
     """
-    if room(space, car, *(np.array([value]) for value in goal))[0] < 0.0:
+    there, here = (float(room(space, car, *(np.array([value]) for value in pose))[0]) for pose in (goal, start))
+    if there < 0.0:
         return None
+    squeeze = min(max(0.02 - here, 0.0), SQUEEZE)
     expanded = 0
     for sense, changes in TRIES:
         for allowed in (how.against, 0.0):
-            motions = Motions(space, car, radius, replace(how, against=allowed, **changes))
+            motions = Motions(space, car, radius, replace(how, against=allowed, **changes), squeeze)
             finder = _Finder(replace(motions, sense=sense), *((start, goal) if sense > 0 else (goal, start)))
             found = finder.run(*((gear, 0) if sense > 0 else (0, -gear)))
             expanded += finder.expanded
@@ -175,7 +178,7 @@ class _Finder:
         yaw0 = here[:, YAW, None, None]
         x, y = here[:, X, None, None] + chord * np.cos(yaw0 + half), here[:, Y, None, None] + chord * np.sin(yaw0 + half)  # (K, P, M)
         yaw = yaw0 + 2.0 * half
-        left = room(self.space, self.car, x, y, yaw).min(-1)  # (K, P)
+        left = self.motions.room(x, y, yaw).min(-1)  # (K, P)
         wrong = self.motions.wrong(x[..., -1], y[..., -1], yaw[..., -1], self.gears)
         run = np.where(wrong, here[:, AGAINST, None] + how.arc, 0.0)
         cost = here[:, COST, None] + self.motions.price(left, wrong, self.gears) * how.arc

@@ -66,6 +66,7 @@ class Motions:
     car: Body
     radius: float  # m, of its tightest arcs
     how: Search
+    squeeze: float = 0.0  # m of the room to keep that may be given up: who stands closer has to get away
     sense: int = 1  # -1: time runs backwards, so that what is called forwards is backwards
 
     def curves(self, x: Floats, y: Floats, yaw: Floats, to_x: Floats, to_y: Floats, to_yaw: Floats) -> tuple[reeds_shepp.Curve, Floats]:
@@ -75,6 +76,10 @@ class Motions:
             return curve._replace(lengths=-curve.lengths[..., ::-1], turns=curve.turns[..., ::-1]), cost
         to = reeds_shepp.relative(x, y, yaw, to_x, to_y, to_yaw)
         return reeds_shepp.best(*to, self.radius, reverse=self.how.reverse, cusp=self.how.cusp)
+
+    def room(self, x: Floats, y: Floats, yaw: Floats) -> Floats:
+        """m left beyond what has to be kept; negative: it cannot stand there."""
+        return room(self.space, self.car, x, y, yaw) + self.squeeze
 
     def wrong(self, x: Floats, y: Floats, yaw: Floats, gear: Floats) -> NDArray[np.bool_]:
         """Whether it goes against traffic. Backwards is no offence."""
@@ -95,7 +100,7 @@ class Motions:
         px, py, pyaw, k = reeds_shepp.poses_at(curve, s)
         cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
         px, py, pyaw = x[:, None] + px * cos - py * sin, y[:, None] + px * sin + py * cos, yaw[:, None] + pyaw
-        left = room(self.space, self.car, px, py, pyaw)
+        left = self.room(px, py, pyaw)
         gear = np.sign(np.take_along_axis(curve.lengths, k, -1))
         wrong = self.wrong(px, py, pyaw, gear)
         total = (self.price(left, wrong, gear) * step).sum(-1)
