@@ -9,6 +9,7 @@ Shapes: W = 48 words, ... pairs of poses, 5 segments. Poses are (x, y, yaw) in m
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ BASE: tuple[tuple[int, ...], ...] = (
     (L, R, S, R, S), (L, S, R, L, S), (R, S, R, L, S), (L, R, S, L, R),
 )  # fmt: skip
 TURNS: Ints = np.array([[turn * mirror for turn in word] for word in BASE for mirror in (1, 1, -1, -1)])  # (W, 5)
+SIGNS = ("+++", "+++", "+-+", "+--", "++-", "++--", "+--+", "+---", "+---", "---+", "---+", "+---+")  # directions of travel, as BASE
+CUSPS: Ints = np.repeat([sum(a != b for a, b in pairwise(word)) for word in SIGNS], 4)  # (W,)
 QUARTER = np.pi / 2.0
 TINY = 1e-9  # rad or radii: what rounding makes of 0
 
@@ -87,14 +90,13 @@ def best(x: Floats, y: Floats, yaw: Floats, radius: float, *, reverse: float = 1
     Raises ValueError as `words` does.
     """
     every = words(x, y, yaw, radius)
-    cost = length(every)
-    if reverse != 1.0:
-        cost = cost + (reverse - 1.0) * np.maximum(-every, 0.0).sum(-1)
-    if cusp != 0.0:
-        cost = cost + cusp * cusps(every)
-    chosen = cost.argmin(0)  # (...)
+    ahead, back = (part.sum(-1) for part in (np.maximum(every, 0.0), np.minimum(every, 0.0)))
+    # a word with a segment of no length has fewer changes of direction than counted here; it then is another word, too
+    price = ahead - reverse * back + cusp * CUSPS.reshape(-1, *(1,) * (every.ndim - 2))
+    chosen = price.argmin(0)  # (...)
     lengths = np.take_along_axis(every, chosen[None, ..., None], 0)[0]
-    return Curve(lengths, TURNS[chosen], radius), np.take_along_axis(cost, chosen[None], 0)[0]
+    cost: Floats = length(lengths) + (reverse - 1.0) * np.maximum(-lengths, 0.0).sum(-1) + cusp * cusps(lengths)
+    return Curve(lengths, TURNS[chosen], radius), cost
 
 
 def poses_at(curve: Curve, s: Floats) -> tuple[Floats, Floats, Floats, Ints]:
