@@ -27,8 +27,10 @@ FORWARD, BACKWARD = 3.0, 1.5  # m/s at most
 LATERAL = 1.0  # m/s^2 sideways at most
 BRAKE = 1.2  # m/s^2, before slower stretches and the ends of legs
 CLOSE, OPENING = 0.8, 3.0  # m/s where nothing is left of the room to keep, and m/s more for each metre of it
-SPREAD = 0.6  # s over which a change of curvature is spread: 1 rad/s turns the wheels from the middle to the stop in that time
-TURNING = 1.2  # m at most over which it is spread
+SPREAD_MIN, SPREAD = 0.4, 0.73  # m, m/rad: way over which a turn of the wheels is spread; from stop to stop 1.2 m, 3 cm off the path
+TURN_RATE = 0.8  # rad/s at which wheels are turned on the way; they manage 1 (`envs.driving.control.STEER_RATE`)
+CRAWL = 0.15  # m/s
+WHEELBASE = 2.8  # m, of a car: how far wheels are turned for a curvature, about
 PAST = 1 << 30  # leg of the points that are none
 
 
@@ -81,7 +83,8 @@ def sample(path: Segments, space: FreeSpace, car: Body) -> Points:
     left = np.maximum(room(space, car, px, py, pyaw), 0.0)
     speed = np.minimum(np.where(gears > 0.0, FORWARD, BACKWARD), CLOSE + OPENING * left)
     speed = np.minimum(speed, np.sqrt(LATERAL / np.maximum(np.abs(bends), 1e-6)))
-    speed = np.minimum(speed, _turning(bends, stations, legs))
+    slow, way = _turns(bends, stations, legs)
+    speed = np.minimum(speed, slow)
     ends = np.append(np.diff(legs) != 0.0, True)
     speed = np.where(ends, 0.0, speed)
     for k in range(len(speed) - 2, -1, -1):
@@ -89,31 +92,44 @@ def sample(path: Segments, space: FreeSpace, car: Body) -> Points:
             speed[k] = min(speed[k], np.sqrt(speed[k + 1] ** 2 + 2.0 * BRAKE * (stations[k + 1] - stations[k])))
     for j in range(leg + 1):
         mine = legs == j
-        bends[mine] = _spread(bends[mine], stations[mine], speed[mine])
+        bends[mine] = _spread(bends[mine], stations[mine], way[mine])
+        pyaw[mine] = _headings(pyaw[mine], bends[mine], stations[mine], gears[mine])
     return Points(px, py, pyaw, bends, stations, speed, gears, legs)
 
 
-def _turning(bends: Floats, s: Floats, legs: Floats) -> Floats:
-    """Speeds at which wheels turn fast enough where the curvature changes, m/s; +inf elsewhere."""
-    speed = np.full_like(s, np.inf)
+def _turns(bends: Floats, s: Floats, legs: Floats) -> tuple[Floats, Floats]:
+    """Speeds at most (m/s) and ways over which the curvature is averaged (m) where it changes; +inf and 0 elsewhere."""
+    speed, way = np.full_like(s, np.inf), np.zeros_like(s)
     for k in np.nonzero((np.abs(np.diff(bends)) > 1e-6) & (np.diff(legs) == 0.0))[0]:
-        turn = abs(np.arctan(2.8 * bends[k + 1]) - np.arctan(2.8 * bends[k]))  # rad, about, of the wheels of a car
-        near = (np.abs(s - s[k]) <= 0.5 * TURNING) & (legs == legs[k])
-        speed[near] = np.minimum(speed[near], max(TURNING / max(turn / 0.8, SPREAD), 0.5))
-    return speed
+        turn = abs(np.arctan(WHEELBASE * bends[k + 1]) - np.arctan(WHEELBASE * bends[k]))  # rad
+        mine = legs == legs[k]
+        ends = min(s[k] - s[mine][0], s[mine][-1] - s[k])  # wheels are turned at a standstill there, and not on the way
+        wide = max(min(SPREAD_MIN + SPREAD * turn, 2.0 * ends), 2.0 * SPACING)
+        near = mine & (np.abs(s - s[k]) <= 0.5 * wide + SPACING)
+        speed[near] = np.minimum(speed[near], max(wide * TURN_RATE / turn, CRAWL))
+        way[near] = np.maximum(way[near], wide)
+    return speed, way
 
 
-def _spread(bends: Floats, s: Floats, speed: Floats) -> Floats:
-    """Each curvature averaged over what is driven in SPREAD around it."""
+def _spread(bends: Floats, s: Floats, way: Floats) -> Floats:
+    """Each curvature averaged over a way around it."""
     if len(s) < 2:
         return bends
     cut = 0.5 * (s[1:] + s[:-1])
     edges = np.concatenate([s[:1], cut, s[-1:]])
     integral = np.concatenate([[0.0], np.cumsum(bends * np.diff(edges))])
-    wide = np.minimum(np.clip(0.5 * SPREAD * speed, 0.02, 0.5 * TURNING), np.maximum(np.minimum(s - s[0], s[-1] - s), 0.02))
-    low, high = np.maximum(s - wide, s[0]), np.minimum(s + wide, s[-1])
+    half = np.maximum(np.minimum(0.5 * way, np.minimum(s - s[0], s[-1] - s)), 0.01)
+    low, high = np.maximum(s - half, s[0]), np.minimum(s + half, s[-1])
     mean: Floats = (np.interp(high, edges, integral) - np.interp(low, edges, integral)) / (high - low)
     return mean
+
+
+def _headings(yaw: Floats, bends: Floats, s: Floats, gears: Floats) -> Floats:
+    """The headings that go with spread curvatures, from the first heading to the last; places stay, being off by 3 cm at most."""
+    turned = np.concatenate([[0.0], np.cumsum(0.5 * (bends[1:] + bends[:-1]) * gears[1:] * np.diff(s))])
+    short = yaw[-1] - yaw[0] - turned[-1]
+    headings: Floats = yaw[0] + turned + short * (s - s[0]) / max(float(s[-1] - s[0]), 1e-9)
+    return headings
 
 
 def no_paths(worlds: int, device: torch.device) -> Paths:
