@@ -30,7 +30,7 @@ AHEAD = 0.2  # s by which steering is ahead: half a decision, and wheels take th
 LENGTH, DAMP = 1.0, 0.8  # m, s: l is the longer of LENGTH and what is driven in DAMP
 ASIDE = 0.5  # m, errors beyond are corrected no harder
 REACHED, STANDS = 0.03, 0.03  # m, m/s: a leg has been driven
-READY = 0.05  # rad by which wheels may be off when a leg is begun
+READY, TURNED = 0.05, 8  # rad by which wheels may be off when a leg is begun; decisions in which they are turned in any case
 BESIDE = 0.05  # m all round the car where others are in the way
 PLACES, EVERY = 12, 0.5  # K, m between them
 GAP = 0.6  # m to keep before what is in the way
@@ -44,6 +44,7 @@ class Progress(NamedTuple):
 
     leg: Tensor  # int64, of the path
     halted: Tensor  # int64, decisions at rest without having arrived or being on the way
+    stood: Tensor  # int64, decisions at rest
 
 
 class Follow(NamedTuple):
@@ -70,7 +71,7 @@ class _Foot(NamedTuple):
 def new_progress(worlds: int, device: torch.device) -> Progress:
     """At the beginning."""
     zero = torch.zeros(worlds, dtype=torch.int64, device=device)
-    return Progress(zero, zero)
+    return Progress(zero, zero, zero)
 
 
 def _at(table: Tensor, index: Tensor) -> Tensor:
@@ -121,14 +122,16 @@ def follow(paths: Paths, progress: Progress, scene: Scene) -> Follow:
     where = blocked_after(paths, foot, scene)
     wanted = _pace(paths, foot, pace, where)
     astray = foot.aside.abs() > STRAY
-    waits = over | astray | ((v.abs() < STANDS) & ((steer - ego.steer).abs() > READY))
+    stands = v.abs() < STANDS
+    turning = stands & ((steer - ego.steer).abs() > READY) & (progress.stood < TURNED)
+    waits = over | astray | turning
     wanted = torch.where(waits, 0.0, wanted)
     wanted = torch.maximum(torch.minimum(wanted, pace + PUSH * DT), pace - HARD * DT)
     accel = foot.gear * torch.where(pace < 0.0, -pace, wanted - pace) / DT  # still rolling the other way: to rest first
     steer = torch.where(over, ego.steer, steer)
     stuck = over | astray | torch.isfinite(where)
-    halted = torch.where((v.abs() < STANDS) & stuck, progress.halted + 1, 0)
-    return Follow(accel, steer, Progress(leg, halted), over)
+    halted = torch.where(stands & stuck, progress.halted + 1, 0)
+    return Follow(accel, steer, Progress(leg, halted, torch.where(stands, progress.stood + 1, 0)), over)
 
 
 def _pace(paths: Paths, foot: _Foot, pace: Tensor, where: Tensor) -> Tensor:
