@@ -85,6 +85,7 @@ def _foot(paths: Paths, leg: Tensor, x: Tensor, y: Tensor, yaw: Tensor) -> _Foot
     off = dx * dx + dy * dy + TURN * (1.0 - torch.cos(yaw.unsqueeze(1) - paths.yaw))
     near = torch.where(on, off, torch.inf).argmin(1)
     gear, heading = _at(paths.gear, near), _at(paths.yaw, near)
+    gear = torch.where(gear == 0.0, 1.0, gear)  # there is no path
     dx, dy, cos, sin = _at(dx, near), _at(dy, near), torch.cos(heading), torch.sin(heading)
     along = (dx * cos + dy * sin) * gear
     first, last = (paths.leg < leg.unsqueeze(1)).sum(1), (paths.leg <= leg.unsqueeze(1)).sum(1) - 1
