@@ -8,7 +8,7 @@ vectors (cos, sin). A planner is a pure function of its arguments and runs on th
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -17,7 +17,8 @@ from perception.types import Forecasts, Tracks
 from scenarios.errors import did_you_mean
 
 __all__ = [
-    "DT", "PLANNERS", "STEPS", "Costs", "Ego", "Place", "Plan", "Planner", "PlannerError", "Route", "Scene", "Trajectory", "make_planner",
+    "DT", "PLANNERS", "STEPS", "Costs", "Ego", "Place", "Plan", "Planner", "PlannerError", "Remembering", "Route", "Scene", "Spot",
+    "Trajectory", "make_planner",
 ]  # fmt: skip
 
 DT = 0.2  # s between the steps of a trajectory
@@ -29,6 +30,7 @@ PLANNERS = {
     "pdm": "agents.planners.pdm:Pdm",
     "lattice": "agents.planners.lattice:Lattice",
     "mppi": "agents.planners.mppi:Mppi",
+    "hybrid_astar": "agents.planners.hybrid_astar:HybridAstar",
 }
 
 
@@ -88,6 +90,15 @@ class Place(NamedTuple):
     lights: Tensor  # (B, GL) int64, scenarios.network.LightState
 
 
+class Spot(NamedTuple):
+    """Where the ego has to come to rest, world frame. All (B,)."""
+
+    wanted: Tensor  # bool; False: the goal is none to stand at, and the rest means nothing
+    x: Tensor  # m, of its middle
+    y: Tensor
+    yaw: Tensor  # rad
+
+
 class Scene(NamedTuple):
     """Everything a planner is given."""
 
@@ -96,6 +107,8 @@ class Scene(NamedTuple):
     forecasts: Forecasts  # of the tracks, row by row
     route: Route
     place: Place
+    around: Tracks  # (B, U) all there are, the nearest and the others, ego frame
+    spot: Spot
 
 
 class Trajectory(NamedTuple):
@@ -146,6 +159,21 @@ class Planner(Protocol):
 
     def plan(self, scene: Scene) -> Plan:
         """The plan of every world. Never changes its arguments."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Planner, Protocol):
+    """A planner that makes a plan once, follows it for long, and turns it into actions itself.
+
+    What it has to remember is given back to it at the next decision: it keeps nothing to itself.
+    """
+
+    def drive(self, scene: Scene, memory: Any, fresh: Tensor) -> tuple[Tensor, Any]:
+        """Actions (B, 1, 2) and what to remember.
+
+        memory: from the last decision, None at the first. fresh (B,) bool: it is of another episode.
+        """
         ...
 
 

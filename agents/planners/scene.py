@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.planners.base import Ego, Place, Scene
+from agents.planners.base import Ego, Place, Scene, Spot
 from agents.planners.route import make_route
 from envs.driving.eyes import Eyes
 from envs.driving.lights import light_states
@@ -31,6 +31,7 @@ __all__ = ["NEAREST", "SceneMaker", "true_tracks"]
 NEAREST = 12  # T
 LIGHT = 6  # track kind of traffic lights
 FAR = 1e9  # m
+CREEP = 1.0  # m/s, a goal that asks for less is one to stand at
 SIZE = (4.6, 1.85, 1.5)  # m, of a track whose size nobody knows
 
 
@@ -53,13 +54,14 @@ class SceneMaker:
         lights = light_states(maps, setup.map_id, state.step, config.dt) if lights is None else lights
         ego, place = _ego(state, setup, config.dt), Place(maps, setup.map_id, lights)
         chosen = _nearest(tracks, ego, config.view_range)
-        tracks = _rows(tracks, chosen)
+        around = _known(tracks)
+        tracks = map_tensors(lambda value: _pick(chosen, value), around)
         if forecasts is None:
             roads = roads_around(state, setup, self.pieces)
             forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
         else:
             forecasts = _forecast_rows(forecasts, chosen)
-        return Scene(ego, tracks, forecasts, make_route(ego, place), place)
+        return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup))
 
 
 def _ego(state: State, setup: Setup, dt: float) -> Ego:
@@ -113,12 +115,17 @@ def _pick(rows: Tensor, value: Tensor) -> Tensor:
     return value.gather(1, rows.view(*rows.shape, *(1,) * (value.dim() - 2)).expand(-1, -1, *value.shape[2:]))
 
 
-def _rows(tracks: Tracks, rows: Tensor) -> Tracks:
-    """Those rows, unknown sizes filled in."""
-    picked = map_tensors(lambda value: _pick(rows, value), tracks)
-    usual = picked.size.new_tensor(SIZE)
-    size = torch.where(picked.size.isnan(), usual, picked.size)
-    return picked._replace(size=size, mask=picked.mask & (picked.kind < LIGHT))
+def _known(tracks: Tracks) -> Tracks:
+    """Tracks without lights, unknown sizes filled in."""
+    usual = tracks.size.new_tensor(SIZE)
+    return tracks._replace(size=torch.where(tracks.size.isnan(), usual, tracks.size), mask=tracks.mask & (tracks.kind < LIGHT))
+
+
+def _spot(setup: Setup) -> Spot:
+    """The region of slot 0, if it is one to stand in."""
+    x, y, _, _, _, heading, _, slow, fast = setup.region.unbind(-1)
+    stands = (setup.goal_kind[:, 0] == 2) & (slow <= 0.0) & (fast >= 0.0) & (fast <= CREEP)
+    return Spot(stands, x.contiguous(), y.contiguous(), heading.contiguous())
 
 
 def _forecast_rows(forecasts: Forecasts, rows: Tensor) -> Forecasts:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from agents.planners.base import DT, STEPS, Ego, Place, Route, Scene, Trajectory
+from agents.planners.base import DT, STEPS, Ego, Place, Route, Scene, Spot, Trajectory
 from agents.planners.costs import Weights, collision, collision_on_path, comfort, off_road, overlap_probability, speeding
 from agents.planners.mppi import noise, update
 from agents.planners.obstacles import Obstacles, OnPath
@@ -373,7 +373,9 @@ def a_scene(network: RoadNetwork, mine: tuple[str, float, float], goal: str, the
         yaw=torch.atan2(turn[1], turn[0]).view(1, 1), size=T([[[4.6, 1.85, 1.5]]]), score=one, age=none, unseen=none, light=none - 1,
         source=none, box=torch.zeros(1, 1, 4), mask=one > 0.0,
     )  # fmt: skip
-    return Scene(ego, tracks, ConstantVelocity().predict(empty_history(1, 1), tracks, no_roads(1)), make_route(ego, place), place)
+    forecasts = ConstantVelocity().predict(empty_history(1, 1), tracks, no_roads(1))
+    nowhere = Spot(one[0] < 0.0, ego.x, ego.y, ego.x)
+    return Scene(ego, tracks, forecasts, make_route(ego, place), place, tracks, nowhere)
 
 
 @pytest.mark.parametrize(("metres", "speed", "waits"), [(25.0, 12.0, True), (85.0, 8.0, False), (3.0, 9.0, True)])
