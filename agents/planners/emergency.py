@@ -36,7 +36,7 @@ PAST = 0.2  # m by which a bumper may be beyond a line
 LIKELY = 0.1  # modes of a forecast less likely than this are not looked at
 STANDS = 0.1  # m/s
 NONE, OTHERS, ROAD, RULES = 0, 1, 2, 3  # what is wrong with a plan
-STRIDE = 2  # corners and directions are looked at at every other step
+CLOSE = 6  # steps at the beginning at which corners and directions are looked at; later at every other one
 
 
 class Poses(NamedTuple):
@@ -191,7 +191,7 @@ def judge(scene: Scene, driver: Driver, plan: list[Poses], around: Others, line:
     brake = speed[..., -1].clamp(min=0.0) ** 2 / (2.0 * driver.ego.brake_max)
     last = torch.cat([s[..., :-1], (s[..., -1] + brake).unsqueeze(2)], dim=2)
     over = (last > (line + PAST).view(-1, 1, 1)) & (speed > -STANDS)
-    few = slice(STRIDE - 1, None, STRIDE)
+    few = [*range(CLOSE), *range(CLOSE + 1, x.shape[2], 2)]
     on_map = s[..., few] < driver.route.exit.unsqueeze(2) - 0.5 * ego.length.view(-1, 1, 1)
     off = torch.zeros_like(hit)
     off[..., few] = _astray(ego, scene.place, *(part[..., few].contiguous() for part in (x, y, yaw, speed))) & on_map
@@ -219,7 +219,7 @@ def _met(ego: Ego, x: Tensor, y: Tensor, cos: Tensor, sin: Tensor, speed: Tensor
 def _astray(ego: Ego, place: Place, x: Tensor, y: Tensor, yaw: Tensor, speed: Tensor) -> Tensor:
     """Whether a corner is off the drivable surface, or the ego moves against the traffic, at each pose (B, C, S); both worse than now."""
     now = torch.zeros_like(x[:, :1, :1])
-    limit = (_edge(ego, place, now, now, now) - 0.05).clamp(max=-OUTSIDE)
+    limit = (_edge(ego, place, now, now, now) - 1e-3).clamp(max=-OUTSIDE)
     turn = ego.yaw.view(-1, 1, 1)
     course = turn + yaw + torch.where(speed < 0.0, torch.pi, 0.0)
     against = against_traffic(place.maps, place.map_id, *_world(ego, x, y), course) & (speed.abs() > STANDS)

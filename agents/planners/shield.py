@@ -117,7 +117,8 @@ class Shielded:
         for _ in range(STEPS):
             hard = _cruise(driver.ego, now, torch.zeros_like(now.speed)) if discrete else _halt(driver.ego, now, driver.ego.brake_max)
             accel = torch.where(full, hard, _halt(driver.ego, now, SOFT))
-            now = step(driver, now, accel, torch.where(holds, held, lane_steer(driver, now)), DT)
+            steer = torch.where(holds, held, lane_steer(driver, now))
+            now = step(driver, step(driver, now, accel, steer, 0.5 * DT), accel, steer, 0.5 * DT)  # wheels turn no faster than they do
             plan.append(now)
         judged = judge(scene, driver, plan, around, line_ahead(scene))
         first, why = (value.unflatten(1, (-1, count)) for value in judged)  # (B, P, F)
