@@ -14,7 +14,9 @@ from agents.evaluation.rollout import ENDINGS, EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
 from agents.learning.seeds import TRAINING, VALIDATION
 
-__all__ = ["COLUMNS", "Row", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows", "shown", "trained_on", "versions"]
+__all__ = [
+    "COLUMNS", "Row", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows", "shown", "trained_on", "versions",
+]  # fmt: skip
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
 COLUMNS: dict[str, tuple[str, str]] = {

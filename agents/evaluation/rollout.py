@@ -296,7 +296,9 @@ class _Run:
             if watch:
                 watch.begin(begun)
 
-    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None, scenes: SceneMaker | None) -> tuple[Tensor, Tensor | None]:
+    def _act(
+        self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None, scenes: SceneMaker | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The actions, and of a shield's why it has overridden the policy's, (B,); see `agents.planners.shield.Decision`."""
         seen: Any  # a PixelObservation for policies that need pixels, a Scene for planners
         needs = self.policy.needs

@@ -18,7 +18,7 @@ from torch import Tensor
 from agents.planners.base import Ego, Place, Route, Scene
 from agents.planners.obstacles import MODES, followers, obstacles
 from agents.planners.proposals import placed
-from agents.planners.route import OWN, at, to_path
+from agents.planners.route import to_path
 from agents.planners.rss import Limits, lateral, travelled
 from agents.planners.rules import stops
 from agents.planners.vehicle import look_ahead, pursue
@@ -28,7 +28,9 @@ from envs.driving.dynamics import bicycle, steer_for_curvature
 from envs.driving.surface import against_traffic, drivable_distance
 from scenarios.kinds import Kind
 
-__all__ = ["NONE", "OTHERS", "ROAD", "RULES", "Driver", "Judgement", "Others", "Poses", "judge", "lane_steer", "line_ahead", "others", "step"]
+__all__ = [
+    "NONE", "OTHERS", "ROAD", "RULES", "Driver", "Judgement", "Others", "Poses", "judge", "lane_steer", "line_ahead", "others", "step",
+]  # fmt: skip
 
 AHEAD = 0.3  # m kept before and behind
 OUTSIDE = 0.1  # m by which a corner may be off the drivable surface; the simulator ends an episode at 0.3
@@ -206,14 +208,17 @@ def judge(scene: Scene, driver: Driver, plan: list[Poses], around: Others, line:
 
 
 def _met(ego: Ego, x: Tensor, y: Tensor, cos: Tensor, sin: Tensor, speed: Tensor, around: Others) -> Tensor:
-    """Whether the ego's box at each pose (B, C, S) meets anybody."""
-    mine = [part.unsqueeze(2) for part in (x, y, cos, sin)]  # (B, C, 1, S)
-    theirs = [part.unsqueeze(1) for part in around[:4]]  # (B, 1, H, S)
-    half_l, half_w = 0.5 * ego.length.view(-1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1)
-    sizes = around.half_length[:, None, :, None], around.half_width[:, None, :, None]
-    met = separation(*mine, half_l, half_w, *theirs, *sizes) < 0.0
-    behind = around.behind[:, None, :, None] & (speed.unsqueeze(2) > -STANDS)
-    return (met & around.there[:, None, :, None] & ~behind).any(2)
+    """Whether the ego's box at each pose (B, C, S) meets anybody. Most rows of H are nobody's: only the E that are somebody's cost time."""
+    world, row = around.there.nonzero(as_tuple=True)  # (E,) each
+
+    def wide(value: Tensor) -> Tensor:
+        return value[world, row].view(len(world), 1, -1)
+
+    mine = [part[world] for part in (x, y, cos, sin)]  # (E, C, S)
+    half_l, half_w = (0.5 * part[world].view(-1, 1, 1) for part in (ego.length, ego.width))
+    met = separation(*mine, half_l, half_w, *(wide(part) for part in around[:6])) < 0.0
+    met = met & ~(wide(around.behind) & (speed[world] > -STANDS))
+    return torch.zeros(x.shape, dtype=torch.int64, device=x.device).index_add(0, world, met.to(torch.int64)) > 0
 
 
 def _astray(ego: Ego, place: Place, x: Tensor, y: Tensor, yaw: Tensor, speed: Tensor) -> Tensor:

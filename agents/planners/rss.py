@@ -32,7 +32,9 @@ class Limits:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}={getattr(self, name)}: must be finite and not negative")
         if not 0.0 < self.brake_least <= self.brake_most < float("inf"):
-            raise ValueError(f"brake_least={self.brake_least}, brake_most={self.brake_most}: must be positive, the first at most the second")
+            raise ValueError(
+                f"brake_least={self.brake_least}, brake_most={self.brake_most}: must be positive, the first at most the second"
+            )
         if not self.side_brake > 0.0:
             raise ValueError(f"side_brake={self.side_brake}: must be positive")
 

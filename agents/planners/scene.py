@@ -64,11 +64,12 @@ class SceneMaker:
 
 def _ego(state: State, setup: Setup, dt: float) -> Ego:
     """Slot 0 of every world."""
-    mine = {name: getattr(state, name)[:, 0].contiguous() for name in ("x", "y", "speed", "accel", "steer", "lane", "s", "released", "set_speed", "shift")}
+    moving = ("x", "y", "yaw", "speed", "accel", "steer", "set_speed", "shift", "lane", "s", "released")
+    mine = {name: getattr(state, name)[:, 0].contiguous() for name in moving}
     fixed = ("length", "width", "wheelbase", "speed_max", "accel_max", "brake_max", "steer_max", "reverse_max", "goal")
     mine |= {name: getattr(setup, name)[:, 0].contiguous() for name in fixed}
-    yaw = state.yaw[:, 0].contiguous()
-    return Ego(yaw=yaw, cos=torch.cos(yaw), sin=torch.sin(yaw), waited=state.waited[:, 0].to(yaw.dtype) * dt, **mine)
+    yaw = mine["yaw"]
+    return Ego(cos=torch.cos(yaw), sin=torch.sin(yaw), waited=state.waited[:, 0].to(yaw.dtype) * dt, **mine)
 
 
 def true_tracks(state: State, setup: Setup, seen: Tensor) -> Tracks:

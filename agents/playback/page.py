@@ -49,6 +49,8 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "ttc_ok": ("Time to collision kept", "", "yes"),
     "comfort": ("Comfortable", "", "yes"),
     "speed_ok": ("Speed limit kept", "%", ""),
+    "interventions": ("Shield's interventions", "count", ""),
+    "intervened": ("Decisions overridden", "%", ""),
     "distance": ("Distance", "m", ""),
     "duration": ("Duration", "s", ""),
 }

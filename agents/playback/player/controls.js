@@ -69,6 +69,9 @@ function showNumbers() {
   $("hud-speed").textContent = ego ? `${show(ego.speed, 1)} m/s` : "gone";
   $("hud-kmh").textContent = ego ? inBrackets(ego.speed) : "";
   $("hud-accel").textContent = ego ? `${show(ego.accel, 1)} m/s²` : "";
+  const overridden = overriddenAt(indexAt(time));
+  $("hud-shield").hidden = !overridden;
+  $("hud-shield").textContent = overridden ? `shield: ${overridden[3]}` : "";
   $("follow").setAttribute("aria-pressed", camera.follow);
   $("turn").setAttribute("aria-pressed", camera.turning);
   const metres = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find(m => m * camera.scale >= 50) ?? 5000;
@@ -167,7 +170,7 @@ canvas.addEventListener("wheel", event => {
 // ------------------------------------------------------------ keys and buttons
 
 function nextEvent(direction) {
-  const stops = data.events.map(e => times[e.step]).sort((a, b) => a - b);
+  const stops = [...data.events.map(e => times[e.step]), ...(data.shield ?? []).map(s => times[s[0]])].sort((a, b) => a - b);
   const target = direction > 0 ? stops.find(t => t > time + 1e-6) : stops.reverse().find(t => t < time - 1e-6);
   if (target !== undefined) seek(target);
 }
@@ -250,6 +253,15 @@ for (const event of data.events) {
   mark.style.left = `calc(8px + (100% - 16px) * ${share})`;
   mark.onclick = () => seek(times[event.step]);
   $("marks").append(mark);
+}
+for (const stretch of data.shield ?? []) {
+  const bar = document.createElement("button"), [from, to, count, what] = stretch, share = k => duration ? times[k] / duration : 0;
+  bar.title = `${times[from].toFixed(1)} s: shield, ${count} ${count === 1 ? "decision" : "decisions"} overridden: no safe way to stop from ${what}`;
+  bar.setAttribute("aria-label", `Go to ${bar.title}`);
+  bar.style.left = `calc(8px + (100% - 16px) * ${share(from)})`;
+  bar.style.width = `calc((100% - 16px) * ${share(to) - share(from)})`;
+  bar.onclick = () => seek(times[from]);
+  $("overridden").append(bar);
 }
 dark.addEventListener("change", refresh);
 new ResizeObserver(refresh).observe(canvas);
