@@ -212,10 +212,11 @@ def _met(ego: Ego, x: Tensor, y: Tensor, cos: Tensor, sin: Tensor, speed: Tensor
     world, row = around.there.nonzero(as_tuple=True)  # (E,) each
 
     def wide(value: Tensor) -> Tensor:
-        return value[world, row].view(len(world), 1, -1)
+        picked = value[world, row]
+        return picked.unsqueeze(1) if picked.dim() == 2 else picked[:, None, None]
 
     mine = [part[world] for part in (x, y, cos, sin)]  # (E, C, S)
-    half_l, half_w = (0.5 * part[world].view(-1, 1, 1) for part in (ego.length, ego.width))
+    half_l, half_w = (0.5 * part[world][:, None, None] for part in (ego.length, ego.width))
     met = separation(*mine, half_l, half_w, *(wide(part) for part in around[:6])) < 0.0
     met = met & ~(wide(around.behind) & (speed[world] > -STANDS))
     return torch.zeros(x.shape, dtype=torch.int64, device=x.device).index_add(0, world, met.to(torch.int64)) > 0
