@@ -84,4 +84,4 @@ def test_limits_refuse_nonsense() -> None:
         Limits(response=-0.1)
     with pytest.raises(ValueError, match="side_brake=0.0: must be positive"):
         Limits(side_brake=0.0)
-    assert LIMITS == Limits()
+    assert Limits() == LIMITS

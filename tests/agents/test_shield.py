@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from agents.evaluation.report import markdown, rows, shown
 from agents.evaluation.rollout import TraceRule, rollout
-from agents.planners.emergency import NONE, OTHERS, ROAD, RULES, others
+from agents.planners import shield
+from agents.planners.emergency import NONE, OTHERS, ROAD, RULES, line_ahead, others
 from agents.planners.rss import LIMITS, same_direction
+from agents.planners.rules import stops
 from agents.planners.scene import SceneMaker
 from agents.planners.shield import Shielded, shielded
 from agents.playback.compact import compact, interventions
-from agents.playback.trace import Trace
+from agents.playback.trace import Trace, TraceError
 from agents.playback.verify import verify
 from agents.policies.base import PolicyError, PolicyNeeds, Told, load_policy
 from envs.driving.bank import build_bank
@@ -25,6 +29,7 @@ from envs.driving.make import sample_episodes
 from envs.driving.observation import observe
 from envs.driving.sim import DrivingSim
 from scenarios import load, sample
+from scenarios.kinds import Kind
 
 T = torch.tensor
 
@@ -41,7 +46,7 @@ class Says:
         return T(self.action).expand(len(seed), 1, 2).clone()
 
 
-def a_sim(scenario: str, policy: Shielded, *, rows: list[int] | None = None, worlds: int = 6, steps: int = 8) -> DrivingSim:
+def a_sim(scenario: str, policy: Shielded, *, rows: list[int] | None = None, worlds: int = 4, steps: int = 8) -> DrivingSim:
     """Some worlds after a while, driven straight on."""
     config = policy.needs.config(agents=64)
     bank = build_bank(sample_episodes(scenario, worlds, 11), config)
@@ -112,36 +117,53 @@ def test_what_is_safe_goes_through_bit_for_bit() -> None:
     action, reason = ask(calm, sim)
     assert bool((reason == NONE).all())
     assert torch.equal(action, T([0.137, 0.0123]).expand_as(action))
-    for scenario in ("lane_keep/easy", "highway", "junction"):
-        sim = a_sim(scenario, wild)
-        action, reason = ask(wild, sim)
-        own = T([0.9, 1.0])
-        assert torch.equal((action[:, 0] == own).all(1), reason == NONE)
-        assert bool((reason != NONE).any()), scenario
+    overridden = 0
+    for scenario in ("lane_keep/easy", "highway"):
+        action, reason = ask(wild, a_sim(scenario, wild))
+        assert torch.equal((action[:, 0] == T([0.9, 1.0])).all(1), reason == NONE)
+        overridden += int((reason != NONE).sum())
+    assert overridden
 
 
-def test_where_it_is_off_the_road_or_over_a_line_it_says_so() -> None:
+def test_where_it_is_off_the_road_or_over_a_line_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     swerve = shielded(Says(0.0, -1.0))
     _, reason = ask(swerve, a_sim("lane_keep/easy", swerve))
-    assert bool((reason == ROAD).all())
+    assert bool((reason == ROAD).any()) and set(reason.tolist()) <= {NONE, ROAD}
     go = shielded(Says(1.0, 0.0))
     scene = following(500.0, speed=10.0).scene
-    place = scene.place
-    told_line = []
-    for line in (3.0, 40.0):
-        import agents.planners.shield as module
-
-        def fixed(_: Any, line: float = line) -> Tensor:
-            return T([line])
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "line_ahead", fixed)
-            told_line.append(int(go.decide(Told(scene._replace(place=place), None), seed=T([0]), step=T([0])).reason))
-    assert told_line == [RULES, NONE]
+    answers = []
+    for line in (3.0, 40.0):  # m to a line; a car at 10 m/s stops in 6.3 m
+        monkeypatch.setattr(shield, "line_ahead", lambda _, line=line: T([line]))
+        answers.append(int(go.decide(Told(scene, None), seed=T([0]), step=T([0])).reason))
+    assert answers == [RULES, NONE]
 
 
-@pytest.mark.parametrize("name", ["shield:random", "shield:random_manoeuvres", "shield:pdm"])
-@pytest.mark.parametrize("scenario", ["junction", "highway/hard"])
+def test_who_can_stop_before_a_red_light_does_and_who_cannot_goes_on() -> None:
+    policy = shielded(Says(1.0, 0.0))
+    config = policy.needs.config(agents=64)
+    sim = DrivingSim(build_bank(sample_episodes("signals", 24, 11), config), config, batch=24)
+    seen = []
+    for _ in range(40):
+        scene = SceneMaker(sim)()
+        rules, line = stops(scene), line_ahead(scene)
+        needs = scene.ego.speed**2 / (2.0 * scene.ego.brake_max)
+        near = (rules.at > 0.0) & (rules.at < 60.0)
+        late = near & (needs > rules.at + 0.2)
+        assert bool(torch.isinf(line[late]).all())
+        assert torch.equal(line[near & ~late], rules.at[near & ~late])
+        seen += [int(near.sum())]
+        sim.step(torch.zeros(24, 1, 2))
+    assert sum(seen) > 24
+    results = rollout(policy, [sample(load("signals"), 2000 + k) for k in range(6)], batch=6)
+    bare = rollout(policy.policy, [sample(load("signals"), 2000 + k) for k in range(6)], batch=6)
+    assert not any(r.error for r in results + bare)
+    assert sum(r.metrics["red_light"] for r in results) == 0 < sum(r.metrics["red_light"] + r.metrics["collision"] for r in bare)
+
+
+@pytest.mark.parametrize(
+    ("name", "scenario"),
+    [("shield:random", "junction"), ("shield:random_manoeuvres", "highway/hard"), ("shield:pdm", "junction")],
+)
 def test_a_batch_is_decided_as_one_by_one(name: str, scenario: str) -> None:
     policy = load_policy(name)
     assert isinstance(policy, Shielded)
@@ -182,7 +204,7 @@ def test_braking_brings_to_rest_in_the_lane() -> None:
 
 def test_walkers_may_stop_or_walk_on_and_drivers_react() -> None:
     it = following(30.0)
-    scene = it.scene._replace(tracks=it.scene.tracks._replace(kind=torch.full_like(it.scene.tracks.kind, 4)))
+    scene = it.scene._replace(tracks=it.scene.tracks._replace(kind=torch.full_like(it.scene.tracks.kind, int(Kind.PEDESTRIAN))))
     when = T([0.5, 4.0])
     car, walker = others(it.scene, LIMITS, when), others(scene, LIMITS, when)
     start = float(it.scene.tracks.mean[0, 0, 0])
@@ -225,5 +247,7 @@ def test_tables_traces_and_replays_tell_of_interventions(tmp_path: Path) -> None
     assert {what for *_, what in stretches} <= {"others", "the road", "a line"}
     assert compact(trace)["shield"] == stretches
     assert interventions(Trace.load(Path(__file__).parent / "version1.trace")) is None
-    raw = Path(kept[0].trace).read_bytes()
-    assert Trace.load(Path(kept[0].trace)).digest == trace.digest and len(raw) > 0
+    altered = replace(trace, shield=np.zeros_like(trace.shield)).sealed()
+    assert altered.digest != trace.digest  # the chain covers it
+    with pytest.raises(TraceError, match="no such reason"):
+        Trace.load(replace(trace, shield=np.full_like(trace.shield, 9)).save(tmp_path / "bad.trace"))
