@@ -74,6 +74,8 @@ function showNumbers() {
   $("hud-shield").textContent = overridden ? `shield: ${overridden[3]}` : "";
   $("follow").setAttribute("aria-pressed", camera.follow);
   $("turn").setAttribute("aria-pressed", camera.turning);
+  $("plans").setAttribute("aria-pressed", Boolean(thoughts?.shown));
+  showThoughts(indexAt(time));
   const metres = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find(m => m * camera.scale >= 50) ?? 5000;
   $("scale-bar").style.width = `${metres * camera.scale}px`;
   $("scale-text").textContent = `${metres} m`;
@@ -123,6 +125,11 @@ function fit() {
 function toggle(name) {
   camera[name] = !camera[name];
   if (name === "turning" && camera.turning) camera.follow = true;
+  refresh();
+}
+
+function togglePlans() {
+  thoughts.shown = !thoughts.shown;
   refresh();
 }
 
@@ -192,6 +199,7 @@ const KEYS = [
   ["F", "Follow the ego (dragging lets go)", { f: () => toggle("follow") }],
   ["T", "Turn the view with the ego", { t: () => toggle("turning") }],
   ["0", "Show everything", { 0: fit }],
+  ...(thoughts ? [["L", "Show or hide what was planned", { l: togglePlans }]] : []),
   ["A", "Choose the next road user (also click)", { a: nextAgent }],
   ...(beliefs ? [[LAYERS.map(l => l.key).join(" "), "Show or hide what was believed: see the list", Object.fromEntries(LAYERS.map(l => [l.key, () => toggleLayer(l.name)]))]] : []),
   ["Esc", "Close", { Escape: () => choose(-1) }],
@@ -214,6 +222,8 @@ $("forward").onclick = () => stepBy(1);
 $("follow").onclick = () => toggle("follow");
 $("turn").onclick = () => toggle("turning");
 $("fit").onclick = fit;
+$("plans").hidden = !thoughts;
+$("plans").onclick = togglePlans;
 $("zoom-in").onclick = () => zoom(1.25);
 $("zoom-out").onclick = () => zoom(0.8);
 $("help").onclick = () => $("shortcuts").showModal();

@@ -67,6 +67,7 @@ function draw(time) {
   drawRoads(colours, k);
   drawTrail(colours, time, k, ego);
   if (beliefs) drawPaths(time);
+  drawThoughts(k, colours);
   const order = tracks.map((_, i) => i).sort((a, b) => tracks[b].length - tracks[a].length || a - b).filter(i => i !== 0);
   for (const i of [...order, 0]) {
     const pose = i === 0 ? ego : poseAt(i, time);
@@ -78,6 +79,7 @@ function draw(time) {
   stroke(drawn.hedges, colours.hedge_edge, 0.3);
   data.lights.forEach(light => drawLight(light, changed(light.states, k) ?? 0, colours));
   if (beliefs) drawBeliefs(time);
+  writeThoughts(k, colours);
 }
 
 function fill(shape, colour) { ctx.fillStyle = colour; ctx.fill(shape); }
