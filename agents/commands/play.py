@@ -142,8 +142,9 @@ def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verif
 
         play = shlex.join(["closedloop", "play", str(file)])
         again = f"{trace.command}\n{play}" if trace.command else play
-        known = {"verification": verification, "command": again, "sight": sight, "thoughts": plan_again(trace)}
-        result["page"] = str(write_page(trace, out or file.with_suffix(".html"), **known))
+        thoughts, place = plan_again(trace), out or file.with_suffix(".html")
+        write_page(trace, place, verification=verification, command=again, sight=sight, thoughts=thoughts)
+        result["page"] = str(place)
         _say(f"  page: {result['page']}", quiet)
     if video is not None:
         result["video"] = str(_write_video(trace, video, sight))

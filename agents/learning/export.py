@@ -100,7 +100,7 @@ def bundle_from_model(
         observation=observation,
         normaliser=spec_of_normaliser,
         driving=driving,
-        planner=planner,
+        planner=planner,  # type: ignore[arg-type]  # checked by the model
         perception=dict((perception_weights(driving) if driving else {}) if perception is None else perception),
         training=training or TrainingSpec(),
         versions=versions(),

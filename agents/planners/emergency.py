@@ -164,10 +164,10 @@ class _Way(NamedTuple):
             total = total + piece[..., k]
             ends.append(total)
         along = torch.stack(ends, dim=2)  # (B, H, F + 1)
-        k = ((far.unsqueeze(3) >= along.unsqueeze(2)).sum(3) - 1).clamp(0, piece.shape[2] - 1)
-        cos = torch.cat([self.cos, self.cos[..., -1:]], dim=2).gather(2, k)
-        sin = torch.cat([self.sin, self.sin[..., -1:]], dim=2).gather(2, k)
-        px, py, past = x.gather(2, k), y.gather(2, k), far - along.gather(2, k)
+        which = ((far.unsqueeze(3) >= along.unsqueeze(2)).sum(3) - 1).clamp(0, piece.shape[2] - 1)
+        cos = torch.cat([self.cos, self.cos[..., -1:]], dim=2).gather(2, which)
+        sin = torch.cat([self.sin, self.sin[..., -1:]], dim=2).gather(2, which)
+        px, py, past = x.gather(2, which), y.gather(2, which), far - along.gather(2, which)
         still = (total < 0.1).unsqueeze(2)  # nothing to follow
         cos, sin = torch.where(still, self.cos0.unsqueeze(2), cos), torch.where(still, self.sin0.unsqueeze(2), sin)
         return px + past * cos, py + past * sin, cos, sin
@@ -215,9 +215,9 @@ def _met(ego: Ego, x: Tensor, y: Tensor, cos: Tensor, sin: Tensor, speed: Tensor
         picked = value[world, row]
         return picked.unsqueeze(1) if picked.dim() == 2 else picked[:, None, None]
 
-    mine = [part[world] for part in (x, y, cos, sin)]  # (E, C, S)
-    half_l, half_w = (0.5 * part[world][:, None, None] for part in (ego.length, ego.width))
-    met = separation(*mine, half_l, half_w, *(wide(part) for part in around[:6])) < 0.0
+    mine, theirs = [part[world] for part in (x, y, cos, sin)], [wide(part) for part in around[:6]]  # (E, C, S), (E, 1, S or 1)
+    mine += [0.5 * part[world][:, None, None] for part in (ego.length, ego.width)]
+    met = separation(*mine, *theirs) < 0.0
     met = met & ~(wide(around.behind) & (speed[world] > -STANDS))
     return torch.zeros(x.shape, dtype=torch.int64, device=x.device).index_add(0, world, met.to(torch.int64)) > 0
 

@@ -11,7 +11,7 @@ Shapes: B worlds, P proposals, F ways to stop, C = P F plans.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,9 +25,11 @@ from agents.policies.base import Policy, PolicyError, PolicyNeeds, Told
 from envs.driving.control import BRAKE, FASTER, KEEP, LEFT, RIGHT, SLOWER, SPEED_OVER, SPEED_RATE, track_speed
 from envs.driving.lanes import lane_field
 from perception.states import map_tensors
+from perception.types import Tracks
 
 __all__ = ["Decision", "Shielded", "shielded"]
 
+T = TypeVar("T", Ego, Tracks, Route)
 TICK, DT, STEPS = 0.1, 0.2, 20  # s, s: within the action and after it; 4 s stop a car from 115 km/h
 FINE = 5  # steps after the action that are simulated in halves
 SOFT = 3.0  # m/s^2
@@ -79,7 +81,8 @@ class Shielded:
     def decide(self, told: Told, *, seed: Tensor, step: Tensor) -> Decision:
         """The policy's action if it leaves a way out, else the mildest alternative that does, else whatever stays safe the longest."""
         scene: Scene = told.scene
-        action = self.policy.act(told if self.policy.needs.told else told.seen, seed=seed, step=step)
+        seen: Any = told if self.policy.needs.told else told.seen
+        action = self.policy.act(seen, seed=seed, step=step)
         period = self.needs.dt * self.needs.ticks_per_step
         first, why = self._look(scene, self._proposals(scene, action[:, 0], more=False), period)  # (B, 1)
         bad = why[:, 0] != NONE
@@ -124,7 +127,7 @@ class Shielded:
                 now = step(driver, now, accel, steer, DT / parts)
             plan.append(now)
         judged = judge(scene, driver, plan, around, line_ahead(scene))
-        first, why = (value.unflatten(1, (-1, count)) for value in judged)  # (B, P, F)
+        first, why = (value.view(len(value), -1, count) for value in judged)  # (B, P, F)
         best = first.argmax(2, keepdim=True)
         return first.gather(2, best).squeeze(2), why.gather(2, best).squeeze(2)
 
@@ -201,12 +204,15 @@ def shielded(policy: Policy) -> Shielded:
 
 def _worlds(scene: Scene, rows: Tensor) -> Scene:
     """Some of the worlds."""
-    ego, tracks, route = (map_tensors(lambda value: value[rows], part) for part in (scene.ego, scene.tracks, scene.route))
+
+    def few(part: T) -> T:
+        return map_tensors(lambda value: value[rows], part)
+
     forecasts = scene.forecasts._replace(
         **{name: getattr(scene.forecasts, name)[rows] for name in scene.forecasts._fields if name != "time"}
     )
     place = scene.place._replace(map_id=scene.place.map_id[rows], lights=scene.place.lights[rows])
-    return Scene(ego, tracks, forecasts, route, place)
+    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place)
 
 
 def _pick(table: Tensor, path: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_trained_saved_and_loaded_it_acts_the_same(tmp_path: Path) -> None:
     assert isinstance(policy, PlannedPolicy) and policy.needs.told
     sim = DrivingSim(build_bank(sample_episodes("merge/easy", 3, 7), c := policy.needs.config(agents=64)), c, batch=3)
     for _ in range(3):
-        seen = Told(SceneMaker(sim)(), observe(sim.state, sim.setup, sim.maps, c, None))
+        seen: Any = Told(SceneMaker(sim)(), observe(sim.state, sim.setup, sim.maps, c, None))
         about = {"seed": sim.setup.seed, "step": sim.state.step}
         wish = policy.policy.act(seen.seen, **about)
         action = policy.act(seen, **about)
