@@ -58,7 +58,8 @@ def command(
     compile_: bool,
     json_: bool,
 ) -> int:
-    """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path.
+    """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path;
+    any of them behind a shield: shield:NAME.
 
     Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
     Ctrl-C keeps what has been driven, names what is missing, and ends with exit code 130. Seeds from 1000000 on belong to training.
