@@ -6,6 +6,7 @@ Shapes: S decision steps, N candidates, T tracks, M modes of a forecast. Places 
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -59,14 +60,15 @@ def planner_of(policy: Policy) -> PlannerPolicy | PlannedPolicy | None:
 
 
 def plan_again(trace: Trace) -> list[Thought] | None:
-    """One thought a step. None where no planner drove, or it cannot be found by the name in the trace, or it saw through cameras.
+    """One thought a step. None where no planner drove, or it cannot be found by what the trace calls it, or it saw through cameras.
 
     Raises TraceError if the episode cannot be simulated.
     """
     if trace.config.observation not in LEVELS or not trace.policy:
         return None
+    words = shlex.split(trace.command)
     try:
-        policy = load_policy(trace.policy, changed="ignore")
+        policy = load_policy(words[2] if words[:2] == ["closedloop", "eval"] and len(words) > 2 else trace.policy, changed="ignore")
     except (PolicyError, OSError, ValueError):
         return None
     planner = planner_of(policy)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from envs.driving.observation import Observation
 
-__all__ = ["WEIGHTS", "Policy", "PolicyError", "PolicyNeeds", "Told", "load_policy", "policy_names", "shipped_names"]
+__all__ = ["SHIELD", "WEIGHTS", "Policy", "PolicyError", "PolicyNeeds", "Told", "load_policy", "policy_names", "shipped_names"]
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # checkpoints shipped with the package: <name>.safetensors + <name>.json
 

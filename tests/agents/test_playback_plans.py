@@ -57,7 +57,7 @@ def test_the_player_is_told_in_centimetres(traces: dict[str, Trace], planned: di
 
 def test_where_no_planner_drove_or_it_is_not_known_there_are_none(traces: dict[str, Trace]) -> None:
     assert plan_again(traces["random"]) is None
-    assert plan_again(replace(traces["pdm"], policy="mine")) is None
+    assert plan_again(replace(traces["pdm"], policy="mine", command="")) is None
     assert plan_again(replace(traces["pdm"], policy_hash="0" * 64)) is None
     assert planner_of(load_policy("shield:random")) is None
     found = planner_of(load_policy("shield:lattice~brake_limit=0.9@visible"))
