@@ -140,11 +140,11 @@ class Shielded:
         accel = torch.where(push >= 0.0, push * ego.accel_max, push * ego.brake_max)
         accels, steers, actions = [accel], [wheel * ego.steer_max], [action]
         if more:
-            driver, now = _begin(scene, _own(ego))
+            driver, now = _begin(scene, _own(scene))
             lane = lane_steer(driver, now)[:, 0]
             lane = torch.minimum(torch.maximum(lane, -ego.steer_max), ego.steer_max)
             beside = _beside(scene.route)
-            there, moved = _begin(scene, _own(ego)._replace(path=beside.unsqueeze(1), shift=_pick(scene.route.d, beside.unsqueeze(1))))
+            there, moved = _begin(scene, _own(scene)._replace(path=beside.unsqueeze(1), shift=_pick(scene.route.d, beside.unsqueeze(1))))
             over = torch.minimum(torch.maximum(lane_steer(there, moved)[:, 0], -ego.steer_max), ego.steer_max)
             span = self.needs.dt * self.needs.ticks_per_step
             rest = -ego.speed / span  # what brings it to rest within the period; more would reverse it
@@ -163,7 +163,7 @@ class Shielded:
                 share = torch.where(pedal >= 0.0, pedal / ego.accel_max, pedal / ego.brake_max)
                 actions.append(torch.stack([share, turn / ego.steer_max], dim=1).clamp(-1.0, 1.0))
         a, s = torch.stack(accels, dim=1), torch.stack(steers, dim=1)
-        own = _own(ego)
+        own = _own(scene)
         path, shift, speed = (value.expand_as(a) for value in (own.path, own.shift, own.speed))
         return _Proposals(torch.stack(actions, dim=1), a, s, speed, path, shift)
 
@@ -179,10 +179,10 @@ class Shielded:
         wanted = torch.minimum(torch.maximum(set_speed + change, speed - 5.0), speed + 5.0)
         wanted = torch.where(chosen == BRAKE, 0.0, torch.minimum(wanted, top).clamp(min=0.0))
         settled = (route.d[:, OWN].abs() < 0.5 * route.width[:, OWN]).unsqueeze(1)
-        left, right = (settled & (chosen == side) for side in (LEFT, RIGHT))
+        # where there is no lane nothing changes; one that the route leaves out, as it is for overtaking only, counts as no way out
+        beside = ((lane_field(table, place.map_id, ego.lane) >= 0).unsqueeze(1) for table in (place.maps.lane_left, place.maps.lane_right))
+        left, right = (settled & there & (chosen == side) for there, side in zip(beside, (LEFT, RIGHT), strict=True))
         path = torch.where(left, 0, torch.where(right, 2, OWN))
-        closed = (_pick(route.lane, path) < 0) & (path != OWN)
-        path = torch.where(closed, OWN, path)
         shift = torch.where(path == OWN, ego.shift.unsqueeze(1), _pick(route.d, path))
         zero = torch.zeros_like(wanted)
         return _Proposals(chosen, zero, zero, wanted, path, shift)
@@ -225,10 +225,11 @@ def _along(route: Route, path: Tensor) -> Route:
     return Route(*(v.gather(1, path) if v.dim() == 2 else v.gather(1, path.unsqueeze(2).expand(-1, -1, v.shape[2])) for v in route))
 
 
-def _own(ego: Ego) -> _Proposals:
-    """Nothing but where it is."""
-    zero = torch.zeros_like(ego.speed).unsqueeze(1)
-    return _Proposals(zero, zero, zero, zero, torch.full_like(ego.lane, OWN).unsqueeze(1), zero)
+def _own(scene: Scene) -> _Proposals:
+    """Nothing but where it is: on its own path, as far beside it as now."""
+    zero = torch.zeros_like(scene.ego.speed).unsqueeze(1)
+    path = torch.full_like(scene.ego.lane, OWN).unsqueeze(1)
+    return _Proposals(zero, zero, zero, zero, path, _pick(scene.route.d, path))
 
 
 def _beside(route: Route) -> Tensor:
