@@ -20,6 +20,7 @@ class Limits:
     """What is assumed of others at the worst. Raises ValueError on nonsense."""
 
     response: float = 0.3  # s before somebody who has to give room begins to; the traffic model takes one tick
+    notice: float = 1.5  # s before he begins to where the ego only sets out into his lane: it has to come into his way first
     accel: float = 1.0  # m/s^2, by which he may speed up until then
     brake_least: float = 6.0  # m/s^2, by which he then brakes at least: firm braking, three quarters of what dry asphalt gives
     brake_most: float = 8.0  # m/s^2, by which somebody ahead brakes at most: dry asphalt, 0.8 g
@@ -28,7 +29,7 @@ class Limits:
     side_slack: float = 0.1  # m, fluctuation sideways that means nothing
 
     def __post_init__(self) -> None:
-        for name in ("response", "accel", "side_accel", "side_slack"):
+        for name in ("response", "notice", "accel", "side_accel", "side_slack"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}={getattr(self, name)}: must be finite and not negative")
         if not 0.0 < self.brake_least <= self.brake_most < float("inf"):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import Ego, Route, Scene
-from agents.planners.emergency import NONE, Driver, Poses, judge, lane_steer, line_ahead, others, step
+from agents.planners.emergency import NONE, Driver, Judgement, Poses, judge, lane_steer, line_ahead, others, step
 from agents.planners.proposals import placed
 from agents.planners.route import OWN
 from agents.planners.rss import LIMITS, Limits
@@ -126,7 +126,11 @@ class Shielded:
             for _ in range(parts):
                 now = step(driver, now, accel, steer, DT / parts)
             plan.append(now)
-        judged = judge(scene, driver, plan, around, line_ahead(scene))
+        line = line_ahead(scene)
+        judged, changes = judge(scene, driver, plan, around, line), (proposals.path != OWN).repeat_interleave(count, dim=1)
+        if bool(changes.any()):  # who sets out into another lane cannot go back before it is half there
+            late = others(scene, replace(self.limits, response=self.limits.notice), scene.ego.x.new_tensor(when))
+            judged = Judgement(*map(torch.where, (changes, changes), judge(scene, driver, plan, late, line), judged))
         first, why = (value.view(len(value), -1, count) for value in judged)  # (B, P, F)
         best = first.argmax(2, keepdim=True)
         return first.gather(2, best).squeeze(2), why.gather(2, best).squeeze(2)
