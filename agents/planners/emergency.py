@@ -25,8 +25,10 @@ from agents.planners.vehicle import look_ahead, pursue
 from envs.driving.collision import separation
 from envs.driving.control import STEER_RATE, lateral_slope, work_off_shift
 from envs.driving.dynamics import bicycle, steer_for_curvature
+from envs.driving.lanes import lane_field
 from envs.driving.surface import against_traffic, drivable_distance
 from scenarios.kinds import Kind
+from scenarios.network import LaneEnd
 
 __all__ = [
     "NONE", "OTHERS", "ROAD", "RULES", "Driver", "Judgement", "Others", "Poses", "judge", "lane_steer", "line_ahead", "others", "step",
@@ -185,6 +187,14 @@ def line_ahead(scene: Scene) -> Tensor:
     return torch.where(needs <= line + PAST, line, torch.inf)
 
 
+def _lane_end(scene: Scene) -> Tensor:
+    """Metres from the front bumper to a metre before the end of the own lane where that goes no further (B,); +inf as `line_ahead`."""
+    ego, maps, mid = scene.ego, scene.place.maps, scene.place.map_id
+    left = lane_field(maps.lane_length, mid, ego.lane) - ego.s - 0.5 * ego.length - 1.0
+    ends = (ego.lane >= 0) & (lane_field(maps.lane_end, mid, ego.lane) == int(LaneEnd.BLOCKED))
+    return torch.where(ends & (ego.speed * ego.speed / (2.0 * ego.brake_max) <= left + PAST), left, torch.inf)
+
+
 def judge(scene: Scene, driver: Driver, plan: list[Poses], around: Others, line: Tensor) -> Judgement:
     """Look at C plans, S poses each. line (B,): as `line_ahead` says."""
     x, y, yaw, speed, _, s, _ = (torch.stack(part, dim=2) for part in zip(*plan, strict=True))  # (B, C, S)
@@ -192,7 +202,9 @@ def judge(scene: Scene, driver: Driver, plan: list[Poses], around: Others, line:
     hit = _met(ego, x, y, torch.cos(yaw), torch.sin(yaw), speed, around)
     brake = speed[..., -1].clamp(min=0.0) ** 2 / (2.0 * driver.ego.brake_max)
     last = torch.cat([s[..., :-1], (s[..., -1] + brake).unsqueeze(2)], dim=2)
-    over = (last > (line + PAST).view(-1, 1, 1)) & (speed > -STANDS)
+    own = driver.route.lane == ego.lane.unsqueeze(1)
+    until = torch.minimum(line.unsqueeze(1), torch.where(own, _lane_end(scene).unsqueeze(1), torch.inf))  # (B, C)
+    over = (last > (until + PAST).unsqueeze(2)) & (speed > -STANDS)
     few = [*range(CLOSE), *range(CLOSE + 1, x.shape[2], 2)]
     on_map = s[..., few] < driver.route.exit.unsqueeze(2) - 0.5 * ego.length.view(-1, 1, 1)
     off = torch.zeros_like(hit)
