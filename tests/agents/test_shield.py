@@ -154,11 +154,6 @@ def test_who_can_stop_before_a_red_light_does_and_who_cannot_goes_on() -> None:
         seen += [int(near.sum())]
         sim.step(torch.zeros(8, 1, 2))
     assert sum(seen) > 8
-    episodes = [sample(load("signals"), 2000 + k) for k in range(4)]
-    results = rollout(policy, episodes, batch=4)
-    bare = rollout(policy.policy, episodes, batch=4)
-    assert not any(r.error for r in results + bare)
-    assert sum(r.metrics["red_light"] for r in results) == 0 < sum(r.metrics["red_light"] + r.metrics["collision"] for r in bare)
 
 
 @pytest.mark.parametrize(
