@@ -58,7 +58,8 @@ def command(
     compile_: bool,
     json_: bool,
 ) -> int:
-    """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path.
+    """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path;
+    any of them behind a shield: shield:NAME.
 
     Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
     Ctrl-C keeps what has been driven, names what is missing, and ends with exit code 130. Seeds from 1000000 on belong to training.
@@ -137,9 +138,11 @@ def _prepare(folder: Path, force: bool) -> None:
 def _show(title: str, results: list[EpisodeResult]) -> None:
     from agents.commands.output import print_table
     from agents.evaluation.report import COLUMNS, cell, driven, endings, repeats, rows
+    from agents.evaluation.report import shown as columns
 
-    shown = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score")
     table = rows(results)
+    short = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score", "shielded")
+    shown = [heading for heading in columns(table) if heading in short]
     body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], COLUMNS[h][1]) for h in shown)] for row in table]
     print_table(title, ("scenario", "policy", "episodes", *shown), body)
     click.echo("Rates in %, scores 0 to 1, with 95 % intervals.\n")

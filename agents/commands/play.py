@@ -138,10 +138,13 @@ def _play(file: Path, out: Path | None, video: Path | None, show: bool, no_verif
     }
     if out is not None or not (video or show):
         from agents.playback.page import write_page
+        from agents.playback.plans import plan_again
 
         play = shlex.join(["closedloop", "play", str(file)])
         again = f"{trace.command}\n{play}" if trace.command else play
-        result["page"] = str(write_page(trace, out or file.with_suffix(".html"), verification=verification, command=again, sight=sight))
+        thoughts, place = plan_again(trace), out or file.with_suffix(".html")
+        write_page(trace, place, verification=verification, command=again, sight=sight, thoughts=thoughts)
+        result["page"] = str(place)
         _say(f"  page: {result['page']}", quiet)
     if video is not None:
         result["video"] = str(_write_video(trace, video, sight))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_training", "command"]
 
+PLAN = ("planner=lattice", "driving.action=continuous", "driving.ticks_per_step=2", "hyper.gamma=0.99")  # --action plan: a plan lasts 0.2 s
+
 
 @click.command("train")
 @click.option(
@@ -36,6 +38,11 @@ __all__ = ["check_training", "command"]
     help="The run's folder, new or empty. [default: runs/<scenario or game>-<algo>-<time>]",
 )
 @click.option("--observation", metavar="LEVEL", help="truth, visible, noisy, perceived or pixels. [default: truth]")
+@click.option(
+    "--action",
+    type=click.Choice(["continuous", "discrete", "plan"]),
+    help="Pedals and wheel, manoeuvres, or what a planner is to aim at (side, pace, boldness), which then drives. [default: as tuned]",
+)
 @click.option("--seed", type=click.IntRange(0, 1_000_000), help="Seed of the run. [default: 0]")
 @click.option("--envs", type=click.IntRange(1), help="Worlds, or games, side by side. [default: 256, or as tuned; games: 128]")
 @click.option(
@@ -65,6 +72,7 @@ def command(
     steps: str | None,
     out: Path | None,
     observation: str | None,
+    action: str | None,
     seed: int | None,
     envs: int | None,
     settings: tuple[str, ...],
@@ -83,6 +91,7 @@ def command(
     \b
     closedloop train --scenario highway --steps 1M --out runs/mine
     closedloop train --scenario highway --observation pixels --envs 32 --compile
+    closedloop train --scenario merge/hard --action plan --set planner=pdm
     closedloop train --scenario merge --scenario merge/hard --algo sac --set hyper.batch_size=256
     closedloop train --resume runs/mine --steps 2M
     closedloop train --game connect_four --algo alphazero --set search.simulations=32
@@ -96,14 +105,16 @@ def command(
     named = {"scenario": scenario or None, "game": game, "algo": algo, "seed": seed, "envs": envs, "compile": compile_, "device": device}
     given = {key: value for key, value in named.items() if value is not None}
     if game is not None and resume_ is None:
-        if scenario or observation is not None or compile_ is not None:
-            raise click.UsageError("--game: a board game has no --scenario, no --observation and nothing to --compile")
+        if scenario or observation is not None or action is not None or compile_ is not None:
+            raise click.UsageError("--game: a board game has no --scenario, no --observation, no --action and nothing to --compile")
         if envs is not None:
             given["games"] = given.pop("envs")
         given |= {"steps": count} if count is not None else {}
         return train_game({**parse_settings(settings), **given}, out=out, dry_run=dry_run, json_=json_)
     if observation is not None:
         settings = (*settings, f"driving.observation={observation}")
+    if action is not None:
+        settings = (*(PLAN if action == "plan" else (f"driving.action={action}",)), *settings)
     if resume_ is not None:
         if given or settings or out:
             raise click.UsageError("a resumed run keeps its configuration: with --resume, only --steps, --dry-run and --json may be given")

@@ -14,7 +14,9 @@ from agents.evaluation.rollout import ENDINGS, EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
 from agents.learning.seeds import TRAINING, VALIDATION
 
-__all__ = ["COLUMNS", "Row", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows", "trained_on", "versions"]
+__all__ = [
+    "COLUMNS", "Row", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows", "shown", "trained_on", "versions",
+]  # fmt: skip
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -28,6 +30,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "driving score": ("driving_score", "mean"),
     "nuPlan score": ("nuplan_score", "mean"),
     "nuPlan IQM": ("nuplan_score", "iqm"),
+    "shielded": ("intervened", "share"),  # only where a policy has a shield
 }
 ALL = "all scenarios"
 
@@ -67,11 +70,16 @@ def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]]) 
 
 
 def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) -> Estimate:
-    values = [[r.metrics[metric] for r in stratum] for stratum in strata]
+    values = [[r.metrics[metric] for r in stratum if metric in r.metrics] for stratum in strata]
     if how == "rate":
         flat = [v > 0 for stratum in values for v in stratum]
         return proportion(sum(flat), len(flat))
-    return mean_interval(values) if how == "mean" else iqm(values)
+    return iqm(values) if how == "iqm" else mean_interval(values)
+
+
+def shown(table: Sequence[Row]) -> list[str]:
+    """The columns of a table: all, but for those that none of the policies has a figure for."""
+    return [heading for heading in COLUMNS if heading != "shielded" or any(row.figures[heading].n for row in table)]
 
 
 def endings(table: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -149,7 +157,8 @@ def _warnings(results: Sequence[EpisodeResult]) -> list[str]:
 
 def _plain(row: Row) -> dict[str, Any]:
     """A row with its figures by the name of the metric."""
-    named = {COLUMNS[heading][0] + ("_iqm" if COLUMNS[heading][1] == "iqm" else ""): e.as_dict() for heading, e in row.figures.items()}
+    figures = {heading: row.figures[heading] for heading in shown([row])}
+    named = {COLUMNS[heading][0] + ("_iqm" if COLUMNS[heading][1] == "iqm" else ""): e.as_dict() for heading, e in figures.items()}
     return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, "ends": row.ends, **named}
 
 
@@ -159,10 +168,11 @@ def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "",
     lines = [f"# {title}", ""]
     if command:
         lines += ["```", command, "```", ""]
-    lines += ["| scenario | policy | episodes | " + " | ".join(COLUMNS) + " |", "|---|---|---:|" + "---:|" * len(COLUMNS)]
+    columns = shown(table)
+    lines += ["| scenario | policy | episodes | " + " | ".join(columns) + " |", "|---|---|---:|" + "---:|" * len(columns)]
     for row in table:
         lines.append(
-            f"| {row.scenario} | {row.policy} | {driven(row)} | " + " | ".join(cell(row.figures[h], COLUMNS[h][1]) for h in COLUMNS) + " |"
+            f"| {row.scenario} | {row.policy} | {driven(row)} | " + " | ".join(cell(row.figures[h], COLUMNS[h][1]) for h in columns) + " |"
         )
     lines += [
         "",
@@ -197,7 +207,7 @@ def driven(row: Row) -> str:
 
 def cell(estimate: Estimate, how: str) -> str:
     """'96.0 [93.1, 97.7]' for rates (in %), '0.91 [0.89, 0.93]' for scores; a dash where there is no figure."""
-    scale, digits = (100.0, 1) if how == "rate" else (1.0, 2)
+    scale, digits = (100.0, 1) if how in ("rate", "share") else (1.0, 2)
     values = [f"{v * scale:.{digits}f}" if v == v else "-" for v in (estimate.value, estimate.low, estimate.high)]
     return f"{values[0]} [{values[1]}, {values[2]}]" if estimate.n else "-"
 

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from agents.evaluation.struck import CollisionLog, Struck
 from agents.planners.scene import SceneMaker
+from agents.planners.shield import Shielded
 from agents.playback.beliefs import told
 from agents.playback.fingerprint import Fingerprints
 from agents.playback.storage import Array
 from agents.playback.trace import Recorder
-from agents.policies.base import Policy, PolicyError
+from agents.policies.base import Policy, PolicyError, Told
 from envs.driving.bank import build_bank
 from envs.driving.eyes import Eyes, needs_eyes
 from envs.driving.metrics import episode_metrics
@@ -233,11 +234,11 @@ class _Run:
         sim.reset(rows)
         eyes = Sight(sim) if config.observation == "pixels" else Eyes(sim) if needs_eyes(config) else None
         believer = eyes if isinstance(eyes, Eyes) else None  # pixels are not believed in
-        scenes = SceneMaker(sim) if self.policy.needs.scene else None
+        scenes = SceneMaker(sim) if self.policy.needs.scene or self.policy.needs.told else None
         log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
         prints = Fingerprints(sim) if self.fingerprints else None
         watch = self.watch(sim) if self.watch else None
-        returns = torch.zeros(self.batch)
+        returns, overridden = torch.zeros(self.batch), torch.zeros(self.batch, dtype=torch.int64)
         record(every)
         if prints:
             prints.begin(driving)
@@ -246,16 +247,17 @@ class _Run:
         while driving:
             if log:
                 log.look()
-            action = self._act(sim, config, eyes, scenes)
+            action, reason = self._act(sim, config, eyes, scenes)
             bad = ~torch.isfinite(action.float()).flatten(1).all(dim=1)  # (B,)
             action = torch.where(bad.view(-1, *[1] * (action.dim() - 1)), torch.zeros_like(action), action)
             out = sim.step(action)
             returns = returns + total(reward_terms(out, sim.state, sim.setup), WEIGHTS)[:, 0]
+            overridden = overridden if reason is None else overridden + (reason > 0)
             if eyes:
                 eyes.look()
             beliefs = told(believer) if believer and self.recorders else None
             for recorder in self.recorders.values():
-                recorder.add(sim, action, out, believer, beliefs)
+                recorder.add(sim, action, out, believer, beliefs, reason)
             if prints:
                 prints.add(action, out)
             if watch:
@@ -271,6 +273,8 @@ class _Run:
                     self._close(i, "error", error=f"the policy's action is not finite at tick {tick}")
                 else:
                     final = {key: float(value[world]) for key, value in metrics.items()}
+                    if reason is not None:
+                        final |= _interventions(int(overridden[world]), int(sim.state.step[world]) / config.ticks_per_step)
                     struck = log.struck(world) if log and final["collision"] else None
                     seal = prints.end(world, final) if prints else ""
                     seen = watch.end(world) if watch else {}
@@ -279,7 +283,7 @@ class _Run:
             start(ended)
             mask = torch.zeros(self.batch, dtype=torch.bool)
             mask[ended] = True
-            returns[ended] = 0.0
+            returns[ended], overridden[ended] = 0.0, 0
             if log:
                 log.forget(ended)
             sim.reset_where(mask, rows)
@@ -292,19 +296,29 @@ class _Run:
             if watch:
                 watch.begin(begun)
 
-    def _act(self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None, scenes: SceneMaker | None) -> Tensor:
+    def _act(
+        self, sim: DrivingSim, config: DrivingConfig, eyes: Eyes | Sight | None, scenes: SceneMaker | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The actions, and of a shield's why it has overridden the policy's, (B,); see `agents.planners.shield.Decision`."""
         seen: Any  # a PixelObservation for policies that need pixels, a Scene for planners
-        if scenes:
-            seen = scenes(eyes if isinstance(eyes, Eyes) else None)
+        needs = self.policy.needs
+        scene = scenes(eyes if isinstance(eyes, Eyes) else None) if scenes else None
+        if needs.scene:
+            seen = scene
         elif isinstance(eyes, Sight):
             seen = eyes.observe()
         else:
             seen = observe(sim.state, sim.setup, sim.maps, config, eyes.objects if eyes else None)
-        action = self.policy.act(seen, seed=sim.setup.seed, step=sim.state.step)
+        seen = Told(scene, seen) if needs.told else seen
+        reason: Tensor | None = None
+        if isinstance(self.policy, Shielded):
+            action, reason = self.policy.decide(seen, seed=sim.setup.seed, step=sim.state.step)
+        else:
+            action = self.policy.act(seen, seed=sim.setup.seed, step=sim.state.step)
         shape = (self.batch, 1, *{"continuous": (2,), "discrete": (), "trajectory": (20, 3)}[config.action])
         if tuple(action.shape) != shape:
             raise PolicyError(f"policy {self.name!r} returned actions of shape {tuple(action.shape)}; {config.action} actions are {shape}")
-        return action
+        return action, reason
 
     def _close(
         self,
@@ -331,6 +345,11 @@ class _Run:
         self.results[index] = result
         if self.progress:
             self.progress(result)
+
+
+def _interventions(count: int, decisions: float) -> dict[str, float]:
+    """What a shield has done in an episode: decisions overridden, and their share."""
+    return {"interventions": float(count), "intervened": count / max(decisions, 1.0)}
 
 
 def _end(out: Out, world: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agents.evaluation.jobs import Job, drive
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
-from agents.policies.base import PolicyError, load_policy, policy_names
+from agents.policies.base import SHIELD, PolicyError, load_policy, policy_names
 from agents.policies.pins import weights_changed
 from scenarios import Scenario, load
 from scenarios.loader import LIBRARY
@@ -61,7 +61,8 @@ def policy_labels(specs: Sequence[str]) -> dict[str, str]:
     if len(set(specs)) < len(specs):
         raise PolicyError(f"a policy is named twice: {', '.join(specs)}")
     loaded, known = {spec: load_policy(spec, changed="ignore").name for spec in specs}, policy_names()
-    names = {spec: spec if spec in known else name for spec, name in loaded.items()}  # a shipped checkpoint goes by its name here
+    # a shipped checkpoint goes by its name here
+    names = {spec: spec if spec.removeprefix(SHIELD) in known else name for spec, name in loaded.items()}
     return {spec: name if list(names.values()).count(name) == 1 else spec for spec, name in names.items()}
 
 

@@ -19,7 +19,7 @@ from agents.evaluation.report import trained_on, versions
 from agents.evaluation.suite import PlanError, scenario_spec, seeds_from
 from agents.gate.design import ALL, Design, GatedMetric
 from agents.gate.metrics import METRICS
-from agents.policies.base import load_policy, policy_names
+from agents.policies.base import SHIELD, load_policy, policy_names
 from agents.policies.pins import perception_weights
 from scenarios import Suite
 from scenarios.errors import did_you_mean
@@ -143,7 +143,7 @@ def identity(spec: str) -> dict[str, Any]:
     `agents.policies.pins.perception_weights`."""
     policy = load_policy(spec, changed="ignore")
     bundle = getattr(policy, "bundle", None)
-    known = spec.partition("@")[0] in policy_names()
+    known = spec.partition("@")[0].removeprefix(SHIELD) in policy_names()
     found = {"name": spec if known else policy.name, "sha256": str(getattr(bundle, "sha256", "")), "needs": asdict(policy.needs)}
     weights = perception_weights(policy.needs)
     return found | ({"perception": weights} if weights else {})

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.policies.base import PolicyError, load_policy, policy_names
+from agents.policies.base import SHIELD, PolicyError, load_policy, policy_names
 
 __all__ = ["Recipe", "TrainingRun", "paired", "recipe"]
 
@@ -70,7 +70,7 @@ def _specs(part: str) -> list[str]:
         stem, mark, rest = re.match(r"([^~@]*)([~@]?)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
     if not stem:
         raise PolicyError(f"{part!r}: no policy is named there")
-    if stem in policy_names():
+    if stem.removeprefix(SHIELD) in policy_names():
         return [part]
     if not Path(stem).exists() and glob.has_magic(stem):
         paths = sorted(glob.glob(stem))

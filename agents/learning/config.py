@@ -54,6 +54,7 @@ class TrainConfig(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 1  # of torch; 0: as torch likes. More only pay where the cores are otherwise idle
     tensorboard: bool = True
     driving: DrivingConfig = DrivingConfig()
+    planner: str = ""  # the learner tells this planner what to aim at (`agents.planners.wish`); "": it drives by itself
     reward: dict[str, float] = {}  # weights of `envs.driving.rewards.RewardWeights`, by name
     normalise_observations: bool = True
     normalise_rewards: bool = False  # by the running deviation of the return
@@ -91,6 +92,7 @@ class TrainConfig(BaseModel):
         problems = check_hyper(self.algo, self.hyper)
         if self.driving.action not in algorithm.actions:
             problems.append(f"driving.action: {self.algo} learns {' or '.join(algorithm.actions)} actions, not {self.driving.action}")
+        problems += _planner_problems(self.planner, self.driving)
         if self.driving.learners != 1:
             problems.append(f"driving.learners: {self.driving.learners}; one policy is trained on one learner a world: must be 1")
         if self.driving.autopilot:
@@ -208,6 +210,18 @@ def _driving(values: Mapping[str, Any]) -> DrivingConfig:
     except ValidationError as error:
         lines = (f"driving.{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
         raise ValueError("\n".join(line.replace("driving.: ", "driving.") for line in lines)) from None
+
+
+def _planner_problems(planner: str, driving: DrivingConfig) -> list[str]:
+    from agents.planners.wish import GUIDED
+
+    if not planner:
+        return []
+    if planner not in GUIDED:
+        return [f"planner: {planner!r} cannot be told what to aim at; {did_you_mean(planner, GUIDED) or 'those can: ' + ', '.join(GUIDED)}"]
+    if driving.action != "continuous":
+        return [f"driving.action: {driving.action}; a planner drives by continuous actions"]
+    return []
 
 
 def _reward_problems(weights: Mapping[str, float]) -> list[str]:

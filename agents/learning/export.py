@@ -57,13 +57,15 @@ def bundle_from_model(
     observation: ObservationSpec,
     normalise: VecNormalize | None = None,
     driving: DrivingSpec | None = None,
+    planner: str = "",
     perception: Mapping[Stage, str] | None = None,
     training: TrainingSpec | None = None,
 ) -> PolicyBundle:
     """The actor of `model` as a bundle; the model is copied from, not changed.
 
-    normalise: the wrapper whose statistics the observations were normalised with. perception: sha256 of the weights it was trained to see
-    through; None: those that the stages which `driving` names have now. Raises ValueError if the policy is no plain multilayer
+    planner: which planner its actions tell what to aim at, "": they are the simulator's. normalise: the wrapper whose statistics the
+    observations were normalised with. perception: sha256 of the weights it was trained to see through; None: those that the stages which
+    `driving` names have now. Raises ValueError if the policy is no plain multilayer
     perceptron, or one behind the convolutions that Stable-Baselines3 puts before images; BundleError if its weights are not finite (the
     training has diverged).
     """
@@ -98,6 +100,7 @@ def bundle_from_model(
         observation=observation,
         normaliser=spec_of_normaliser,
         driving=driving,
+        planner=planner,  # type: ignore[arg-type]  # checked by the model
         perception=dict((perception_weights(driving) if driving else {}) if perception is None else perception),
         training=training or TrainingSpec(),
         versions=versions(),

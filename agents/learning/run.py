@@ -193,7 +193,8 @@ class Run(BaseCallback):
         """The policy as it is now."""
         return bundle_from_model(
             self.learner, name=self.config.title, algorithm=self.config.algo, activation=self.config.activation,
-            observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving, perception=self.perception,
+            observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving,
+            planner=self.config.planner, perception=self.perception,
             training=TrainingSpec(scenarios=self.config.scenario, steps=self.steps, seed=self.config.seed),
         )  # fmt: skip
 

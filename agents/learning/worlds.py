@@ -59,4 +59,11 @@ def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
         device=config.device,
         reward=weights,
     )
+    if config.planner:
+        from agents.learning.planned import PlannedVecEnv
+
+        chosen = (PlannedVecEnv(worlds, config.planner) for worlds in (training, validation))
+        return Worlds(
+            training=next(chosen), validation=next(chosen), observation=observation_spec(config.driving), driving=driving_spec(config)
+        )
     return Worlds(training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config))

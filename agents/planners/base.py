@@ -45,6 +45,7 @@ class Ego(NamedTuple):
     y: Tensor  # m
     cos: Tensor  # of the heading, world frame
     sin: Tensor
+    yaw: Tensor  # rad, the same heading
     speed: Tensor  # m/s along the heading
     accel: Tensor  # m/s^2
     steer: Tensor  # rad
@@ -55,6 +56,9 @@ class Ego(NamedTuple):
     accel_max: Tensor  # m/s^2
     brake_max: Tensor  # m/s^2, positive
     steer_max: Tensor  # rad
+    reverse_max: Tensor  # m/s, positive
+    set_speed: Tensor  # m/s, wanted by discrete manoeuvres
+    shift: Tensor  # m, left of the lane, still to be worked off by a lane change of theirs
     lane: Tensor  # int64, lane followed; -1 none
     s: Tensor  # m along it
     goal: Tensor  # int64, destination as in the tables of the map

@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision_on_path, comfort, infeasible, off_road, speeding, weighed
 from agents.planners.obstacles import OnPath, obstacles, on_path
-from agents.planners.pdm import choose, lane_cost
+from agents.planners.pdm import Proposed, choose, lane_cost
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
 from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, stop_of, take
 from agents.planners.route import at, to_path
@@ -49,6 +49,10 @@ class Lattice:
 
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`."""
+        return choose(*self.propose(scene)[:2])
+
+    def propose(self, scene: Scene) -> Proposed:
+        """All candidates and what they cost."""
         ego, rules = scene.ego, stops(scene)
         around = obstacles(scene, rules.trusted)
         there = on_path(around, scene.route)
@@ -64,7 +68,8 @@ class Lattice:
         motion = to_cartesian(ego, route, s, s1, d, d1)
         costs = self.score(scene, route, aim, stop, wide, around.weight, s, d, motion)
         costs = costs._replace(comfort=costs.comfort + SLIDES * sliding(s1, d1).flatten(1))
-        return choose(Trajectory(*(value.flatten(1, 3) for value in motion)), costs)
+        path = torch.tensor(paths, device=aim.device).repeat_interleave(motion.x.shape[2] * motion.x.shape[3])
+        return Proposed(Trajectory(*(value.flatten(1, 3) for value in motion)), costs, path)
 
     def score(
         self, scene: Scene, route: Route, aim: Tensor, stop: Tensor, there: OnPath, weight: Tensor, s: Tensor, d: Tensor, motion: Trajectory

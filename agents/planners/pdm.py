@@ -8,6 +8,7 @@ PDM does not have. Shapes: B worlds, L paths, V speeds, N = L V candidates, S st
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from agents.planners.proposals import Driven, drive, stop_of, take
 from agents.planners.route import at
 from agents.planners.rules import stops
 
-__all__ = ["Pdm", "choose", "lane_cost"]
+__all__ = ["Pdm", "Proposed", "choose", "lane_cost"]
 
 SHARES = (0.0, 0.3, 0.55, 0.8, 1.0)  # of the limit
 PATHS = (1, 1, 1, 0, 2)  # own lane, twice more beside its middle, left, right
@@ -32,6 +33,14 @@ MIDDLE = 0.2  # cost per m that is kept from the middle of a lane
 CLOSED = 1e4  # cost of a path that does not exist
 
 
+class Proposed(NamedTuple):
+    """What there is to choose from."""
+
+    candidates: Trajectory  # (B, N, S)
+    costs: Costs  # (B, N)
+    path: Tensor  # (N,) int64, which path of the route each follows
+
+
 @dataclass(frozen=True)
 class Pdm:
     """Rule-based: IDM proposals along the route at several speeds and offsets, simulated and scored."""
@@ -41,6 +50,10 @@ class Pdm:
 
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`."""
+        return choose(*self.propose(scene)[:2])
+
+    def propose(self, scene: Scene) -> Proposed:
+        """All proposals and what they cost."""
         ego, rules = scene.ego, stops(scene)
         around = obstacles(scene, rules.trusted)
         there = on_path(around, scene.route)
@@ -51,7 +64,8 @@ class Pdm:
         wide = type(there)(*(value[:, paths] for value in there))
         driven = drive(ego, route, aim, aim.new_tensor(SHARES), wide, around.weight, stop)
         costs = self.score(scene, around, route, aim, stop, driven)
-        return choose(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), costs)
+        path = torch.tensor(paths, device=aim.device).repeat_interleave(len(SHARES))
+        return Proposed(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), costs, path)
 
     def score(self, scene: Scene, around: Obstacles, route: Route, aim: Tensor, stop: Tensor, driven: Driven) -> Costs:
         """Costs of all proposals, (B, N)."""

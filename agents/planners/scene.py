@@ -53,6 +53,7 @@ class SceneMaker:
         state, setup, maps, config = self.sim.state, self.sim.setup, self.sim.maps, self.sim.config
         lights = light_states(maps, setup.map_id, state.step, config.dt) if lights is None else lights
         ego, place = _ego(state, setup, config.dt), Place(maps, setup.map_id, lights)
+        tracks, forecasts = _padded(tracks), forecasts and _padded_forecasts(forecasts)
         chosen = _nearest(tracks, ego, config.view_range)
         around = _known(tracks)
         tracks = map_tensors(lambda value: _pick(chosen, value), around)
@@ -66,10 +67,11 @@ class SceneMaker:
 
 def _ego(state: State, setup: Setup, dt: float) -> Ego:
     """Slot 0 of every world."""
-    mine = {name: getattr(state, name)[:, 0].contiguous() for name in ("x", "y", "speed", "accel", "steer", "lane", "s", "released")}
-    fixed = ("length", "width", "wheelbase", "speed_max", "accel_max", "brake_max", "steer_max", "goal")
+    moving = ("x", "y", "yaw", "speed", "accel", "steer", "set_speed", "shift", "lane", "s", "released")
+    mine = {name: getattr(state, name)[:, 0].contiguous() for name in moving}
+    fixed = ("length", "width", "wheelbase", "speed_max", "accel_max", "brake_max", "steer_max", "reverse_max", "goal")
     mine |= {name: getattr(setup, name)[:, 0].contiguous() for name in fixed}
-    yaw = state.yaw[:, 0].contiguous()
+    yaw = mine["yaw"]
     return Ego(cos=torch.cos(yaw), sin=torch.sin(yaw), waited=state.waited[:, 0].to(yaw.dtype) * dt, **mine)
 
 
@@ -106,9 +108,23 @@ def _nearest(tracks: Tracks, ego: Ego, reach: float) -> Tensor:
     ahead = x - ego.speed.unsqueeze(1)
     there = tracks.mask & (tracks.kind < LIGHT) & (x * x + y * y <= reach * reach)
     apart = torch.where(there, ahead * ahead + y * y, FAR)
-    if apart.shape[1] < NEAREST:
-        raise ValueError(f"{apart.shape[1]} rows of tracks: planners look at the {NEAREST} nearest, so there must be that many rows")
     return apart.sort(dim=1, stable=True).indices[:, :NEAREST]
+
+
+def _more(value: Tensor) -> Tensor:
+    """At least NEAREST rows: the first one once more where there are fewer."""
+    return torch.cat([value, value[:, :1].expand(-1, max(0, NEAREST - value.shape[1]), *value.shape[2:])], dim=1)
+
+
+def _padded(tracks: Tracks) -> Tracks:
+    """With at least NEAREST rows, those added masked out."""
+    count = tracks.mask.shape[1]
+    more = map_tensors(_more, tracks)
+    return more._replace(mask=more.mask & (torch.arange(more.mask.shape[1], device=more.mask.device) < count))
+
+
+def _padded_forecasts(forecasts: Forecasts) -> Forecasts:
+    return Forecasts(time=forecasts.time, **{name: _more(getattr(forecasts, name)) for name in Forecasts._fields if name != "time"})
 
 
 def _pick(rows: Tensor, value: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.playback.storage import Array
-from agents.playback.trace import Trace
+from agents.playback.trace import SHIELD, Trace
 from envs.driving.palette import BODIES, LAMPS, SCENE
 from envs.driving.scenery import Scenery, goals, scenery
 from envs.driving.shapes import BRAKE_ABOVE, shape
@@ -22,7 +23,7 @@ from scenarios.episode import Role
 from scenarios.kinds import Kind
 from scenarios.network import LightState, Mark
 
-__all__ = ["compact", "events", "packed", "spans", "time_to_collision"]
+__all__ = ["compact", "events", "interventions", "packed", "spans", "time_to_collision"]
 
 Points = NDArray[np.float64]
 ROLES = {Role.LEARNER: "the policy", Role.IDM: "traffic model", Role.LOG: "recording", Role.STATIC: "nobody, stands still"}
@@ -59,6 +60,7 @@ def compact(trace: Trace, *, origin: Points | None = None) -> dict[str, Any]:
             for i, (x, y, h) in enumerate(view.lights.tolist())
         ],
         "events": events(trace),
+        "shield": interventions(trace),
         "ttc": [round(100.0 * t) if t <= TTC_SHOWN else None for t in time_to_collision(trace).tolist()],
         "scene": _scene(trace, view, origin),
         "stops": [{"light": stop.light, "sign": stop.must_stop} for stop in view.stops],
@@ -97,6 +99,18 @@ def events(trace: Trace) -> list[dict[str, Any]]:
         for k in np.flatnonzero(trace.outs[name][:, 0])
     ]
     return sorted(found, key=lambda event: int(event["step"]))
+
+
+def interventions(trace: Trace) -> list[list[Any]] | None:
+    """Stretches of decisions that a shield has overridden: first state, last state, how many, and from what there was no safe way to stop.
+
+    None: there was no shield. A stretch ends where the reason changes.
+    """
+    if trace.shield is None:
+        return None
+    why = trace.shield.astype(np.int64)
+    at = np.r_[np.flatnonzero(np.diff(why, prepend=-1)), len(why)]
+    return [[int(a), int(b), int(b - a), SHIELD[why[a]]] for a, b in pairwise(at.tolist()) if why[a]]
 
 
 def time_to_collision(trace: Trace) -> NDArray[np.float64]:

@@ -13,12 +13,14 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from agents.playback.compact import compact, events
 from agents.playback.compact_sight import compact_sight
+from agents.playback.plans import Thought, compact_thoughts
 from agents.playback.sight import Sight, look_again
 from agents.playback.trace import Trace
 from agents.playback.verify import Verification
@@ -26,7 +28,7 @@ from scenarios.files import write_atomic
 
 __all__ = ["embedded_json", "page", "part", "player_script", "source_hash", "write_page"]
 
-SCRIPTS = ("data.js", "beliefs.js", "scene.js", "plots.js", "eyes.js", "controls.js")
+SCRIPTS = ("data.js", "beliefs.js", "scene.js", "thoughts.js", "plots.js", "eyes.js", "controls.js")
 SIGHTED = {
     "beliefs.js": "const beliefs = null;\n",
     "eyes.js": "",
@@ -49,13 +51,23 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "ttc_ok": ("Time to collision kept", "", "yes"),
     "comfort": ("Comfortable", "", "yes"),
     "speed_ok": ("Speed limit kept", "%", ""),
+    "interventions": ("Shield's interventions", "count", ""),
+    "intervened": ("Decisions overridden", "%", ""),
     "distance": ("Distance", "m", ""),
     "duration": ("Duration", "s", ""),
 }
 
 
-def page(trace: Trace, *, verification: Verification | None = None, command: str | None = None, sight: Sight | None = None) -> str:
-    """The whole HTML text. verification: what `verify` said, None: not asked. command: shown to drive it again.
+def page(
+    trace: Trace,
+    *,
+    verification: Verification | None = None,
+    command: str | None = None,
+    sight: Sight | None = None,
+    thoughts: Sequence[Thought] | None = None,
+) -> str:
+    """The whole HTML text. verification: what `verify` said, None: not asked. command: shown to drive it again. thoughts: what a planner
+    had in mind, as `plan_again` gives it.
 
     sight: what `look_again` gives for the trace, if it is known already; a trace with beliefs is simulated again without it. Raises
     TraceError if that cannot be done.
@@ -64,6 +76,7 @@ def page(trace: Trace, *, verification: Verification | None = None, command: str
     style, script = part("style.css"), player_script(sighted=sight is not None)
     data = compact(trace) | {
         "beliefs": compact_sight(trace, sight) if sight else None,
+        "thoughts": compact_thoughts(trace, thoughts) if thoughts else None,
         "scenario": trace.episode.scenario,
         "chips": _chips(trace, verification),
         "metrics": [_metric(name, value) for name, value in _ordered(trace)],
@@ -88,9 +101,10 @@ def write_page(
     verification: Verification | None = None,
     command: str | None = None,
     sight: Sight | None = None,
+    thoughts: Sequence[Thought] | None = None,
 ) -> Path:
     """Write `page` to a file. Returns its path. Raises OSError, TraceError."""
-    return write_atomic(path, page(trace, verification=verification, command=command, sight=sight))
+    return write_atomic(path, page(trace, verification=verification, command=command, sight=sight, thoughts=thoughts))
 
 
 def embedded_json(value: Any) -> str:

@@ -9,9 +9,10 @@ On disk a `.trace` is a zip of .npy members with fixed time stamps (equal conten
     state_*.npy          (S + 1, ...) the world before the first step and after each (`STATE_FIELDS`)
     out_*.npy            (S, ...) what each step told (`OUT_FIELDS`)
     belief_*.npy         (S + 1, ...) what the ego's eyes believed at each state (`agents.playback.beliefs`); only if it had eyes
+    shield.npy           (S,) uint8 why a shield has overridden the policy at each step, 0: it has not; only if there was one
     chain.npy            (S + 2, 32) uint8, SHA-256 links: [0] header, episode, first state and belief; [k] link k - 1, action, state, out
-                         and belief of step k; last: the link before and the metrics
-Version 2 is version 1 with beliefs; traces without any are written as version 1.
+                         belief and shield of step k; last: the link before and the metrics
+Version 2 is version 1 with beliefs, version 3 either with a shield; a trace is written as the lowest version that can hold it.
 A changed byte breaks the link of its step and all that follow. The chain finds damage and careless edits; it is no signature: whoever
 recomputes it can write any trace, which is what `agents.playback.verify` is for.
 """
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
     from envs.driving.sim import DrivingSim
     from envs.driving.types import Out
 
-__all__ = ["ACTIONS", "FORMAT", "OUT_FIELDS", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
+__all__ = ["ACTIONS", "FORMAT", "OUT_FIELDS", "SHIELD", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
 
 FORMAT = "closedloop-trace"
-VERSION = 2  # with beliefs; 1: without
+VERSION = 3  # with a shield; 2: with beliefs; 1: with neither
+SHIELD = ("", "others", "the road", "a line")  # what a shield has overridden an action for: what it left no safe way to stop from
 LINK = 32  # bytes of SHA-256
 
 # name -> (dtype, shape after the leading step axis); A, N, GL are filled in from the header
@@ -86,6 +88,7 @@ class Trace:
     states: Mapping[str, Array]  # STATE_FIELDS, (S + 1, ...)
     outs: Mapping[str, Array]  # OUT_FIELDS, (S, ...)
     beliefs: Beliefs | None = None  # None: driven without eyes
+    shield: Array | None = None  # (S,) uint8, why a shield has overridden the policy (`SHIELD`), 0: it has not; None: there was none
     metrics: Mapping[str, float] = field(default_factory=dict)  # final, by name
     policy: str = ""
     policy_hash: str = ""  # sha256 of the bundle, "" for a policy without a file
@@ -165,12 +168,26 @@ class Recorder:
         self.about: dict[str, Any] = {"policy": policy, "policy_hash": policy_hash, "command": command or again, **made_with(sim)}
         self.actions: list[Array] = []
         self.outs: list[dict[str, Array]] = []
+        self.shield: list[int] = []
         self.states = [snapshot(sim, world, self.episode)]
         self.eyes = None if eyes is None else about(eyes)
         self.seen: list[dict[str, Array]] = [] if eyes is None else [_believed(eyes, beliefs, world)]
 
-    def add(self, sim: DrivingSim, action: Tensor, out: Out, eyes: Eyes | None = None, beliefs: Mapping[str, Array] | None = None) -> None:
-        """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, the `out` that came back, what was seen then."""
+    def add(
+        self,
+        sim: DrivingSim,
+        action: Tensor,
+        out: Out,
+        eyes: Eyes | None = None,
+        beliefs: Mapping[str, Array] | None = None,
+        shield: Tensor | None = None,
+    ) -> None:
+        """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, the `out` that came back, what was seen then.
+
+        shield (B,): why a shield has overridden the policy's action, 0: it has not; None: there is no shield.
+        """
+        if shield is not None:
+            self.shield.append(int(shield[self.world]))
         self.actions.append(action[self.world].numpy(force=True).copy())
         self.outs.append({name: getattr(out, name)[self.world].numpy(force=True).copy() for name in OUT_FIELDS})
         self.states.append(snapshot(sim, self.world, self.episode))
@@ -189,6 +206,7 @@ class Recorder:
             states={name: np.stack([state[name] for state in self.states]) for name in STATE_FIELDS},
             outs={name: np.stack([out[name] for out in self.outs]) if self.outs else empty[name] for name in OUT_FIELDS},
             beliefs=joined(self.eyes, self.seen) if self.eyes else None,
+            shield=np.array(self.shield, dtype=np.uint8) if self.shield else None,
             metrics=dict(metrics or {}),
             **self.about,
         ).sealed()
@@ -231,7 +249,8 @@ def _chain(trace: Trace, header: bytes | None = None) -> Array:
     for k in range(trace.steps):
         state = (trace.states[name][k + 1].tobytes() for name in STATE_FIELDS)
         out = (trace.outs[name][k].tobytes() for name in OUT_FIELDS)
-        links.append(link(links[-1], trace.actions[k].tobytes(), *state, *out, *believed(k + 1)))
+        shield = () if trace.shield is None else (trace.shield[k].tobytes(),)
+        links.append(link(links[-1], trace.actions[k].tobytes(), *state, *out, *believed(k + 1), *shield))
     links.append(link(links[-1], canonical_json(_metrics_out(trace.metrics))))
     return np.frombuffer(b"".join(links), np.uint8).reshape(-1, LINK)
 
@@ -250,8 +269,12 @@ def _check_chain(trace: Trace, header: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- header and members
 
 
+def _version(trace: Trace) -> int:
+    return 3 if trace.shield is not None else 2 if trace.beliefs else 1
+
+
 def _header(trace: Trace, *, metrics: bool) -> bytes:
-    header = {"format": FORMAT, "version": VERSION if trace.beliefs else 1, "steps": trace.steps, "config": asdict(trace.config)}
+    header = {"format": FORMAT, "version": _version(trace), "steps": trace.steps, "config": asdict(trace.config)}
     header |= {"beliefs": trace.beliefs.about.header()} if trace.beliefs else {}
     header |= {name: getattr(trace, name) for name in _TEXTS} | {"episode": episode_to_arrays(trace.episode)[0]}
     return canonical_json(header | {"metrics": _metrics_out(trace.metrics)} if metrics else header)
@@ -272,7 +295,8 @@ def _members(trace: Trace) -> dict[str, Array]:
     states = {f"state_{name}": trace.states[name] for name in STATE_FIELDS}
     outs = {f"out_{name}": trace.outs[name] for name in OUT_FIELDS}
     beliefs = {f"belief_{name}": trace.beliefs.arrays[name] for name in BELIEF_FIELDS} if trace.beliefs else {}
-    return {"actions": trace.actions, **states, **outs, **beliefs, "chain": trace.chain}
+    shield = {} if trace.shield is None else {"shield": trace.shield}
+    return {"actions": trace.actions, **states, **outs, **beliefs, **shield, "chain": trace.chain}
 
 
 def _sizes(config: DrivingConfig, episode: Episode) -> dict[str, int]:
@@ -295,6 +319,7 @@ def _shaped(trace: Trace) -> Trace:
         states=group(trace.states, STATE_FIELDS, trace.steps + 1),
         outs=group(trace.outs, OUT_FIELDS, trace.steps),
         beliefs=trace.beliefs and trace.beliefs.shaped(trace.steps + 1),
+        shield=None if trace.shield is None else fit({"shield": trace.shield}, "shield", "|u1", (trace.steps,)),
     )
 
 
@@ -318,6 +343,7 @@ def _read(raw: bytes) -> Trace:
         states={name: members[f"state_{name}"] for name in STATE_FIELDS if f"state_{name}" in members},
         outs={name: members[f"out_{name}"] for name in OUT_FIELDS if f"out_{name}" in members},
         beliefs=_beliefs(header, members),
+        shield=_shield(header, members),
         metrics=_metrics_in(header["metrics"]),
         chain=members["chain"],
         **{name: header[name] for name in _TEXTS},
@@ -331,10 +357,18 @@ def _read(raw: bytes) -> Trace:
 
 
 def _beliefs(header: dict[str, Any], members: Mapping[str, Array]) -> Beliefs | None:
-    if header["version"] == 1:
+    if header["version"] == 1 or (header["version"] == 3 and "beliefs" not in header):
         return None
     arrays = {name: members[f"belief_{name}"] for name in BELIEF_FIELDS if f"belief_{name}" in members}
     return Beliefs(about=About.read(header.get("beliefs")), arrays=arrays)
+
+
+def _shield(header: dict[str, Any], members: Mapping[str, Array]) -> Array | None:
+    if header["version"] < 3:
+        return None
+    if "shield" not in members:
+        raise TraceError("shield is missing")
+    return members["shield"]
 
 
 def _check_values(trace: Trace) -> None:
@@ -352,6 +386,8 @@ def _check_values(trace: Trace) -> None:
         raise TraceError("state lane: no such lane")
     if trace.beliefs:
         trace.beliefs.check()
+    if trace.shield is not None and trace.shield.max(initial=0) >= len(SHIELD):
+        raise TraceError("shield: no such reason")
 
 
 def _parse_header(member: Array | None) -> dict[str, Any]:

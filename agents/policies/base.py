@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from envs.driving.types import DrivingConfig
 from scenarios.errors import did_you_mean
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from envs.driving.observation import Observation
 
-__all__ = ["WEIGHTS", "Policy", "PolicyError", "PolicyNeeds", "load_policy", "policy_names", "shipped_names"]
+__all__ = ["SHIELD", "WEIGHTS", "Policy", "PolicyError", "PolicyNeeds", "Told", "load_policy", "policy_names", "shipped_names"]
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # checkpoints shipped with the package: <name>.safetensors + <name>.json
+
+SHIELD = "shield:"  # before the name of a policy: that policy behind a shield
 
 
 class PolicyError(ValueError):
@@ -30,7 +32,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyNeeds:
-    """The part of `DrivingConfig` that a policy was made for. Fields and defaults, but `scene`, are those of `DrivingConfig`.
+    """The part of `DrivingConfig` that a policy was made for. Fields and defaults, but `scene` and `told`, are those of `DrivingConfig`.
 
     `dt` and `ticks_per_step` together say how often it decides; worlds with another tick keep that interval as nearly as they can.
     """
@@ -57,12 +59,20 @@ class PolicyNeeds:
     steer_bias: float = DrivingConfig.steer_bias
     brake_limit: float = DrivingConfig.brake_limit
     scene: bool = False  # planners: told tracks, forecasts and map themselves (`agents.planners.base.Scene`) instead of numbers
+    told: bool = False  # what looks at a scene besides what it, or the policy in it, sees: `act` is given a `Told`
 
     def config(self, *, agents: int, dt: float = 0.1, learners: int = 1) -> DrivingConfig:
         """The simulator's configuration for this policy: `agents` slots a world, ticks of `dt` s. Raises ValueError on nonsense."""
-        mine = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scene"}
+        mine = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("scene", "told")}
         mine |= {"dt": dt, "ticks_per_step": max(1, round(self.ticks_per_step * self.dt / dt))}
         return DrivingConfig(agents=agents, learners=learners, **mine)
+
+
+class Told(NamedTuple):
+    """A scene, and what the policy sees: for shields, and for policies that a planner drives for."""
+
+    scene: Any  # agents.planners.base.Scene
+    seen: Any  # an Observation, a PixelObservation, or the scene once more if the policy is a planner
 
 
 @runtime_checkable
@@ -109,7 +119,8 @@ def load_policy(spec: str | Path, *, changed: Literal["warn", "refuse", "ignore"
 
     Names win over paths: write `./idm` for a folder called idm. `NAME@LEVEL` is the same policy on another level of the observation
     ladder, see `agents.policies.levels`; `NAME~FAULT=VALUE,...`, before the level, the policy with faults planted in it, see
-    `agents.policies.perturbed`. changed: what to do about a policy that would see through other perception weights than those it was
+    `agents.policies.perturbed`; `shield:NAME`, before all that, what a shield overrides in an emergency, see `agents.planners.shield`.
+    changed: what to do about a policy that would see through other perception weights than those it was
     trained with, see `agents.policies.pins`: a `PerceptionChanged` warning, a PolicyError, or nothing. Raises PolicyError, with the
     nearest name, if there is no such policy; `agents.policies.bundle.BundleError` if there is a file but it is damaged.
     """
@@ -129,6 +140,10 @@ def _load(spec: str | Path) -> Policy:
     from agents.policies.baselines import BASELINES
 
     name = str(spec)
+    if name.startswith(SHIELD) and not Path(name).exists():
+        from agents.planners.shield import shielded
+
+        return shielded(_load(name.removeprefix(SHIELD)))
     if "@" in name and not Path(name).exists():
         from agents.policies.levels import at_level
 

@@ -11,7 +11,7 @@ from agents.policies.base import Policy, PolicyNeeds
 from envs.driving.observation import Observation
 from envs.driving.rng import uniform
 
-__all__ = ["BASELINES", "Constant", "Idm", "Random"]
+__all__ = ["BASELINES", "Constant", "Idm", "Random", "RandomManoeuvres"]
 
 STREAM = 4000  # of the counter-based generator; the simulator uses low numbers
 KEEP = 0  # the discrete manoeuvre that changes nothing
@@ -29,6 +29,20 @@ class Random:
         index = torch.arange(2 * learners, device=seed.device)
         draws = uniform(seed.view(-1, 1), step.view(-1, 1), STREAM, index.view(1, -1), -1.0, 1.0)  # (B, 2 N)
         return draws.view(worlds, learners, 2)
+
+
+class RandomManoeuvres:
+    """One of the manoeuvres keep, faster, slower, left, right, drawn evenly at every decision. Unlike `random` it stays on the road."""
+
+    name = "random_manoeuvres"
+    needs = PolicyNeeds(action="discrete", ticks_per_step=4)
+
+    def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
+        """(B, N) int64 from 0 to 4, a function of (seed, step, learner) alone."""
+        learners = observation.ego.shape[1]
+        index = torch.arange(learners, device=seed.device)
+        draws = uniform(seed.view(-1, 1), step.view(-1, 1), STREAM + 1, index.view(1, -1), 0.0, 5.0)  # (B, N)
+        return draws.floor().clamp(max=4.0).to(torch.int64)
 
 
 class Idm:
@@ -58,4 +72,4 @@ class Constant:
         return torch.full((worlds, learners), KEEP, dtype=torch.int64, device=seed.device)
 
 
-BASELINES: dict[str, Callable[[], Policy]] = {"random": Random, "idm": Idm, "constant": Constant}
+BASELINES: dict[str, Callable[[], Policy]] = {each.name: each for each in (Random, Idm, Constant, RandomManoeuvres)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agents.policies.base import Policy, PolicyError, PolicyNeeds
+from agents.policies.base import Policy, PolicyError, PolicyNeeds, Told
 from envs.driving.camera.config import CameraConfig
 from envs.driving.features_objects import OBJECT_FEATURES, belief_names
 from envs.driving.types import LEVELS, SAME_SPACE, DrivingConfig
@@ -19,8 +19,6 @@ from scenarios.errors import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from envs.driving.observation import Observation
 
 __all__ = ["OPTIONS", "AtLevel", "at_level"]
 
@@ -45,11 +43,13 @@ class AtLevel:
         """The bundle of a trained policy, None for others."""
         return getattr(self.policy, "bundle", None)
 
-    def act(self, observation: Observation, *, seed: Tensor, step: Tensor) -> Tensor:
+    def act(self, observation: Any, *, seed: Tensor, step: Tensor) -> Tensor:
         """As the policy itself, which sees no more forecasts than it was made for; a planner sees all of them."""
         if self.needs.forecasts > self.policy.needs.forecasts and not self.needs.scene:
             width = len(OBJECT_FEATURES) + len(belief_names(self.policy.needs.forecasts))
-            observation = observation._replace(objects=observation.objects[..., :width])
+            seen = observation.seen if isinstance(observation, Told) else observation
+            seen = seen._replace(objects=seen.objects[..., :width])
+            observation = observation._replace(seen=seen) if isinstance(observation, Told) else seen
         return self.policy.act(observation, seed=seed, step=step)
 
 

@@ -84,8 +84,8 @@ def perturbed(policy: Policy, text: str) -> Perturbed:
     needs = policy.needs
     if ("blind" in given or forget) and needs.autopilot:
         raise PolicyError(f"{text!r}: {policy.name!r} reads the simulator's state, so what it is shown, or answers, does not matter")
-    if ("blind" in given or forget) and needs.scene:
-        raise PolicyError(f"{text!r}: {policy.name!r} is a planner and is told tracks and a map; faults of wheels and brakes fit")
+    if ("blind" in given or forget) and (needs.scene or needs.told):
+        raise PolicyError(f"{text!r}: {policy.name!r} has a planner, which is told tracks and a map; faults of wheels and brakes fit")
     if ("blind" in given or forget) and needs.observation == "pixels":
         raise PolicyError(f"{text!r}: {policy.name!r} is shown pixels, in which nothing can be left out; faults of wheels and brakes fit")
     if forget and needs.action == "trajectory":

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.policies.base import PolicyError, PolicyNeeds
+from agents.policies.base import Policy, PolicyError, PolicyNeeds
 from agents.policies.bundle import PolicyBundle, load_bundle
 from agents.policies.images import look
 from agents.policies.spec import ObservationSpec
@@ -168,9 +168,14 @@ def observation_spec(config: DrivingConfig) -> ObservationSpec:
     return ObservationSpec(size=o.flat_size(config), features=hashlib.sha256(repr(names).encode()).hexdigest(), layout=layout)
 
 
-def load_bundle_policy(path: str | Path) -> SB3Policy:
+def load_bundle_policy(path: str | Path) -> Policy:
     """The policy in a bundle or run folder. Raises BundleError if it is damaged, PolicyError if it does not fit."""
-    return SB3Policy(load_bundle(path))
+    policy = SB3Policy(load_bundle(path))
+    if policy.bundle.spec.planner:
+        from agents.policies.planned import PlannedPolicy
+
+        return PlannedPolicy(policy)
+    return policy
 
 
 def _show(spec: ObservationSpec) -> str:

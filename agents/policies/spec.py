@@ -133,6 +133,7 @@ class BundleSpec(Strict):
     observation: ObservationSpec
     normaliser: NormaliserSpec | None = None
     driving: DrivingSpec | None = None
+    planner: Literal["", "lattice", "pdm"] = ""  # which its actions tell what to aim at (`agents.planners.wish`); "": none
     perception: dict[Stage, _Sha256] = Field(default_factory=dict)  # the weights it saw through while it was trained
     training: TrainingSpec = TrainingSpec()
     versions: dict[str, str] = Field(default_factory=dict)
@@ -156,14 +157,16 @@ class BundleSpec(Strict):
             raise ValueError(f"the network has {outputs} outputs where the action needs {wanted}")
         if self.driving is not None and self.driving.action != self.action.kind:
             raise ValueError(f"the action is {self.action.kind} but the simulator's is {self.driving.action}")
+        if self.planner and (self.driving is None or len(self.action.low) != 3):
+            raise ValueError("what tells a planner what to aim at drives, by three numbers from -1 to 1")
         if self.perception and self.driving is None:
             raise ValueError("perception weights belong to a policy that drives")
         return self
 
     @model_serializer(mode="wrap")
-    def _without_perception(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Perception weights came later: descriptions without any keep their sha256."""
-        return {name: value for name, value in handler(self).items() if name != "perception" or value}
+    def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Perception weights and planners came later: descriptions without any keep their sha256."""
+        return {name: value for name, value in handler(self).items() if name not in ("perception", "planner") or value}
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Name -> (shape, dtype) of every tensor the bundle must hold, no more and no less."""

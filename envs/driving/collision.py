@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["corners", "direction", "learner_overlap", "overlap", "pairwise_overlap", "stored", "stored_mask", "touching"]
+__all__ = ["corners", "direction", "learner_overlap", "overlap", "pairwise_overlap", "separation", "stored", "stored_mask", "touching"]
 
 NOWHERE = -1e9  # m, half the size of an absent agent: its box reaches nobody
 
@@ -50,7 +50,7 @@ def overlap(
     width2: Tensor,
 ) -> Tensor:
     """Whether box 1 and box 2 share a point, (...) bool; all arguments broadcast."""
-    gap = _separation(
+    gap = separation(
         *(x1, y1, *direction(yaw1), 0.5 * length1, 0.5 * width1),
         *(x2, y2, *direction(yaw2), 0.5 * length2, 0.5 * width2),
     )
@@ -68,7 +68,7 @@ def pairwise_overlap(x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: T
 def learner_overlap(x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: Tensor, valid: Tensor, *, learners: int) -> Tensor:
     """The first `learners` rows of `pairwise_overlap`, (B, N, A) bool, at their share of the cost."""
     boxes = (x, y, *direction(yaw), 0.5 * length, 0.5 * width)
-    hit = _separation(*(a[..., :learners, None] for a in boxes), *(a[..., None, :] for a in boxes)) <= 0.0  # (B, N, A)
+    hit = separation(*(a[..., :learners, None] for a in boxes), *(a[..., None, :] for a in boxes)) <= 0.0  # (B, N, A)
     slot = torch.arange(x.shape[-1], device=x.device)
     return hit & valid[..., :learners, None] & valid[..., None, :] & (slot[:learners, None] != slot)
 
@@ -77,7 +77,7 @@ def touching(x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: Tensor, v
     """Which agents overlap any other, (B, A) bool: `pairwise_overlap(...).any(-1)`, without its bool pairs, which a CPU stores slowly."""
     half_l, half_w = (stored(torch.where(valid, 0.5 * size, NOWHERE)) for size in (length, width))
     boxes = (x, y, *direction(yaw), half_l, half_w)
-    gap = _separation(*(a[..., :, None] for a in boxes), *(a[..., None, :] for a in boxes))  # (B, A, A)
+    gap = separation(*(a[..., :, None] for a in boxes), *(a[..., None, :] for a in boxes))  # (B, A, A)
     return valid & (torch.where(gap <= 0.0, 1.0, 0.0).sum(-1) > 1.5)  # everybody overlaps itself
 
 
@@ -90,7 +90,7 @@ def corners(x: Tensor, y: Tensor, yaw: Tensor, length: Tensor, width: Tensor) ->
     return torch.stack([cx, cy], dim=-1)
 
 
-def _separation(
+def separation(
     x1: Tensor,
     y1: Tensor,
     cos1: Tensor,

@@ -14,6 +14,7 @@ from envs.driving.lanes import Chain, chain_point, lane_field, project
 from envs.driving.types import Maps, Setup, State
 
 __all__ = [
+    "BRAKE",
     "FASTER",
     "KEEP",
     "LEFT",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 KEEP, FASTER, SLOWER, LEFT, RIGHT = range(5)
+BRAKE = 5  # as hard as needed to rest; for a shield, not offered to policies
 SPEED_RATE = 6.0  # m/s^2, how fast FASTER and SLOWER move the set speed
 SPEED_OVER = 1.1  # the cruise control's set speed may exceed the limit by 10 %
 STEER_RATE = 1.0  # rad/s at the road wheels, a brisk human (Guo & Guan 1993 report up to 1.2)
@@ -124,7 +126,8 @@ def manoeuvre(state: State, setup: Setup, maps: Maps, action: Tensor, period: fl
     top = torch.minimum(setup.speed_max, torch.where(state.lane >= 0, limit, setup.speed_max))
     # the set speed runs at most 5 m/s ahead of the true speed, so that a change of mind takes effect at once
     wanted = torch.minimum(torch.maximum(state.set_speed + change, state.speed - 5.0), state.speed + 5.0)
-    state = state._replace(set_speed=torch.minimum(wanted, top).clamp(min=0.0))
+    wanted = torch.where(padded == BRAKE, 0.0, torch.minimum(wanted, top).clamp(min=0.0))
+    state = state._replace(set_speed=wanted)
     side = torch.where(padded == LEFT, 1, torch.where(padded == RIGHT, -1, 0))
     settled = state.d.abs() < 0.5 * lane_field(maps.lane_width, setup.map_id, state.lane)
     return begin_lane_change(state, setup, maps, side, settled)

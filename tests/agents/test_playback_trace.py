@@ -119,7 +119,7 @@ def _header(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_header(version=99), "format version 99; this closedloop reads versions 1 to 2"),
+        (_header(version=99), "format version 99; this closedloop reads versions 1 to 3"),
         (_header(format="other"), "another format"),
         (_header(config={"agents": 7}), "agents=7"),
         (_header(config={"colour": "red"}), "colour"),

@@ -69,8 +69,13 @@ function showNumbers() {
   $("hud-speed").textContent = ego ? `${show(ego.speed, 1)} m/s` : "gone";
   $("hud-kmh").textContent = ego ? inBrackets(ego.speed) : "";
   $("hud-accel").textContent = ego ? `${show(ego.accel, 1)} m/s²` : "";
+  const overridden = overriddenAt(indexAt(time));
+  $("hud-shield").hidden = !overridden;
+  $("hud-shield").textContent = overridden ? `shield: ${overridden[3]}` : "";
   $("follow").setAttribute("aria-pressed", camera.follow);
   $("turn").setAttribute("aria-pressed", camera.turning);
+  $("plans").setAttribute("aria-pressed", Boolean(thoughts?.shown));
+  showThoughts(indexAt(time));
   const metres = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000].find(m => m * camera.scale >= 50) ?? 5000;
   $("scale-bar").style.width = `${metres * camera.scale}px`;
   $("scale-text").textContent = `${metres} m`;
@@ -123,6 +128,11 @@ function toggle(name) {
   refresh();
 }
 
+function togglePlans() {
+  thoughts.shown = !thoughts.shown;
+  refresh();
+}
+
 const fingers = new Map();
 let moved = 0;
 canvas.addEventListener("pointerdown", event => {
@@ -167,7 +177,7 @@ canvas.addEventListener("wheel", event => {
 // ------------------------------------------------------------ keys and buttons
 
 function nextEvent(direction) {
-  const stops = data.events.map(e => times[e.step]).sort((a, b) => a - b);
+  const stops = [...data.events.map(e => times[e.step]), ...(data.shield ?? []).map(s => times[s[0]])].sort((a, b) => a - b);
   const target = direction > 0 ? stops.find(t => t > time + 1e-6) : stops.reverse().find(t => t < time - 1e-6);
   if (target !== undefined) seek(target);
 }
@@ -189,6 +199,7 @@ const KEYS = [
   ["F", "Follow the ego (dragging lets go)", { f: () => toggle("follow") }],
   ["T", "Turn the view with the ego", { t: () => toggle("turning") }],
   ["0", "Show everything", { 0: fit }],
+  ...(thoughts ? [["L", "Show or hide what was planned", { l: togglePlans }]] : []),
   ["A", "Choose the next road user (also click)", { a: nextAgent }],
   ...(beliefs ? [[LAYERS.map(l => l.key).join(" "), "Show or hide what was believed: see the list", Object.fromEntries(LAYERS.map(l => [l.key, () => toggleLayer(l.name)]))]] : []),
   ["Esc", "Close", { Escape: () => choose(-1) }],
@@ -211,6 +222,8 @@ $("forward").onclick = () => stepBy(1);
 $("follow").onclick = () => toggle("follow");
 $("turn").onclick = () => toggle("turning");
 $("fit").onclick = fit;
+$("plans").hidden = !thoughts;
+$("plans").onclick = togglePlans;
 $("zoom-in").onclick = () => zoom(1.25);
 $("zoom-out").onclick = () => zoom(0.8);
 $("help").onclick = () => $("shortcuts").showModal();
@@ -250,6 +263,15 @@ for (const event of data.events) {
   mark.style.left = `calc(8px + (100% - 16px) * ${share})`;
   mark.onclick = () => seek(times[event.step]);
   $("marks").append(mark);
+}
+for (const stretch of data.shield ?? []) {
+  const bar = document.createElement("button"), [from, to, count, what] = stretch, share = k => duration ? times[k] / duration : 0;
+  bar.title = `${times[from].toFixed(1)} s: shield, ${count} ${count === 1 ? "decision" : "decisions"} overridden: no safe way to stop from ${what}`;
+  bar.setAttribute("aria-label", `Go to ${bar.title}`);
+  bar.style.left = `calc(8px + (100% - 16px) * ${share(from)})`;
+  bar.style.width = `calc((100% - 16px) * ${share(to) - share(from)})`;
+  bar.onclick = () => seek(times[from]);
+  $("overridden").append(bar);
 }
 dark.addEventListener("change", refresh);
 new ResizeObserver(refresh).observe(canvas);

@@ -99,3 +99,8 @@ function poseAt(i, time) {
   const mix = v => v[k] + u * (v[k + 1] - v[k]);
   return { ...pose, x: cubic(track.x, k, u, ...span), y: cubic(track.y, k, u, ...span), yaw: mix(track.yaw), speed: mix(track.speed) };
 }
+
+// The stretch of decisions overridden by a shield that state k is in, or undefined.
+function overriddenAt(k) {
+  return data.shield?.find(([from, to]) => from <= k && k < to);
+}

@@ -67,10 +67,11 @@ function draw(time) {
   drawRoads(colours, k);
   drawTrail(colours, time, k, ego);
   if (beliefs) drawPaths(time);
+  drawThoughts(k, colours);
   const order = tracks.map((_, i) => i).sort((a, b) => tracks[b].length - tracks[a].length || a - b).filter(i => i !== 0);
   for (const i of [...order, 0]) {
     const pose = i === 0 ? ego : poseAt(i, time);
-    if (pose) drawAgent(i, pose, colours, inside(tracks[i].touched, k));
+    if (pose) drawAgent(i, pose, colours, inside(tracks[i].touched, k), i === 0 && overriddenAt(k));
   }
   fill(drawn.buildings, colours.building);
   stroke(drawn.buildings, colours.building_edge, 0.3);
@@ -78,6 +79,7 @@ function draw(time) {
   stroke(drawn.hedges, colours.hedge_edge, 0.3);
   data.lights.forEach(light => drawLight(light, changed(light.states, k) ?? 0, colours));
   if (beliefs) drawBeliefs(time);
+  writeThoughts(k, colours);
 }
 
 function fill(shape, colour) { ctx.fillStyle = colour; ctx.fill(shape); }
@@ -144,7 +146,7 @@ function disc(x, y, radius, colour) {
   ctx.fill();
 }
 
-function drawAgent(i, pose, colours, touched) {
+function drawAgent(i, pose, colours, touched, overridden) {
   const agent = tracks[i], braking = pose.accel < -data.brakeAbove, body = bodyColour(i, colours), parts = shapes[agent.kind];
   const outline = parts.find(p => p.role === "body" || p.role === "shade").path, person = agent.kind >= 4;
   if (person) disc(pose.x, pose.y, Math.max(0.75, 7 / camera.scale), colours.halo);
@@ -154,7 +156,7 @@ function drawAgent(i, pose, colours, touched) {
     ctx.rotate(pose.yaw);
     ctx.scale(agent.length + grow, agent.width + grow);
   };
-  const rim = touched ? colours.touch : i === chosen ? colours.chosen : i === 0 ? colours.ego_ring : null;
+  const rim = touched ? colours.touch : overridden ? colours.shield : i === chosen ? colours.chosen : i === 0 ? colours.ego_ring : null;
   if (rim) { place(0, 0, Math.max(0.6, 5 / camera.scale)); fill(outline, rim); }
   if (!person) { place(0.12, -0.18, 0); fill(outline, colours.shadow); }
   place(0, 0, 0);
