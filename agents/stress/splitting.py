@@ -2,28 +2,41 @@
 
 Shapes: n particles, D coordinates. Cérou & Guyader 2007; Bréhier et al., "Unbiasedness of some generalized adaptive multilevel splitting
 algorithms", 2016. Particles with the largest margins are replaced by moved copies of the others, level by level, until enough have failed.
+
+Levels lead to failures only if failures have low margins around them. Where a policy fails from an ordinary margin (it sees nobody come,
+and drives), the levels lead to near misses of other kinds, and away from the failures: nearly every run then says far too little, and one
+in hundreds far too much. So levels go down to a floor, which is the margin that moved copies of known failures have (`floor_around`). From
+there on the particles move below the floor, and the failures among them are counted.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from agents.evaluation.stats import LEVEL
 from agents.stress.importance import Probability
 from agents.stress.moves import moved
 from agents.stress.search import Simulate
+from agents.stress.space import Floats
 
-__all__ = ["Split", "split"]
+__all__ = ["Split", "floor_around", "split"]
 
+Indices = NDArray[np.int64]
 KEEP = 0.25  # share of the particles that goes on to the next level
 MOST_LEVELS = 40
 SMALLEST, LARGEST = 32, 512  # particles of a run
-RUNS = 5  # independent ones that a budget should suffice for; a run takes about four simulations a particle
+RUNS = 5  # independent ones that a budget should suffice for; a run takes about COST simulations a particle
+COST = {False: 4, True: 6}  # by whether there is a floor
 APART = 0.5  # standard error over the mean from which an interval is not to be trusted
+SWEEPS = 3  # moves of every particle below the floor
+AROUND = 0.75  # share of the moved copies of failures, without those that fail, that is below the floor
+KNOWN = 20  # moved copies from which on a floor is told from them
 
 
 @dataclass
@@ -31,7 +44,9 @@ class Split:
     """Independent runs of equal size."""
 
     size: int  # particles
+    floor: float = 0.0  # lowest level; 0: down to failure
     values: list[float] = field(default_factory=list)  # an unbiased estimate each
+    depths: list[float] = field(default_factory=list)  # probability of the lowest level, by each
     simulations: int = 0  # of complete runs
     failures: int = 0
     families: int = 0  # first particles that they descend from
@@ -48,9 +63,7 @@ class Split:
                 value=mean, low=0.0, high=1.0, n=self.simulations, failures=self.failures, effective=0.0, method=method,
                 warning=f"{warning}: drive more simulations",
             )  # fmt: skip
-        levels = math.log(max(mean, 1e-12)) / math.log(KEEP)
-        expected = 2.0 * levels * (1.0 - KEEP) / KEEP / self.size  # squared coefficient of variation of a run
-        spread = math.sqrt(max(float(np.var(self.values, ddof=1)) / mean**2, expected) / runs)
+        spread = math.sqrt(max(float(np.var(self.values, ddof=1)) / mean**2, self._expected(mean)) / runs)
         reach = min(float(stats.t.ppf(0.5 + LEVEL / 2.0, runs - 1)) * spread, 50.0)
         warning = "the runs are far apart: drive more simulations" if spread > APART else ""
         return Probability(
@@ -58,49 +71,104 @@ class Split:
             effective=1.0 / spread**2, method=method, warning=warning,
         )  # fmt: skip
 
+    def _expected(self, mean: float) -> float:
+        """Squared coefficient of variation of a run: of its levels, and of the share that fails below the lowest one."""
+        depth = max(float(np.mean(self.depths)) if self.depths and self.floor else mean, mean, 1e-12)
+        levels = math.log(depth) / math.log(KEEP)
+        share = min(mean / depth, 1.0)
+        counted = (1.0 - share) / share / (1 + SWEEPS) if self.floor else 0.0
+        return 2.0 * (levels * (1.0 - KEEP) / KEEP + counted) / self.size
 
-def split(simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, *, particles: int | None = None) -> Split:
-    """Runs until the budget of simulations is used up; a last run that it does not suffice for is not begun, or does not count."""
-    size = particles or int(np.clip(budget // (4 * RUNS), SMALLEST, LARGEST))
-    found, left, dearest = Split(size=size), budget, size
+
+def floor_around(margins: Sequence[float]) -> float:
+    """The level below which the surroundings of failures lie. margins: of moved copies of failures; those count that did not fail. 0, no
+    floor, if they are too few to tell."""
+    near = [m for m in margins if 0.0 < m < math.inf]
+    return float(np.quantile(near, AROUND)) if len(near) >= KNOWN else 0.0
+
+
+def split(
+    simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, *, particles: int | None = None, floor: float = 0.0
+) -> Split:
+    """Runs until the budget of simulations is used up; a last run that it does not suffice for is not begun, or does not count.
+
+    floor: the lowest level (see the module); it must not depend on these simulations.
+    """
+    size = particles or int(np.clip(budget // (COST[floor > 0.0] * RUNS), SMALLEST, LARGEST))
+    found, left, dearest = Split(size=size, floor=floor), budget, size
     while left >= dearest:
-        value, used, failures, families = _run(simulate, dims, size, left, rng)
-        left -= used
-        found.families += families
+        run = _Run(simulate, dims, size, left, rng, floor)
+        value = run.value()
+        left -= run.used
+        found.families += len(run.families)
         if value is None:
             found.cut = True
             break
-        dearest = max(dearest, used)
+        dearest = max(dearest, run.used)
         found.values.append(value)
-        found.simulations += used
-        found.failures += failures
+        found.depths.append(run.depth)
+        found.simulations += run.used
+        found.failures += run.failures
     return found
 
 
-def _run(simulate: Simulate, dims: int, size: int, budget: int, rng: np.random.Generator) -> tuple[float | None, int, int, int]:
-    """Estimate (None: the budget did not suffice), simulations, failures among them, first particles that those descend from."""
-    z = rng.standard_normal((size, dims))
-    margins = simulate(z)
-    used, failures, value = size, int((margins <= 0.0).sum()), 1.0
-    first = np.arange(size)  # particle that each descends from
-    families = set(first[margins <= 0.0].tolist())
-    for _ in range(MOST_LEVELS):
-        level = float(np.sort(margins)[int(KEEP * size)])
-        if level <= 0.0:
-            break
-        alive = np.flatnonzero(margins < level)
-        if len(alive) == 0:
-            return 0.0, used, failures, len(families)
-        value *= len(alive) / size
-        dead = np.flatnonzero(margins >= level)
-        if used + len(dead) > budget:
-            return None, used, failures, len(families)
-        parents = rng.choice(alive, len(dead))
-        copies = moved(z[parents], rng)
-        there = simulate(copies)
-        used, failures = used + len(dead), failures + int((there <= 0.0).sum())
-        families |= set(first[parents[there <= 0.0]].tolist())
-        taken = there < level  # a move above the level is refused: the copy stays where its parent is
-        z[dead] = np.where(taken[:, None], copies, z[parents])
-        margins[dead], first[dead] = np.where(taken, there, margins[parents]), first[parents]
-    return value * float((margins <= 0.0).mean()), used, failures, len(families)
+class _Run:
+    """One run: the particles, what they have cost, and which first particles the failures descend from."""
+
+    def __init__(self, simulate: Simulate, dims: int, size: int, budget: int, rng: np.random.Generator, floor: float) -> None:
+        self.simulate, self.budget, self.rng, self.floor = simulate, budget, rng, floor
+        self.z = rng.standard_normal((size, dims))
+        self.first = np.arange(size)  # particle that each descends from
+        self.used, self.failures, self.depth = size, 0, 1.0
+        self.families: set[int] = set()
+        self.margins = simulate(self.z)
+        self._count(self.margins, self.first)
+
+    def value(self) -> float | None:
+        """The estimate; None if the budget did not suffice."""
+        size = len(self.z)
+        for _ in range(MOST_LEVELS):
+            quantile = float(np.sort(self.margins)[int(KEEP * size)])
+            if quantile <= 0.0 and not self.floor:
+                break
+            level = max(quantile, self.floor)
+            alive = np.flatnonzero(self.margins < level)
+            if len(alive) == 0:
+                return 0.0
+            self.depth *= len(alive) / size
+            if not self._replace(np.flatnonzero(self.margins >= level), alive, level):
+                return None
+            if level == self.floor:
+                return self._swept()
+        return self.depth * float((self.margins <= 0.0).mean())
+
+    def _swept(self) -> float | None:
+        """Every particle moves below the floor, some times; the mean share of failures."""
+        everybody, shares = np.arange(len(self.z)), [float((self.margins <= 0.0).mean())]
+        for _ in range(SWEEPS):
+            if not self._replace(everybody, None, self.floor):
+                return None
+            shares.append(float((self.margins <= 0.0).mean()))
+        return self.depth * float(np.mean(shares))
+
+    def _replace(self, which: Indices, alive: Indices | None, level: float) -> bool:
+        """Put moved copies of particles that are alive (None: of themselves) in the place of others; False if the budget is used up.
+        A move above the level is refused: the copy stays where its parent is."""
+        if self.used + len(which) > self.budget:
+            return False
+        if not len(which):
+            return True
+        parents = which if alive is None else self.rng.choice(alive, len(which))
+        copies = moved(self.z[parents], self.rng)
+        there = self.simulate(copies)
+        self.used += len(which)
+        self._count(there, self.first[parents])
+        taken = there < level
+        self.z[which] = np.where(taken[:, None], copies, self.z[parents])
+        self.margins[which], self.first[which] = np.where(taken, there, self.margins[parents]), self.first[parents]
+        return True
+
+    def _count(self, margins: Floats, first: Indices) -> None:
+        failed = margins <= 0.0
+        self.failures += int(failed.sum())
+        self.families |= set(first[failed].tolist())
