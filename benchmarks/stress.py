@@ -116,7 +116,7 @@ def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -
     result: dict[str, Any] = {"order": asdict(order), "search": search, "cpu_seconds": report["cpu_seconds"], "ends": report["ends"]}
     result["random"] = {"simulations": len(rival), **{k: sum(r[k] for r in rival) for k in ("failed", "avoidable")}}
     result["random_ends"] = dict(Counter(r["end"] for r in rows if r["failed"]))
-    for kind, key, estimated in (("failures", "failed", "probability_any"), ("avoidable", "avoidable", "probability")):
+    for kind, key, estimated in (("failures", "failed", "estimate_any"), ("avoidable", "avoidable", "estimate")):
         hits = sum(r[key] for r in rows)
         brute = proportion(hits, len(rows))
         given, rate = report[estimated], search[kind] / search["simulations"]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agents.stress.importance import estimate, importance
+from agents.stress.importance import Probability, estimate, importance
 from agents.stress.moves import moved
 from agents.stress.proposal import DEFENSIVE, Proposal, draw, fit, log_weights, nominal
+from agents.stress.report import Answer, answer
 from agents.stress.search import Searched, Simulate, cma_es, cross_entropy, walk
 from agents.stress.space import Floats
-from agents.stress.splitting import Split, split
+from agents.stress.splitting import Split, floor_around, split
 
 BETA = 2.8
 P = float(stats.norm.sf(BETA))  # 0.0026
@@ -137,6 +138,61 @@ def test_splitting_bends_where_no_gaussian_does() -> None:
 
     p = split(far, 2, 6000, generator(5)).probability()
     assert p.low <= math.exp(-(3.5**2) / 2.0) <= p.high
+
+
+def sudden(z: Floats) -> Floats:
+    """Fails in the tail of two coordinates, from an ordinary margin: what is near to failing is so for another reason."""
+    return np.where((z[:, 0] + z[:, 1]) / math.sqrt(2.0) >= 2.5, -1.0, np.maximum(np.abs(z[:, 5]), 1e-6))
+
+
+def test_splitting_stops_where_margins_lead_elsewhere() -> None:
+    """With the floor that a walk has seen around failures the estimate is right; without one it is further off."""
+    p, values, plain, covered = float(stats.norm.sf(2.5)), [], [], 0
+    for seed in range(60):
+        rng = generator(200 + seed)
+        floor = floor_around(walk(sudden, 40, 1500, rng).around)
+        found = split(sudden, 40, 3000, rng, floor=floor).probability()
+        values.append(found.value)
+        plain.append(split(sudden, 40, 3000, rng).probability().value)
+        covered += found.low <= p <= found.high
+    assert np.mean(values) == pytest.approx(p, abs=4.0 * np.std(values) / math.sqrt(60))
+    assert np.sqrt(np.mean((np.array(values) - p) ** 2)) < 0.8 * np.sqrt(np.mean((np.array(plain) - p) ** 2))
+    assert stats.binomtest(covered, 60, 0.95, alternative="less").pvalue > 0.001
+
+
+def test_a_floor_where_margins_lead_to_failure_does_no_harm() -> None:
+    values, covered = [], 0
+    for seed in range(60):
+        p = split(tail(40), 40, 2500, generator(1000 + seed), floor=0.6).probability()
+        values.append(p.value)
+        covered += p.low <= P <= p.high
+    assert np.mean(values) == pytest.approx(P, abs=4.0 * np.std(values) / math.sqrt(60))
+    assert stats.binomtest(covered, 60, 0.95, alternative="less").pvalue > 0.001
+
+
+def test_a_floor_is_told_from_what_did_not_fail() -> None:
+    assert floor_around([-1.0] * 50 + [0.4] * 50) == 0.4
+    assert floor_around([math.inf] * 50 + [0.4] * 19) == 0.0  # too few
+    assert floor_around([-1.0] * 50) == 0.0
+    above = split(tail(3), 3, 400, generator(18), floor=99.0)  # everything is below it: plain sampling, moved
+    assert above.depths == [1.0] * len(above.values)
+
+
+def probability(value: float, low: float, high: float, warning: str = "", method: str = "multilevel splitting") -> Probability:
+    return Probability(value=value, low=low, high=high, n=1000, failures=9, effective=9.0, method=method, warning=warning)
+
+
+def test_random_sampling_counts_where_the_estimate_is_not_to_be_trusted() -> None:
+    control = probability(0.0024, 0.0013, 0.0045, method="random sampling")
+    good, far = probability(0.003, 0.002, 0.005), probability(0.0001, 0.00001, 0.0005)
+    unsure = probability(0.003, 0.002, 0.005, warning="the runs are far apart")
+    assert answer(good, control) == Answer(good)
+    assert answer(unsure, control) == Answer(control, unsure, "the runs are far apart")
+    assert answer(far, control) == Answer(control, far, "random sampling contradicts it")
+    assert answer(probability(math.nan, 0.0, 1.0, warning="no run was finished"), control).value is control
+    assert answer(unsure, None) == Answer(unsure)
+    assert answer(None, control) == answer(control, control) == Answer(control)
+    assert answer(None, None).value is None
 
 
 def test_splitting_says_when_the_budget_does_not_suffice() -> None:
