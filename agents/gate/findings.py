@@ -215,6 +215,6 @@ def where(scope: str) -> str:
 
 
 def change(finding: Finding) -> str:
-    """'0.960 to 0.910'."""
+    """'0.960 to 0.910', '0.030 to 0.370 m'."""
     sides = [f"{side.value:.3f}" if side.value is not None else "-" for side in (finding.baseline, finding.candidate)]
-    return " to ".join(sides)
+    return f"{' to '.join(sides)} {METRICS[finding.metric].unit}".rstrip()
