@@ -140,7 +140,7 @@ def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -
         if estimate is not None:
             result[kind]["agreement"] = agreement(estimate, sampled(rows, key))
             result[kind]["ratio"] = estimate.value / (brute.value or float("nan"))
-        if rest := rows[order.simulations :]:
+        if len(rest := rows[order.simulations :]) >= CHUNK:
             result[kind]["command"] = command(estimate, sampled(rows[: order.simulations], key), sampled(rest, key))
     families = "avoidable" if order.references else "failures"  # what the search was after
     rate = search["families"] / search["simulations"]
