@@ -12,7 +12,7 @@ there on the particles move below the floor, and the failures among them are cou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,11 +28,12 @@ from agents.stress.space import Floats
 __all__ = ["Split", "floor_around", "split"]
 
 Indices = NDArray[np.int64]
+Steps = Generator[Floats, Floats, float]
 KEEP = 0.25  # share of the particles that goes on to the next level
 MOST_LEVELS = 40
 SMALLEST, LARGEST = 32, 512  # particles of a run
 RUNS = 5  # independent ones that a budget should suffice for; a run takes about COST simulations a particle
-COST = {False: 4, True: 6}  # by whether there is a floor
+COST = {False: 5, True: 8}  # by whether there is a floor
 APART = 0.5  # standard error over the mean from which an interval is not to be trusted
 SWEEPS = 3  # moves of every particle below the floor
 AROUND = 0.75  # share of the moved copies of failures, without those that fail, that is below the floor
@@ -90,43 +91,70 @@ def floor_around(margins: Sequence[float]) -> float:
 def split(
     simulate: Simulate, dims: int, budget: int, rng: np.random.Generator, *, particles: int | None = None, floor: float = 0.0
 ) -> Split:
-    """Runs until the budget of simulations is used up; a last run that it does not suffice for is not begun, or does not count.
+    """Runs until the budget of simulations is used up; a last one that it does not suffice for is not begun, or does not count.
 
-    floor: the lowest level (see the module); it must not depend on these simulations.
+    Runs go side by side, so that their particles are simulated together: in a step of a run there may be too few to fill a batch. floor:
+    the lowest level (see the module); it must not depend on these simulations.
     """
     size = particles or int(np.clip(budget // (COST[floor > 0.0] * RUNS), SMALLEST, LARGEST))
-    found, left, dearest = Split(size=size, floor=floor), budget, size
-    while left >= dearest:
-        run = _Run(simulate, dims, size, left, rng, floor)
-        value = run.value()
-        left -= run.used
-        found.families += len(run.families)
-        if value is None:
-            found.cut = True
-            break
-        dearest = max(dearest, run.used)
-        found.values.append(value)
-        found.depths.append(run.depth)
-        found.simulations += run.used
-        found.failures += run.failures
+    found, left, dearest = Split(size=size, floor=floor), budget, COST[floor > 0.0] * size
+    while not found.cut and left >= (dearest if found.values else size):
+        runs = [_Run(dims, size, rng, floor) for _ in range(max(1, min(RUNS, left // dearest)))]
+        complete, used = _side_by_side(runs, simulate, left)
+        left -= used
+        found.cut = complete < len(runs)
+        found.families += sum(len(run.families) for run in runs)
+        dearest = max([dearest, *(run.used for run in runs)])
+        for run in runs[:complete]:
+            found.values.append(run.value)
+            found.depths.append(run.depth)
+            found.simulations += run.used
+            found.failures += run.failures
     return found
+
+
+def _side_by_side(runs: Sequence[_Run], simulate: Simulate, budget: int) -> tuple[int, int]:
+    """How many of the runs count, the first ones, and what all have cost.
+
+    Where the budget does not suffice the last one is given up, even if it has come to its end: those with the fewest levels and the largest
+    estimates do so first, and if they counted and the others did not, the mean would be too large.
+    """
+    complete, used = len(runs), 0
+    under_way = {k: run.steps() for k, run in enumerate(runs)}
+    wanted = {k: next(steps) for k, steps in under_way.items()}
+    while True:
+        while used + sum(len(points) for points in wanted.values()) > budget:
+            complete -= 1
+            wanted.pop(complete, None)
+        if not wanted:
+            return complete, used
+        asked, wanted = wanted, {}
+        margins = simulate(np.concatenate(list(asked.values())))
+        used += len(margins)
+        ends = np.cumsum([len(points) for points in asked.values()]).tolist()
+        for (k, points), end in zip(asked.items(), ends, strict=True):
+            try:
+                wanted[k] = under_way[k].send(margins[end - len(points) : end])
+            except StopIteration as stop:
+                runs[k].value = stop.value
 
 
 class _Run:
     """One run: the particles, what they have cost, and which first particles the failures descend from."""
 
-    def __init__(self, simulate: Simulate, dims: int, size: int, budget: int, rng: np.random.Generator, floor: float) -> None:
-        self.simulate, self.budget, self.rng, self.floor = simulate, budget, rng, floor
+    def __init__(self, dims: int, size: int, rng: np.random.Generator, floor: float) -> None:
+        self.rng, self.floor = rng, floor
         self.z = rng.standard_normal((size, dims))
+        self.margins = np.full(size, np.inf)
         self.first = np.arange(size)  # particle that each descends from
-        self.used, self.failures, self.depth = size, 0, 1.0
+        self.used, self.failures, self.depth, self.value = 0, 0, 1.0, math.nan
         self.families: set[int] = set()
-        self.margins = simulate(self.z)
-        self._count(self.margins, self.first)
 
-    def value(self) -> float | None:
-        """The estimate; None if the budget did not suffice."""
+    def steps(self) -> Steps:
+        """Yields points, and is sent their margins; the value is the estimate."""
         size = len(self.z)
+        self.margins = np.array((yield self.z))
+        self._count(self.margins, self.first)
         for _ in range(MOST_LEVELS):
             quantile = float(np.sort(self.margins)[int(KEEP * size)])
             if quantile <= 0.0 and not self.floor:
@@ -136,39 +164,33 @@ class _Run:
             if len(alive) == 0:
                 return 0.0
             self.depth *= len(alive) / size
-            if not self._replace(np.flatnonzero(self.margins >= level), alive, level):
-                return None
+            dead = np.flatnonzero(self.margins >= level)
+            yield from self._moved(dead, self.rng.choice(alive, len(dead)), level)
             if level == self.floor:
-                return self._swept()
+                return (yield from self._swept())
         return self.depth * float((self.margins <= 0.0).mean())
 
-    def _swept(self) -> float | None:
+    def _swept(self) -> Steps:
         """Every particle moves below the floor, some times; the mean share of failures."""
         everybody, shares = np.arange(len(self.z)), [float((self.margins <= 0.0).mean())]
         for _ in range(SWEEPS):
-            if not self._replace(everybody, None, self.floor):
-                return None
+            yield from self._moved(everybody, everybody, self.floor)
             shares.append(float((self.margins <= 0.0).mean()))
         return self.depth * float(np.mean(shares))
 
-    def _replace(self, which: Indices, alive: Indices | None, level: float) -> bool:
-        """Put moved copies of particles that are alive (None: of themselves) in the place of others; False if the budget is used up.
-        A move above the level is refused: the copy stays where its parent is."""
-        if self.used + len(which) > self.budget:
-            return False
+    def _moved(self, which: Indices, parents: Indices, level: float) -> Generator[Floats, Floats, None]:
+        """Put moved copies of `parents` in the place of others. A move above the level is refused: the copy stays where its parent is."""
         if not len(which):
-            return True
-        parents = which if alive is None else self.rng.choice(alive, len(which))
+            return
         copies = moved(self.z[parents], self.rng)
-        there = self.simulate(copies)
-        self.used += len(which)
+        there = yield copies
         self._count(there, self.first[parents])
         taken = there < level
         self.z[which] = np.where(taken[:, None], copies, self.z[parents])
         self.margins[which], self.first[which] = np.where(taken, there, self.margins[parents]), self.first[parents]
-        return True
 
     def _count(self, margins: Floats, first: Indices) -> None:
         failed = margins <= 0.0
+        self.used += len(margins)
         self.failures += int(failed.sum())
         self.families |= set(first[failed].tolist())
