@@ -3,8 +3,9 @@
 Each row is a real `closedloop compare`: what a policy does without the fault is driven once and kept (`--update-baseline`), then each
 candidate is compared with that. A regression counts as caught if the gate ends with 1 and names the family and the metric that the fault
 should show in. Faults that do the policy no harm that so many episodes could show are listed with what was measured, and the sizes from
-which they are caught beside them. Prints a table and writes benchmarks/results/gate-planted-DATE.json; `--only WORD` drives those rows and
-keeps the others that are in the file.
+which they are caught beside them. `noisy` is the error model that was fitted to the shipped detector, with tracker and latency, but without
+the cameras: hundreds of episodes through cameras take hours of a core. Prints a table and writes benchmarks/results/gate-planted-DATE.json;
+`--only WORD` drives those rows and keeps the others that are in the file.
 """
 
 from __future__ import annotations
@@ -31,17 +32,18 @@ version: 1
 name: {name}
 seed: 200000
 metrics:
-  - {{metric: collision_at_fault, margin: 0.08, priority: 1}}
-  - {{metric: off_road, margin: 0.08, priority: 1}}
-  - {{metric: success, margin: 0.10, priority: 2}}
+{metrics}
 entries:
 """
+USUAL = {"collision_at_fault": (0.08, 1), "off_road": (0.08, 1), "success": (0.10, 2), "lane_offset": (0.10, 2)}  # margin, priority
+FINE = {"collision_at_fault": (0.08, 1), "speed_ok": (0.03, 1), "lane_offset": (0.10, 2)}
 ROLES = ("baseline", "candidate")
-SUITES = {  # entries of the suites `smoke` and `nightly`, with budgets for one core
-    "ramps": {"merge": 64, "lane_keep": 64},
-    "lanes": {"cut_in": 64, "lane_keep": 64},
-    "seeing": {"highway/easy": 64},
-    "long": {"highway/easy": 384},
+SUITES = {  # metrics, and entries of the suites `smoke` and `nightly` with budgets for one core
+    "ramps": (USUAL, {"merge": 64, "lane_keep": 64}),
+    "lanes": (USUAL, {"cut_in": 64, "lane_keep": 64}),
+    "circle": (FINE, {"roundabout/hard": 192}),
+    "late": ({"collision_at_fault": (0.05, 1), "ttc_min": (0.05, 1)}, {"merge/hard": 320}),
+    "seeing": (USUAL | {"nuplan_score": (0.10, 3)}, {"highway/easy": 64}),
 }
 
 
@@ -57,24 +59,28 @@ class Plant:
 
 
 PLANTS = (
+    Plant(baseline="merge@noisy", candidate="merge@noisy,latency=2", suite="late", family="merge", metric="ttc_min"),
     Plant(
         baseline="highway_perceived", candidate="highway_perceived@perceived,latency=2", suite="seeing", family="highway", metric="success"
     ),
     Plant(baseline="merge", candidate="merge~forget=merge", suite="ramps", family="merge", metric="success"),
-    Plant(baseline="merge", candidate="merge~steer_bias=0.02", suite="ramps"),
+    Plant(baseline="merge", candidate="merge~steer_bias=0.02", suite="ramps", family="merge", metric="lane_offset"),
     Plant(baseline="merge", candidate="merge~steer_bias=0.05", suite="ramps", family="merge", metric="off_road"),
-    Plant(baseline="merge~steer_bias=0.05", candidate="merge", suite="ramps"),
+    Plant(baseline="merge~steer_bias=0.02", candidate="merge", suite="ramps"),
+    Plant(baseline="highway", candidate="highway~steer_bias=0.02", suite="lanes", family="lane_keep", metric="lane_offset"),
     Plant(baseline="highway", candidate="highway~brake_limit=0.3", suite="lanes", family="cut_in", metric="collision_at_fault"),
     Plant(baseline="highway", candidate="highway~brake_limit=0.7", suite="lanes"),
-    Plant(baseline="highway", candidate="highway~steer_bias=0.02", suite="long", family="highway", metric="off_road"),
+    Plant(baseline="roundabout", candidate="roundabout~brake_limit=0.7", suite="circle", family="roundabout", metric="speed_ok"),
 )
 
 
 def suite_file(name: str, folder: Path) -> Path:
     """The suite, written out."""
     path = folder / f"{name}.yaml"
-    entries = [f"  - {{scenario: {scenario}, episodes: {count}}}" for scenario, count in SUITES[name].items()]
-    path.write_text(SUITE.format(name=name) + "\n".join(entries) + "\n")
+    gated, driven = SUITES[name]
+    metrics = [f"  - {{metric: {metric}, margin: {margin}, priority: {priority}}}" for metric, (margin, priority) in gated.items()]
+    entries = [f"  - {{scenario: {scenario}, episodes: {count}}}" for scenario, count in driven.items()]
+    path.write_text(SUITE.format(name=name, metrics="\n".join(metrics)) + "\n".join(entries) + "\n")
     return path
 
 
@@ -103,7 +109,7 @@ def compared(plant: Plant, folder: Path) -> dict[str, Any]:
     scope = plant.family if any(f["scope"] == plant.family for f in report["findings"]) else "all"  # one family is the whole suite
     keys = ("scope", "metric", "state", "gain", "gain_low", "gain_high", "better", "worse", "same", "p_worse_adjusted", "found_after")
     return {
-        "baseline": plant.baseline, "candidate": plant.candidate, "suite": SUITES[plant.suite], "exit_code": code,
+        "baseline": plant.baseline, "candidate": plant.candidate, "suite": SUITES[plant.suite][1], "exit_code": code,
         "verdict": report["verdict"],
         "expected": f"{plant.metric} in {plant.family}" if plant.metric else "", "caught": (scope, plant.metric) in found,
         "worse": [f"{metric} in {where}" for where, metric in found], "because": report["because"],

@@ -3,8 +3,10 @@
     python -m benchmarks.stress --scenario junction --scenario cut_in/hard --simulations 2000 --random 6000
 
 For every scenario: a search as the command does it, and random episodes, seeds 0, 1, ... The first as many as the search had are its rival;
-all of them are the brute force that its probability is compared with. Prints the figures and writes them to
-benchmarks/results/stress-DATE.json. Takes hours of one core; what is done stands in --work, and a second call goes on from there.
+all of them are the brute force that its estimate is compared with. What the command would say, with as many random episodes as simulations
+for its control, is compared with the random episodes that are left. Prints the figures and writes them to
+benchmarks/results/stress-DATE.json, where other scenarios that are in it stay. Takes hours of one core; what is done stands in --work, and
+a second call goes on from there.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from agents.policies.base import load_policy
 from agents.stress.importance import Probability
 from agents.stress.picture import draw_stress
 from agents.stress.references import default_references, load_reference
-from agents.stress.report import agreement, as_data, markdown
+from agents.stress.report import agreement, answer, as_data, markdown
 from agents.stress.run import Order, stress
 from agents.stress.space import space_of
 from agents.stress.trials import Driver
@@ -67,10 +69,18 @@ def main(
         runs.append(compared(order, searched(order, folder), random(order, brute, work / (plain + ".jsonl"))))
         click.echo("\n".join(told(runs[-1])))
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
-    data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
     path = out or Path("benchmarks") / "results" / f"stress-{date.today()}.json"
+    driven = {which(run) for run in runs}
+    before = [run for run in json.loads(path.read_text())["runs"] if which(run) not in driven] if path.exists() else []
+    runs = [*before, *runs]
+    data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
     write_atomic(path, as_json(data) + "\n")
     click.echo(f"written: {path}")
+
+
+def which(run: dict[str, Any]) -> tuple[str, ...]:
+    """What a run is known by."""
+    return tuple(str(run["order"][key]) for key in ("policy", "scenario", "rule", "method", "estimate", "simulations"))
 
 
 def searched(order: Order, folder: Path) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -
     result: dict[str, Any] = {"order": asdict(order), "search": search, "cpu_seconds": report["cpu_seconds"], "ends": report["ends"]}
     result["random"] = {"simulations": len(rival), **{k: sum(r[k] for r in rival) for k in ("failed", "avoidable")}}
     result["random_ends"] = dict(Counter(r["end"] for r in rows if r["failed"]))
-    for kind, key, estimated in (("failures", "failed", "probability_any"), ("avoidable", "avoidable", "probability")):
+    for kind, key, estimated in (("failures", "failed", "estimate_any"), ("avoidable", "avoidable", "estimate")):
         hits = sum(r[key] for r in rows)
         brute = proportion(hits, len(rows))
         given, rate = report[estimated], search[kind] / search["simulations"]
@@ -126,14 +136,37 @@ def compared(order: Order, report: dict[str, Any], rows: list[dict[str, Any]]) -
             "brute_force": {"failures": hits, **brute.as_dict()},
             "estimate": given,
         }
-        if given is not None:
-            whole = Probability(value=brute.value, low=brute.low, high=brute.high, n=brute.n, failures=hits, effective=hits, method="")
-            result[kind]["agreement"] = agreement(Probability(**given), whole)
+        estimate = Probability(**given) if given is not None else None
+        if estimate is not None:
+            result[kind]["agreement"] = agreement(estimate, sampled(rows, key))
+            result[kind]["ratio"] = estimate.value / (brute.value or float("nan"))
+        if len(rest := rows[order.simulations :]) >= CHUNK:
+            result[kind]["command"] = command(estimate, sampled(rows[: order.simulations], key), sampled(rest, key))
     families = "avoidable" if order.references else "failures"  # what the search was after
     rate = search["families"] / search["simulations"]
     result[families]["times_families"] = times(rate, proportion(result[families]["brute_force"]["failures"], len(rows)))
     result["cases"] = [{key: case[key] for key in ("end", "survived", "unusual", "reproduced")} for case in report["cases"]]
     return result
+
+
+def sampled(rows: list[dict[str, Any]], key: str) -> Probability:
+    """By random sampling."""
+    hits = sum(row[key] for row in rows)
+    share = proportion(hits, len(rows))
+    return Probability(
+        value=share.value, low=share.low, high=share.high, n=share.n, failures=hits, effective=float(hits), method="random sampling"
+    )
+
+
+def command(estimate: Probability | None, control: Probability, rest: Probability) -> dict[str, Any]:
+    """What the command says with its control, against random episodes that it has not seen."""
+    said = answer(estimate, control)
+    assert said.value is not None
+    return {
+        "says": asdict(said.value), "not_trusted": said.why, "other_random_episodes": asdict(rest),
+        "agreement": agreement(said.value, rest),
+        "ratio": said.value.value / (rest.value or float("nan")),
+    }  # fmt: skip
 
 
 def times(rate: float, random: Estimate) -> dict[str, float]:
@@ -158,6 +191,9 @@ def told(run: dict[str, Any]) -> list[str]:
         line = f"    probability by brute force {brute['value']:.5f} [{brute['low']:.5f}, {brute['high']:.5f}] ({brute['n']} episodes)"
         line += f", by stress {given['value']:.5f} [{given['low']:.5f}, {given['high']:.5f}] {part['agreement']}" if given else ""
         lines.append(line)
+        if both := part.get("command"):
+            says, rest = (f"{p['value']:.5f} [{p['low']:.5f}, {p['high']:.5f}]" for p in (both["says"], both["other_random_episodes"]))
+            lines.append(f"    the command says {says} by {both['says']['method']}, other random episodes {rest} {both['agreement']}")
     return lines
 
 

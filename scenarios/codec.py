@@ -129,9 +129,11 @@ class _Reader:
     def union(self, choices: tuple[Any, ...], data: Any, where: str) -> Any:
         if data is None and NoneType in choices:
             return None
+        if bool in choices and isinstance(data, bool):
+            return data
         if str in choices and (isinstance(data, str) or float not in choices):
             return _typed(data, str, where)
-        return self.read(next(c for c in choices if c not in (NoneType, str)), data, where)
+        return self.read(next(c for c in choices if c not in (NoneType, str, bool)), data, where)
 
     def sequence(self, items: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:
         values = _typed(data, list, where)

@@ -149,4 +149,4 @@ class Episode:
     network_key: str  # equal keys mean equal networks: maps are compiled once per key
     agents: tuple[AgentSpec, ...]  # [0] is the ego, at most 64
     goal: Goal
-    drawn: dict[str, float | str] = field(default_factory=dict)  # the parameters that were drawn, by path, for reports
+    drawn: dict[str, bool | float | str] = field(default_factory=dict)  # the parameters that were drawn, by path, for reports

@@ -117,7 +117,7 @@ def driver_tree(driver: Driver) -> dict[str, Any]:
     return {field.name: getattr(driver, field.name) for field in fields(driver)}
 
 
-def _with_values(road: RoadModel, drawn: Mapping[str, float | str]) -> RoadModel:
+def _with_values(road: RoadModel, drawn: Mapping[str, bool | float | str]) -> RoadModel:
     """The road with the values that were drawn, by path ("road.ramp_length")."""
 
     def put(value: Any, path: str) -> Any:

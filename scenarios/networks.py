@@ -32,7 +32,7 @@ class Place:
     key: str  # equal keys, equal networks
     network: RoadNetwork
     graph: LaneGraph
-    drawn: dict[str, float | str]  # the road's parameters that were drawn, by path
+    drawn: dict[str, bool | float | str]  # the road's parameters that were drawn, by path
 
 
 _places: OrderedDict[tuple[str, int], Place] = OrderedDict()
@@ -49,7 +49,7 @@ def generator(*parts: object) -> np.random.Generator:
 
 def map_count(scenario: Scenario) -> int:
     """How many variants of the road there are: one if nothing about it is drawn."""
-    probe: dict[str, float | str] = {}
+    probe: dict[str, bool | float | str] = {}
     scenario.model.road.resolve(generator("probe"), probe)
     return scenario.model.maps if probe else 1
 
@@ -63,7 +63,7 @@ def place(scenario: Scenario, index: int) -> Place:
         if cached in _places:
             _places.move_to_end(cached)
             return _places[cached]
-    drawn: dict[str, float | str] = {}
+    drawn: dict[str, bool | float | str] = {}
     resolved = road.resolve(generator(description, index), drawn, "road")
     if isinstance(resolved, FileRoad):
         found = _from_file(scenario, resolved)

@@ -44,7 +44,7 @@ class QuantityModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
-    def resolve(self, rng: Source, drawn: dict[str, float | str] | None = None, path: str = "") -> Self:
+    def resolve(self, rng: Source, drawn: dict[str, bool | float | str] | None = None, path: str = "") -> Self:
         """A copy in which every distribution, also in nested models, lists and mappings, is replaced by one draw.
 
         Fields are drawn in the order of declaration, so the result depends on the model and the state of `rng` alone.
@@ -59,7 +59,7 @@ class QuantityModel(BaseModel):
         return self.model_copy(update=updates) if updates else self
 
 
-def resolve(value: Any, rng: Source, drawn: dict[str, float | str] | None, path: str) -> Any:
+def resolve(value: Any, rng: Source, drawn: dict[str, bool | float | str] | None, path: str) -> Any:
     """`value` with its distributions drawn; the same object where there are none."""
     if isinstance(value, Distribution):
         result = value.draw(called(rng, path))

@@ -29,7 +29,7 @@ __all__ = ["LEFT_OUT", "sample"]
 ATTEMPTS = 20  # draws of ego and actors before giving up on finding room for all
 BRAKE = 4.0  # m/s^2, scripted braking unless the file says otherwise: firm, half of what tyres can do
 LEFT_OUT = "max_agents.left_out"  # in Episode.drawn: how many road users found no slot; absent if all did
-Draws = dict[str, float | str]
+Draws = dict[str, bool | float | str]
 
 
 def sample(scenario: Scenario, seed: int, *, draws: Mapping[str, float] | None = None, used: dict[str, float] | None = None) -> Episode:

@@ -25,7 +25,7 @@ __all__ = ["add_traffic", "limit_agents"]
 CRUISE = 20.0  # m/s, pace at which distance counts as time when it is decided who matters to the ego
 TRIES = 6  # places tried for one of a `count`
 MIN_ARRIVAL = 1.0  # s between two arrivals on a lane, plus the time to clear one's own length
-Draws = dict[str, float | str]
+Draws = dict[str, bool | float | str]
 
 
 def add_traffic(board: Board, model: ScenarioModel, duration: float, rng: Source, drawn: Draws, *, goal_bay: str | None) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.gate.changes import differences
 from agents.gate.drive import DIGITS, Half
-from agents.gate.metrics import METRICS, MetricError, goodness
+from agents.gate.metrics import METRICS, MetricError, goodness, share
 from agents.gate.plan import GatePlan
 from agents.playback.storage import canonical_json
 from scenarios.files import write_atomic
@@ -43,7 +43,7 @@ class Kept(_Strict):
     seeds: tuple[int, int]  # first and last
     fingerprints: tuple[str, ...]
     events: dict[str, Digits]  # metric -> 1: it happened
-    scores: dict[str, tuple[Score, ...]]
+    scores: dict[str, tuple[Score, ...]]  # shares of the range
 
 
 class Change(_Strict):
@@ -104,7 +104,8 @@ class Baseline(_Strict):
         found = {}
         for kept in self.strata:
             for k, seed in enumerate(range(kept.seeds[0], kept.seeds[1] + 1)):
-                figures = {m: float(kept.events[m][k] if m in kept.events else kept.scores[m][k]) for m in (*kept.events, *kept.scores)}
+                figures = {m: float(happened[k]) for m, happened in kept.events.items()}
+                figures |= {m: METRICS[m].span * shares[k] for m, shares in kept.scores.items()}
                 try:
                     values = tuple(goodness(figures, metric.name) for metric in plan.design.metrics)
                 except MetricError as error:  # pragma: no cover - the fields' own bounds exclude it
@@ -153,7 +154,7 @@ def make_baseline(
                 seeds=(stratum.seeds[0], stratum.seeds[-1]),
                 fingerprints=tuple(record["fingerprint"][:DIGITS] for record in records),
                 events={name: "".join(str(int(f[name] > 0)) for f in figures) for name in events},
-                scores={name: tuple(round(min(max(f[name], 0.0), 1.0), 6) for f in figures) for name in known if name not in events},
+                scores={name: tuple(round(share(f, name), 6) for f in figures) for name in known if name not in events},
             )
         )
     change = Change(reason=reason, policy=policy["name"], replaces=before.hash if before else "")

@@ -99,7 +99,7 @@ def _values(drawn: Distribution) -> Sequence[Any] | None:
     return None
 
 
-def _bin(drawn: Distribution, value: float | str) -> int | None:
+def _bin(drawn: Distribution, value: bool | float | str) -> int | None:
     values = _values(drawn)
     if values is not None:
         return values.index(value) if value in values else None

@@ -14,12 +14,12 @@ from agents.evaluation.stats import Estimate, iqm, mean_interval, proportion
 from agents.gate.betting import mean_bounds
 from agents.gate.design import ALL, GatedMetric
 from agents.gate.drive import BASELINE, CANDIDATE, Collector, Half
-from agents.gate.metrics import METRICS
+from agents.gate.metrics import METRICS, reading
 from agents.gate.multiple import benjamini_hochberg
 from agents.gate.report import EXIT, MOST, Decided, Figure, Finding, Lost, Report, Verdict, Worse
 from agents.gate.verdict import Sequential
 
-__all__ = ["change", "cost", "make_report", "where"]
+__all__ = ["change", "cost", "make_report", "own_figure", "where"]
 
 POINTS = 200  # of a curve
 Values = NDArray[np.float64]
@@ -110,8 +110,8 @@ def _findings(collector: Collector, identical: bool) -> Iterator[Finding]:
             state="same" if identical else "worse" if found[h] else "kept up" if kept[h] else "open",
             baseline=_figure(sides[0], metric),
             candidate=_figure(sides[1], metric),
-            baseline_iqm=_plain(iqm(sides[0])) if score else None,
-            candidate_iqm=_plain(iqm(sides[1])) if score else None,
+            baseline_iqm=own_figure(iqm(sides[0]), metric.name) if score else None,
+            candidate_iqm=own_figure(iqm(sides[1]), metric.name) if score else None,
             gain=float(d.mean()) if len(d) else None,
             gain_low=low,
             gain_high=high,
@@ -134,7 +134,13 @@ def _figure(strata: Sequence[Values], metric: GatedMetric) -> Figure:
         flat = np.concatenate(strata)
         happened = int(flat.sum()) if METRICS[metric.name].better == "higher" else len(flat) - int(flat.sum())
         return _plain(proportion(happened, len(flat)))
-    return _plain(mean_interval(strata))
+    return own_figure(mean_interval(strata), metric.name)
+
+
+def own_figure(estimate: Estimate, name: str) -> Figure:
+    """A mean of figures of which 1 is best, as the metric itself is read."""
+    ends = sorted((reading(estimate.low, name), reading(estimate.high, name)))
+    return _plain(Estimate(value=reading(estimate.value, name), low=ends[0], high=ends[1], n=estimate.n))
 
 
 def _plain(estimate: Estimate) -> Figure:
@@ -209,6 +215,6 @@ def where(scope: str) -> str:
 
 
 def change(finding: Finding) -> str:
-    """'0.960 to 0.910'."""
+    """'0.960 to 0.910', '0.030 to 0.370 m'."""
     sides = [f"{side.value:.3f}" if side.value is not None else "-" for side in (finding.baseline, finding.candidate)]
-    return " to ".join(sides)
+    return f"{' to '.join(sides)} {METRICS[finding.metric].unit}".rstrip()

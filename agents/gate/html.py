@@ -130,11 +130,11 @@ def _metrics(report: Report) -> str:
         mark = f'<span class="state {finding.state.replace(" ", "-")}">{state}</span>'
         body.append(f'<tr>{cells}<td>{interval(finding, wide)}</td><td class="num">{counts}</td><td>{mark}</td></tr>')
     says = (
-        "Rates in %, scores from 0 to 1, with 95 % intervals. Gain in points of the range, positive is better, with an interval that holds "
-        "whenever one stops; the dashed line is the margin."
+        "Rates in %, scores from 0 to 1 or in their unit, with 95 % intervals. Gain in points of the range, positive is better, with an "
+        "interval that holds whenever one stops; the dashed line is the margin."
         if report.unit == "episode"
-        else "Means of training runs: rates in %, scores from 0 to 1. Gain in points of the range, positive is better. Intervals at 95 %, "
-        "from drawing runs anew; the dashed line is the margin. Better : worse counts pairs of runs."
+        else "Means of training runs: rates in %, scores from 0 to 1 or in their unit. Gain in points of the range, positive is better. "
+        "Intervals at 95 %, from drawing runs anew; the dashed line is the margin. Better : worse counts pairs of runs."
     )
     return (
         f'<p>{says}</p><div class="scroll"><table class="wide"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["METRICS", "GateMetric", "MetricError", "goodness"]
+__all__ = ["METRICS", "GateMetric", "MetricError", "goodness", "reading", "share"]
 
 
 class MetricError(ValueError):
@@ -19,7 +19,9 @@ class GateMetric:
     """How a metric of `envs.driving.metrics.episode_metrics` is read."""
 
     better: Literal["higher", "lower"]
-    kind: Literal["event", "score"]  # event: it happened in an episode or not; score: 0 to 1
+    kind: Literal["event", "score"]  # event: it happened in an episode or not; score: any value of a range
+    span: float = 1.0  # the range of a score is 0 to this; what is beyond counts as this
+    unit: str = ""  # of span
 
 
 _EVENT_UP, _EVENT_DOWN = GateMetric(better="higher", kind="event"), GateMetric(better="lower", kind="event")
@@ -34,6 +36,9 @@ METRICS: dict[str, GateMetric] = {
     "stop_sign": _EVENT_DOWN,
     "ttc_ok": _EVENT_UP,
     "comfort": _EVENT_UP,
+    "impact": GateMetric(better="lower", kind="score", span=15.0, unit="m/s"),
+    "ttc_min": GateMetric(better="higher", kind="score", span=3.0, unit="s"),
+    "lane_offset": GateMetric(better="lower", kind="score", span=0.5, unit="m"),
     "route_progress": _SCORE,
     "speed_ok": _SCORE,
     "nuplan_score": _SCORE,
@@ -42,16 +47,31 @@ METRICS: dict[str, GateMetric] = {
 
 
 def goodness(metrics: Mapping[str, float], name: str) -> float:
-    """The figure `name` of an episode, from 0 (worst) to 1 (best). Raises MetricError if it is missing, no number or out of range."""
+    """The figure `name` of an episode, from 0 (worst) to 1 (best). Raises MetricError as `share` does."""
+    part = share(metrics, name)
+    return part if METRICS[name].better == "higher" else 1.0 - part
+
+
+def share(metrics: Mapping[str, float], name: str) -> float:
+    """The figure `name` of an episode as a share of its range, 0 to 1; of an event, whether it happened.
+
+    Raises MetricError if it is missing, no number or out of range. A figure with a unit has no upper end: it counts as the range's.
+    """
     if name not in metrics:
         raise MetricError(f"the result has no {name!r}")
     value, metric = metrics[name], METRICS[name]
     if not math.isfinite(value):
         raise MetricError(f"{name}={value}: not a finite number")
     if metric.kind == "event":
-        happened = value > 0
-        return float(happened if metric.better == "higher" else not happened)
-    if not -1e-6 <= value <= 1.0 + 1e-6:
+        return float(value > 0)
+    if metric.unit and value < 0.0:
+        raise MetricError(f"{name}={value}: must be at least 0 {metric.unit}")
+    if not metric.unit and not -1e-6 <= value <= 1.0 + 1e-6:
         raise MetricError(f"{name}={value}: must be between 0 and 1")
-    value = min(max(value, 0.0), 1.0)
-    return value if metric.better == "higher" else 1.0 - value
+    return min(max(value / metric.span, 0.0), 1.0)
+
+
+def reading(good: float, name: str) -> float:
+    """The metric itself, in its unit, of a figure from 0 (worst) to 1 (best); the inverse of `goodness` within the range. NaN stays NaN."""
+    metric = METRICS[name]
+    return metric.span * (good if metric.better == "higher" else 1.0 - good)

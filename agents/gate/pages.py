@@ -26,7 +26,12 @@ def row(finding: Finding) -> tuple[str, ...]:
     gain = "-" if finding.gain is None else f"{100 * finding.gain:+.1f} [{100 * finding.gain_low:+.1f}, {100 * finding.gain_high:+.1f}]"
     counts = f"{finding.better} : {finding.worse} of {finding.better + finding.worse + finding.same}"
     where = "whole suite" if finding.scope == ALL else finding.scope
-    return (finding.metric, where, _cell(finding.baseline, rate), _cell(finding.candidate, rate), gain, counts, finding.state)
+    return (named(finding.metric), where, _cell(finding.baseline, rate), _cell(finding.candidate, rate), gain, counts, finding.state)
+
+
+def named(metric: str) -> str:
+    """A metric with its unit, if it has one."""
+    return f"{metric}, {METRICS[metric].unit}" if METRICS[metric].unit else metric
 
 
 def markdown(report: Report, *, command: str = "") -> str:
@@ -54,7 +59,7 @@ def counted(report: Report) -> str:
     times = " to ".join(dict.fromkeys(f"{end:.1f}" for end in (min(gains), max(gains)))) if gains else ""
     of = "runs" if report.unit == "seed" else "episodes"
     saved = f" Without pairs it takes {times} times as many {of} to be as sure." if gains else ""
-    read = "Rates in %, scores from 0 to 1, with 95 % intervals; gain in points of the range, positive is better"
+    read = "Rates in %, scores from 0 to 1 or in their unit, with 95 % intervals; gain in points of the range, positive is better"
     ends = f"Test: {report.test}, alpha {report.alpha:g}. `docs/gate.md` explains."
     if report.unit == "seed":
         how = "paired by the seeds of their training" if report.runs_paired else "not paired, as their seeds differ"
@@ -74,7 +79,7 @@ def run_rows(report: Report) -> tuple[list[str], list[list[str]]]:
         rates = {name: METRICS[name].kind == "event" for name in names}
         figures = [f"{100 * run.figures[name]:.1f}" if rates[name] else f"{run.figures[name]:.3f}" for name in names]
         lines.append([run.role, run.policy, "-" if run.seed is None else str(run.seed), run.sha256[:12] or "-", *figures])
-    return ["side", "run", "seed", "weights", *names], lines
+    return ["side", "run", "seed", "weights", *map(named, names)], lines
 
 
 def _runs(report: Report) -> list[str]:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from agents.evaluation.jobs import Crew
 from agents.gate.design import GatedMetric
 from agents.gate.drive import BASELINE, CANDIDATE, Half, half_of
-from agents.gate.findings import change, cost, where
-from agents.gate.metrics import METRICS
+from agents.gate.findings import change, cost, own_figure, where
 from agents.gate.multiple import benjamini_hochberg
 from agents.gate.permutation import FEW_RUNS, Runs, gain, least_p, run_mean
 from agents.gate.plan import GatePlan, configuration, identity, run_id
@@ -216,8 +215,7 @@ def _findings(order: RecipeOrder, referee: Runs, tables: Sequence[Values], ident
 
 def _figure(figures: Values, metric: GatedMetric) -> Figure:
     """As the metric itself is read. figures: of runs, 1 is best."""
-    turned = METRICS[metric.name].kind == "event" and METRICS[metric.name].better == "lower"
-    return Figure(**run_mean(1.0 - figures if turned else figures).as_dict())  # type: ignore[arg-type]
+    return own_figure(run_mean(figures), metric.name)
 
 
 def _runs(order: RecipeOrder, tables: Sequence[Values], lost: Sequence[Lost]) -> Iterator[RunFigures]:

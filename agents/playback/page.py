@@ -47,6 +47,8 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "route_progress": ("Route progress", "%", ""),
     "driving_score": ("Driving score", "", ""),
     "nuplan_score": ("nuPlan score", "", ""),
+    "impact": ("Speed of impact", "m/s", ""),
+    "lane_offset": ("Off the middle of the lane", "m", ""),
     "ttc_min": ("Least time to collision", "s", ""),
     "ttc_ok": ("Time to collision kept", "", "yes"),
     "comfort": ("Comfortable", "", "yes"),
@@ -163,7 +165,11 @@ def _metric(name: str, value: float) -> list[str]:
         return [label, "never" if value > 0 else "none", kind]
     if name == "ttc_min" and value >= TTC_HORIZON:
         return [label, f"{TTC_HORIZON:g} s or more", kind]
-    return [label, f"{100 * value:.0f} %" if unit == "%" else f"{value:.1f} m" if unit == "m" else f"{value:.2f} {unit}".strip(), kind]
+    return [
+        label,
+        f"{100 * value:.0f} %" if unit == "%" else f"{value:.1f} m" if unit == "m" and value >= 10.0 else f"{value:.2f} {unit}".strip(),
+        kind,
+    ]
 
 
 def _label(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from agents.stress.space import REST, Floats
 from agents.stress.trials import Trial
 
 __all__ = [
-    "CASE_HEADINGS", "HEADINGS", "agreement", "as_data", "case_rows", "directions", "markdown", "points", "rates", "sentences",
-    "table",
+    "CASE_HEADINGS", "HEADINGS", "Answer", "agreement", "answer", "as_data", "case_rows", "directions", "markdown", "points", "rates",
+    "sentences", "table",
 ]  # fmt: skip
 
 CASE_HEADINGS = ("case", "end", "seed", "survived by", "unusual (quantile)", "fails again")
@@ -34,7 +34,7 @@ def as_data(found: Found, *, command: str = "") -> dict[str, Any]:
     order = found.order
     return {
         "format": "closedloop-stress-report",
-        "version": 1,
+        "version": 2,
         "command": command,
         "order": asdict(order),
         "interrupted": found.interrupted,
@@ -42,8 +42,11 @@ def as_data(found: Found, *, command: str = "") -> dict[str, Any]:
         "simulations": {stage: len(found.stage(stage)) for stage in ("control", "pilot", "search", "estimate")},
         "simulations_of_references": found.asked,
         "rates": rates(found),
-        "probability": _probability(found.probability),
-        "probability_any": _probability(found.probability_any),
+        "probability": _probability(answer(found.probability, found.control).value),
+        "probability_any": _probability(answer(found.probability_any, found.control_any).value),
+        "estimate": _probability(found.probability),
+        "estimate_any": _probability(found.probability_any),
+        "not_trusted": answer(found.probability, found.control).why,
         "control": _probability(found.control),
         "control_any": _probability(found.control_any),
         "agreement": agreement(found.probability, found.control),
@@ -91,6 +94,26 @@ def agreement(one: Probability | None, other: Probability | None) -> dict[str, A
     return {"z": (one.value - other.value) / spread if spread else 0.0, "overlap": one.low <= other.high and other.low <= one.high}
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Which of two estimates counts."""
+
+    value: Probability | None
+    doubted: Probability | None = None  # the other one, if it is not to be trusted
+    why: str = ""  # it is not
+
+
+def answer(estimate: Probability | None, control: Probability | None) -> Answer:
+    """The estimate of the search, unless it says itself that it is not to be trusted, or random sampling contradicts it: then random
+    sampling counts. Without random sampling the estimate is all there is, and keeps its warning."""
+    if estimate is None or control is None or control is estimate:
+        return Answer(control if estimate is None else estimate)
+    match = agreement(estimate, control)
+    if estimate.warning or match is None or not match["overlap"]:
+        return Answer(control, estimate, estimate.warning or "random sampling contradicts it")
+    return Answer(estimate)
+
+
 def directions(found: Found) -> list[tuple[str, float, float]]:
     """(name, mean, standard deviation) of the coordinates in which failures differ most from what the scenario draws, in its standard
     deviations; see `Space.coordinates`. From the proposal, or else from failures that the scenario drew itself: those of a walk have
@@ -129,21 +152,28 @@ def sentences(found: Found) -> list[str]:
         r = told["random"]
         times = f"{told['times']:.1f} times as many" if told["times"] is not None else "random sampling found none"
         lines.append(f"Random sampling: {r['failures']} in {r['simulations']}; the search finds {times} a simulation.")
-    for name, p in (
-        ("Probability of a failure that a reference survives", found.probability),
-        ("Probability of any failure", found.probability_any),
-    ):
-        if p is not None and (p is found.probability or found.probability is None or p.value != found.probability.value):
-            name = name if order.references else "Probability of a failure"
-            lines.append(f"{name}: {probability_text(p)}.")
-            lines += [f"  Not to be trusted: {p.warning}."] if p.warning else []
-    if (match := agreement(found.probability, found.control)) and found.control is not None:
-        verdict = "agrees" if match["overlap"] else "DISAGREES"
-        lines.append(f"Random sampling says {probability_text(found.control)}: it {verdict} (z = {match['z']:.1f}).")
+    lines += _told("Probability of a failure that a reference survives", found.probability, found.control) if order.references else []
+    lines += _told(
+        "Probability of any failure" if order.references else "Probability of a failure", found.probability_any, found.control_any
+    )
     if unavoidable := sum(t.failed and not t.avoidable for t in found.searched) if order.references else 0:
         lines.append(f"Unavoidable, for no reference survives them: {unavoidable}. They are in no search and listed last.")
     if unplaced := sum(t.end == "unplaced" for t in found.trials):
         lines.append(f"{unplaced} draws could not be laid out on the road; they count as no failure.")
+    return lines
+
+
+def _told(name: str, estimate: Probability | None, control: Probability | None) -> list[str]:
+    """What counts, and how it stands to the other estimate."""
+    given = answer(estimate, control)
+    if given.value is None:
+        return []
+    lines = [f"{name}: {probability_text(given.value)}."]
+    if given.doubted is not None:
+        return [*lines, f"  Not to be trusted: {probability_text(given.doubted)}: {given.why}."]
+    lines += [f"  Not to be trusted: {given.value.warning}."] if given.value.warning else []
+    if estimate is not None and control is not None and control is not estimate:
+        lines.append(f"  Random sampling agrees: {probability_text(control)}.")
     return lines
 
 

@@ -17,7 +17,7 @@ from agents.stress.proposal import Proposal, nominal
 from agents.stress.references import Reference
 from agents.stress.search import Searched, cma_es, cross_entropy, walk
 from agents.stress.space import Floats, Space
-from agents.stress.splitting import split
+from agents.stress.splitting import floor_around, split
 from agents.stress.trials import Driver, Trial
 from scenarios import Scenario
 
@@ -127,7 +127,7 @@ def _drive(driver: Driver, order: Order, found: Found, control: bool) -> None:
             return
     searched, found.proposal = _search(driver, order, rng)
     found.families = searched.families
-    _estimate(driver, order, found, rng)
+    _estimate(driver, order, found, rng, floor_around(searched.around))
 
 
 def _search(driver: Driver, order: Order, rng: np.random.Generator) -> tuple[Searched, Proposal | None]:
@@ -165,10 +165,10 @@ def _random(driver: Driver, order: Order, stage: str) -> None:
         driver.seeds(range(order.seed + first, order.seed + min(first + 4 * POPULATION, order.simulations)), stage)
 
 
-def _estimate(driver: Driver, order: Order, found: Found, rng: np.random.Generator) -> None:
+def _estimate(driver: Driver, order: Order, found: Found, rng: np.random.Generator, floor: float) -> None:
     budget = order.simulations - order.search
     if order.estimate == "splitting" or (order.estimate == "auto" and found.proposal is None):
-        result = split(lambda z: driver.points(z, "estimate"), len(driver.space.names), budget, rng)
+        result = split(lambda z: driver.points(z, "estimate"), len(driver.space.names), budget, rng, floor=floor)
         found.families += result.families
         found.probability = result.probability()
         found.probability_any = None if driver.references else found.probability

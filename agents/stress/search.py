@@ -35,6 +35,7 @@ class Searched:
     proposals: list[Proposal] = field(default_factory=list)  # drawn from so far, where their densities are known
     counts: list[int] = field(default_factory=list)  # points of each
     proposal: Proposal | None = None  # to draw from next
+    around: list[float] = field(default_factory=list)  # margins of moved copies of failures
     lines: int | None = None  # of descent among the failures of a walk; None: every failure was drawn for itself
 
     @property
@@ -114,6 +115,7 @@ def walk(
         for row, line in zip(points[there <= 0.0], origin[there <= 0.0].tolist(), strict=True):
             lines.setdefault(line, []).append(row)
         if among and plain < size:
+            found.around += there[plain:].tolist()
             reach = float(np.clip(reach * np.exp(2.0 * ((there[plain:] <= 0.0).mean() - AIM)), SHORTEST, 1.0))
         z, margins = np.concatenate([z, points]), np.concatenate([margins, there])
         found.z.append(points)

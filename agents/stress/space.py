@@ -116,6 +116,6 @@ def _idle(scenario: Scenario) -> list[str]:
     return [f"actors[{i}].present" for i, a in actors if a.chance == 1.0] + [f"actors[{i}].driver" for i, a in actors if a.role == "static"]
 
 
-def _kinds(drawn: dict[str, float | str]) -> set[str]:
+def _kinds(drawn: dict[str, bool | float | str]) -> set[str]:
     """First words of what was drawn: 'road' among them if there is more than one road."""
     return {name.partition(".")[0] for name in drawn}

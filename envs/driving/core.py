@@ -66,6 +66,8 @@ def _fresh_stats(setup: Setup, learners: int) -> Stats:
         ttc_bad=count.clone(),
         uncomfortable=torch.zeros((*shape, 6), dtype=torch.int64, device=setup.x.device),
         speeding=zero.clone(),
+        astray=zero.clone(),
+        impact=zero.clone(),
         ticks=count.clone(),
         prev=torch.zeros((*shape, 4), device=setup.x.device),
     )

@@ -58,7 +58,7 @@ PENALTY = {"pedestrian": 0.5, "vehicle": 0.6, "static": 0.65, "red_light": 0.7, 
 
 
 def update_stats(stats: Stats, state: State, setup: Setup, maps: Maps, contact: Tensor, dt: float) -> Stats:
-    """Add one physics tick: distance, collisions and fault, time to collision, comfort, speeding, ticks lived.
+    """Add one physics tick: distance, collisions, fault and impact, time to collision, comfort, speeding, distance off the line, ticks.
 
     `stats` are those before the tick, `state` the state after it (its own `stats` are not read), `contact` (B, N, A) which agents
     each learner's box overlaps now. Route progress, arrival, off-road, wrong-way and lights are left as they are. A learner that
@@ -91,19 +91,31 @@ def update_stats(stats: Stats, state: State, setup: Setup, maps: Maps, contact: 
     rough = torch.stack([(measured[..., k] < low) | (measured[..., k] > high) for k, (_, low, high) in enumerate(COMFORT)], dim=-1)
     lane = state.lane[:, :n]
     excess = torch.where(lane >= 0, (speed - lane_field(maps.lane_limit, setup.map_id, lane)).clamp(min=0.0), 0.0)
+    beside = torch.where(lane >= 0, torch.abs(state.d[:, :n] - state.shift[:, :n]), 0.0)  # a lane change in order is not off its line
+    slot = torch.where(hit, rank % slots, stats.collision_slot)
+    impact = torch.where(hit, _closing(state, slot.clamp(min=0), n), stats.impact)
     once, real = live.to(torch.int64), live.to(speed.dtype)
     return stats._replace(
         distance=stats.distance + real * torch.abs(speed - 0.5 * accel * dt) * dt,
         collision=stats.collision | hit,
         collision_fault=stats.collision_fault | guilty,
-        collision_slot=torch.where(hit, rank % slots, stats.collision_slot),
+        collision_slot=slot,
         ttc_min=torch.where(live, torch.minimum(stats.ttc_min, ttc), stats.ttc_min),
         ttc_bad=stats.ttc_bad + (live & (ttc < TTC_MIN)).to(torch.int64),
         uncomfortable=stats.uncomfortable + (rough & live.unsqueeze(-1)).to(torch.int64),
         speeding=stats.speeding + real * excess,
+        astray=stats.astray + real * beside,
+        impact=impact,
         ticks=stats.ticks + once,
         prev=torch.where(live.unsqueeze(-1), felt, stats.prev),
     )
+
+
+def _closing(state: State, slot: Tensor, learners: int) -> Tensor:
+    """Relative speed (B, N) m/s of each learner and the agent in `slot` (B, N)."""
+    vx, vy = (state.speed * axis for axis in direction(state.yaw))
+    dx, dy = (v[:, :learners] - torch.gather(v, 1, slot) for v in (vx, vy))
+    return torch.sqrt(dx * dx + dy * dy)
 
 
 def within_lane(state: State, setup: Setup, maps: Maps, learners: int) -> Tensor:
@@ -184,6 +196,9 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     collision_at_fault  bool   as `at_fault` (nuPlan)
     off_road, wrong_way bool   left the drivable area; drove against traffic for too long
     red_light, stop_sign int   how many were run
+    impact              m/s    relative speed at the first collision, 0 without one: what decides how bad it was
+    lane_offset         m      mean distance from the middle of the lane followed; during a lane change of the discrete manoeuvres, from
+                               the line that leads over. Time on no lane counts as 0
     route_progress      0..1   share of the route covered, 1 on arrival; where the goal is to last, the route is what the
                                ego would cover at its desired speed, or the limit where it starts if that is lower
     ttc_min             s      smallest time to collision, at most 3 (see `nearest_ttc`); 0 in an at-fault collision
@@ -217,6 +232,8 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
         "wrong_way": stats.wrong_way,
         "red_light": stats.red_light,
         "stop_sign": stats.stop_sign,
+        "impact": stats.impact,
+        "lane_offset": stats.astray / stats.ticks.clamp(min=1),
         "route_progress": progress,
         "ttc_min": stats.ttc_min,
         "ttc_ok": ttc_ok,

@@ -147,6 +147,8 @@ class Stats(NamedTuple):
     ttc_bad: Tensor  # (B, N) int64 ticks below 0.95 s
     uncomfortable: Tensor  # (B, N, 6) int64 ticks outside bounds: lon accel, lat accel, jerk, lon jerk, yaw rate, yaw accel
     speeding: Tensor  # (B, N) m/s * ticks above the limit
+    astray: Tensor  # (B, N) m * ticks beside the line to be driven
+    impact: Tensor  # (B, N) m/s, relative speed at the collision; 0 without one
     ticks: Tensor  # (B, N) int64 ticks lived
     prev: Tensor  # (B, N, 4) lon accel, lat accel, yaw rate, each low-passed (see metrics.SMOOTH), valid (1) at the previous tick
 

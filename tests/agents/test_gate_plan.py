@@ -12,7 +12,7 @@ import pytest
 
 from agents.evaluation.suite import PlanError
 from agents.gate.design import Design, GatedMetric
-from agents.gate.metrics import METRICS, MetricError, goodness
+from agents.gate.metrics import METRICS, MetricError, goodness, reading, share
 from agents.gate.plan import Pair, configuration, identity, plan_from, run_id
 from agents.gate.power import outlook
 from agents.gate.verdict import referee_for
@@ -113,6 +113,25 @@ def test_goodness_is_1_at_best() -> None:
             goodness(metrics, "success")
     with pytest.raises(MetricError, match="between 0 and 1"):
         goodness({"nuplan_score": 1.5}, "nuplan_score")
+
+
+@pytest.mark.parametrize(("name", "value", "good"), [("impact", 3.0, 0.8), ("lane_offset", 0.1, 0.8), ("ttc_min", 0.75, 0.25)])
+def test_figures_with_a_unit_are_shares_of_their_range(name: str, value: float, good: float) -> None:
+    assert goodness({name: value}, name) == pytest.approx(good)
+    assert reading(good, name) == pytest.approx(value)
+    assert share({name: value}, name) == pytest.approx(good if name == "ttc_min" else 1.0 - good)
+    assert goodness({name: 1e9}, name) == float(METRICS[name].better == "higher")  # beyond the range is as its end
+    with pytest.raises(MetricError, match=f"{name}=-0.5: must be at least 0 "):
+        goodness({name: -0.5}, name)
+
+
+def test_reading_is_the_inverse_of_goodness() -> None:
+    for name, metric in METRICS.items():
+        if metric.kind == "score":
+            assert [reading(goodness({name: metric.span * x}, name), name) for x in (0.0, 0.3, 1.0)] == pytest.approx(
+                [0.0, 0.3 * metric.span, metric.span]
+            )
+    assert math.isnan(reading(math.nan, "impact"))
 
 
 def test_every_metric_is_one_of_an_episode(brief: str) -> None:

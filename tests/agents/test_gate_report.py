@@ -186,6 +186,33 @@ def test_a_kept_baseline_stands_for_the_policy(kept: Path, plan: GatePlan, tmp_p
         assert ours.gain == pytest.approx(theirs.gain, abs=1e-5)
 
 
+def test_a_bent_wheel_is_found_and_told_in_metres(mini: str, tmp_path: Path) -> None:
+    """Wheels off by 2 %: no episode ends otherwise, and every one is further from the middle of its lane. Also from a file."""
+    Path(mini).write_text(Path(mini).read_text().replace("route_progress, margin: 0.3", "lane_offset, margin: 0.1"))
+    plan = plan_from(load_suite(mini))
+    outcome = run_gate(order := Order(plan=plan, candidate="constant", full=True), tmp_path / "first")
+    outcome.as_baseline(order, "first").save(tmp_path / "constant.json")
+    bent, seen = "constant~steer_bias=0.02", []
+    for name, given in (("driven", {"baseline": "constant"}), ("kept", {"kept": load_baseline(tmp_path / "constant.json")})):
+        report = run_gate(Order(plan=plan, candidate=bent, full=True, **given), tmp_path / name).report  # type: ignore[arg-type]
+        assert report is not None
+        assert report.verdict == "regression"
+        found = {(f.scope, f.metric): f for f in report.findings}
+        success, offset = found["all", "success"], found["all", "lane_offset"]
+        assert (success.worse, success.better) == (0, 0)
+        assert (offset.state, offset.worse) == ("worse", 24)
+        assert offset.baseline.value is not None
+        assert offset.candidate.value is not None
+        assert offset.baseline_iqm is not None
+        assert 0.0 <= offset.baseline.value < offset.candidate.value < 0.5
+        assert offset.candidate.low <= offset.candidate.value <= offset.candidate.high  # type: ignore[operator]
+        assert offset.gain == pytest.approx((offset.baseline.value - offset.candidate.value) / 0.5)
+        assert row(offset)[0] == "lane_offset, m"
+        assert f"lane_offset on the whole suite ({offset.baseline.value:.3f} to {offset.candidate.value:.3f} m)" in report.because
+        seen.append((offset.baseline.value, offset.candidate.value))
+    assert seen[0] == pytest.approx(seen[1], abs=1e-5)
+
+
 def test_a_baseline_made_elsewhere_is_warned_of(kept: Path, plan: GatePlan) -> None:
     elsewhere = load_baseline(kept).model_copy(update={"made_with": {"closedloop": "0.1.0", "torch": "1.0", "compile": False}})
     (warning,) = Order(plan=plan, candidate="constant", kept=elsewhere).warnings

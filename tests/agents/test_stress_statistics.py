@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agents.stress.importance import estimate, importance
+from agents.stress.importance import Probability, estimate, importance
 from agents.stress.moves import moved
 from agents.stress.proposal import DEFENSIVE, Proposal, draw, fit, log_weights, nominal
+from agents.stress.report import Answer, answer
 from agents.stress.search import Searched, Simulate, cma_es, cross_entropy, walk
 from agents.stress.space import Floats
-from agents.stress.splitting import Split, split
+from agents.stress.splitting import Split, floor_around, split
 
 BETA = 2.8
 P = float(stats.norm.sf(BETA))  # 0.0026
@@ -137,6 +138,78 @@ def test_splitting_bends_where_no_gaussian_does() -> None:
 
     p = split(far, 2, 6000, generator(5)).probability()
     assert p.low <= math.exp(-(3.5**2) / 2.0) <= p.high
+
+
+def sudden(z: Floats) -> Floats:
+    """Fails in the tail of two coordinates, from an ordinary margin: what is near to failing is so for another reason."""
+    return np.where((z[:, 0] + z[:, 1]) / math.sqrt(2.0) >= 2.5, -1.0, np.maximum(np.abs(z[:, 5]), 1e-6))
+
+
+def test_splitting_stops_where_margins_lead_elsewhere() -> None:
+    """With the floor that a walk has seen around failures, which is far above failure, the estimate is right."""
+    p, values, covered = float(stats.norm.sf(2.5)), [], 0
+    for seed in range(60):
+        rng = generator(200 + seed)
+        floor = floor_around(walk(sudden, 40, 2500, rng).around)
+        assert floor == 0.0 or floor > 0.3
+        found = split(sudden, 40, 3000, rng, floor=floor).probability()
+        values.append(found.value)
+        covered += found.low <= p <= found.high
+    assert np.mean(values) == pytest.approx(p, abs=4.0 * np.std(values) / math.sqrt(60))
+    assert np.std(values) < 0.6 * p
+    assert stats.binomtest(covered, 60, 0.95, alternative="less").pvalue > 0.001
+
+
+def test_a_floor_where_margins_lead_to_failure_does_no_harm() -> None:
+    values, covered = [], 0
+    for seed in range(60):
+        p = split(tail(40), 40, 2500, generator(1000 + seed), floor=0.6).probability()
+        values.append(p.value)
+        covered += p.low <= P <= p.high
+    assert np.mean(values) == pytest.approx(P, abs=4.0 * np.std(values) / math.sqrt(60))
+    assert stats.binomtest(covered, 60, 0.95, alternative="less").pvalue > 0.001
+
+
+def test_runs_go_side_by_side_and_the_budget_is_kept() -> None:
+    """Few simulations at once fill no batch: the particles of all runs are asked for together. Runs that are cut off do not count, nor do
+    those after them, whatever they came to."""
+    for budget in (400, 700, 1100, 1500):
+        sizes: list[int] = []
+
+        def simulate(z: Floats, sizes: list[int] = sizes) -> Floats:
+            sizes.append(len(z))
+            return tail(6)(z)
+
+        found = split(simulate, 6, budget, generator(19), particles=50)
+        assert sum(sizes) <= budget
+        assert sizes[0] == 50 * max(1, min(5, budget // 250))
+        assert found.simulations <= sum(sizes)
+        assert found.cut or found.simulations == sum(sizes)
+
+
+def test_a_floor_is_told_from_what_did_not_fail() -> None:
+    assert floor_around([-1.0] * 50 + [0.4] * 50) == 0.4
+    assert floor_around([math.inf] * 50 + [0.4] * 19) == 0.0  # too few
+    assert floor_around([-1.0] * 50) == 0.0
+    above = split(tail(3), 3, 400, generator(18), floor=99.0)  # everything is below it: plain sampling, moved
+    assert above.depths == [1.0] * len(above.values)
+
+
+def probability(value: float, low: float, high: float, warning: str = "", method: str = "multilevel splitting") -> Probability:
+    return Probability(value=value, low=low, high=high, n=1000, failures=9, effective=9.0, method=method, warning=warning)
+
+
+def test_random_sampling_counts_where_the_estimate_is_not_to_be_trusted() -> None:
+    control = probability(0.0024, 0.0013, 0.0045, method="random sampling")
+    good, far = probability(0.003, 0.002, 0.005), probability(0.0001, 0.00001, 0.0005)
+    unsure = probability(0.003, 0.002, 0.005, warning="the runs are far apart")
+    assert answer(good, control) == Answer(good)
+    assert answer(unsure, control) == Answer(control, unsure, "the runs are far apart")
+    assert answer(far, control) == Answer(control, far, "random sampling contradicts it")
+    assert answer(probability(math.nan, 0.0, 1.0, warning="no run was finished"), control).value is control
+    assert answer(unsure, None) == Answer(unsure)
+    assert answer(None, control) == answer(control, control) == Answer(control)
+    assert answer(None, None).value is None
 
 
 def test_splitting_says_when_the_budget_does_not_suffice() -> None:

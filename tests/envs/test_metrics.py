@@ -175,6 +175,37 @@ def test_distance_speeding_and_ticks(scene: Any) -> None:
     assert int(stats.ticks[0, 0]) == 10
 
 
+def test_lane_offset_is_the_mean_distance_from_the_line(scene: Any) -> None:
+    """A metre beside the middle counts as one; in a lane change, from where the change should be by now; on no lane, as nothing."""
+    world = scene([(CAR, 0, 1.0, 0, 10)])
+    stats = drive(world, [(0.0, 0.0)] * 4)
+    assert_allclose(float(stats.astray[0, 0]), 4.0, atol=1e-4)
+    assert_allclose(scored(world, astray=4.0, ticks=4)["lane_offset"], 1.0)
+    changing = world.state._replace(shift=torch.full_like(world.state.shift, 0.75))
+    assert_allclose(float(after_one_tick(world._replace(state=changing)).astray[0, 0]), 0.25, atol=1e-5)
+    state, setup, maps, _ = scene([(CAR, 0, 20.0, 0, 10)])
+    assert float(after_one_tick(world._replace(state=state, setup=setup, maps=maps)).astray[0, 0]) == 0.0
+    assert scored(world)["lane_offset"] == 0.0  # before the first tick
+
+
+@pytest.mark.parametrize(
+    ("ego", "other", "impact"),
+    [
+        ((0, 0, 0, 9), (4.5, 0, 0, 5), 4.0),  # into a slower car
+        ((0, 0, 0, 9), (4.5, 0, math.pi, 5), 14.0),  # head on
+        ((0, 0, 0, 9), (3, 0, math.pi / 2, 5), math.hypot(9, 5)),  # into a crossing one
+        ((0, 0, 0, 9), (30, 0, 0, 5), 0.0),  # no contact
+    ],
+)
+def test_impact_is_the_relative_speed_at_the_first_collision(scene: Any, ego: Any, other: Any, impact: float) -> None:
+    world = scene([(CAR, *ego), (CAR, *other)])
+    stats = after_one_tick(world)
+    assert_allclose(float(stats.impact[0, 0]), impact, atol=1e-4)
+    assert_allclose(scored(world, impact=float(stats.impact[0, 0]))["impact"], impact, atol=1e-4)
+    again = world.state._replace(stats=stats, speed=world.state.speed * 3.0)  # what comes after the first collision counts no more
+    assert_allclose(float(after_one_tick(world._replace(state=again)).impact[0, 0]), impact if impact else 0.0, atol=1e-4)
+
+
 def test_within_lane(scene: Any) -> None:
     """Lanes are 4 m wide, the car 1.85 x 4.6 m: it may be 1.075 m off the centre, less when turned."""
     for y, yaw, inside in (

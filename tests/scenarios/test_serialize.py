@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import scenarios
 from scenarios import serialize
 from scenarios.episode import Action, AgentSpec, Driver, Episode, Goal, Log, Region, Role, Script, Trigger
 from scenarios.kinds import Kind
@@ -75,7 +76,7 @@ EPISODE = Episode(
         PARKED,
     ),
     goal=Goal(destination="end", region=Region(x=1.0, y=2.0, length=3.0, width=4.0, speed_max=5.0), time_min=1.0),
-    drawn={"road.lanes": 3.0, "ego.kind": "inf", "weird": float("inf")},
+    drawn={"road.lanes": 3.0, "ego.kind": "inf", "weird": float("inf"), "road.right_first": False},
 )
 
 
@@ -105,6 +106,18 @@ def test_network_and_episode_come_back_exactly_through_json() -> None:
     assert_same(serialize.network_from_arrays(json.loads(json.dumps(header, allow_nan=False)), arrays), NETWORK)
     header, arrays = serialize.episode_to_arrays(EPISODE)
     assert_same(serialize.episode_from_arrays(json.loads(json.dumps(header, allow_nan=False)), arrays), EPISODE)
+
+
+@pytest.mark.parametrize("name", scenarios.names())
+def test_whatever_a_scenario_draws_comes_back(name: str) -> None:
+    scenario = scenarios.load(name)
+    for seed in range(4):
+        episode = scenarios.sample(scenario, seed)
+        header, arrays = serialize.episode_to_arrays(episode)
+        back = serialize.episode_from_arrays(json.loads(json.dumps(header, allow_nan=False)), arrays)
+        assert back.drawn == episode.drawn  # whole numbers come back as 4.0
+        assert [type(v) is bool for v in back.drawn.values()] == [type(v) is bool for v in episode.drawn.values()]
+        assert_same(dataclasses.replace(back, drawn={}), dataclasses.replace(episode, drawn={}))
 
 
 @given(st.lists(st.floats(), min_size=4, max_size=4), st.floats())
