@@ -98,9 +98,8 @@ def compared(plant: Plant, folder: Path) -> dict[str, Any]:
     how = ("--compile",) if plant.suite in COMPILED else ()
     kept = folder / f"{plant.suite}-{plant.baseline.replace('~', '-').replace('=', '')}.json"
     if not kept.exists():
-        code, _, took = command(
-            plant.baseline, "--suite", suite, "--baseline", str(kept), "--update-baseline", "to compare with", "--out", str(kept) + "-run", *how
-        )
+        keep = ("--baseline", str(kept), "--update-baseline", "to compare with", "--out", f"{kept}-run")
+        code, _, took = command(plant.baseline, "--suite", suite, *keep, *how)
         print(f"{plant.baseline} on {plant.suite}: kept, exit {code}, {took:.0f} s", flush=True)
     out = folder / f"{len(list(folder.iterdir()))}"
     code, stdout, took = command(
