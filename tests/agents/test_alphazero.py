@@ -242,6 +242,7 @@ def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
         resume(tmp_path / "run", steps=512, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_identically(tmp_path: Path) -> None:
     """SIGKILL at any moment, resumed: the same weights, optimiser, games and positions as without, to the last bit."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -85,13 +85,9 @@ def test_worlds_take_wishes() -> None:
     planned = PlannedVecEnv(worlds, "pdm")
     assert planned.action_space.shape == (3,)
     planned.reset()
-    ends = 0
     for _ in range(4):
-        observation, reward, done, _ = planned.step(np.zeros((3, 3), dtype=np.float32))
+        observation, reward, _, _ = planned.step(np.zeros((3, 3), dtype=np.float32))
         assert isinstance(observation, np.ndarray) and np.isfinite(observation).all() and np.isfinite(reward).all()
-        ends += int(done.sum())
-    pdm = rollout(load_policy("pdm"), [worlds.worlds.episode(k) for k in range(3)], batch=3)
-    assert not any(r.error for r in pdm)
     with pytest.raises(ValueError, match=r"wishes of shape \(3, 2\) for 3 worlds: must be \(3, 3\)"):
         planned.step(np.zeros((3, 2), dtype=np.float32))
     with pytest.raises(ValueError, match="a planner drives by continuous actions"):
@@ -124,8 +120,8 @@ def test_the_configuration_says_what_does_not_fit() -> None:
 def test_trained_saved_and_loaded_it_acts_the_same(tmp_path: Path) -> None:
     config = config_from(
         {
-            "scenario": "merge/easy", "planner": "pdm", "driving": {"action": "continuous", "ticks_per_step": 2}, "steps": 128, "envs": 4,
-            "episodes": 4, "validation_episodes": 2, "evaluations": 1, "tensorboard": False, "network": [16],
+            "scenario": "merge/easy", "planner": "pdm", "driving": {"action": "continuous", "ticks_per_step": 2}, "steps": 64, "envs": 4,
+            "episodes": 4, "validation_episodes": 1, "evaluations": 1, "tensorboard": False, "network": [16],
             "hyper": {"n_steps": 16, "batch_size": 32, "n_epochs": 1},
         }
     )  # fmt: skip
@@ -143,7 +139,7 @@ def test_trained_saved_and_loaded_it_acts_the_same(tmp_path: Path) -> None:
         assert wish.shape == (3, 1, 3) and action.shape == (3, 1, 2)
         assert torch.equal(action, again.act(seen, **about))
         sim.step(action)
-    episodes = [sample(load("merge/easy"), 2000)]
+    episodes = [replace(sample(load("merge/easy"), 2000), duration=3.0)]
     for name in (f"{result.final}", f"shield:{result.final}", f"{result.final}@visible"):
         assert not rollout(load_policy(name), episodes, batch=1)[0].error
     with pytest.raises(PolicyError, match="has a planner"):

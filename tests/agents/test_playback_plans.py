@@ -17,7 +17,7 @@ from scenarios import load, sample
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
-    folder, episode = tmp_path_factory.mktemp("traces"), sample(load("merge/easy"), 2000)
+    folder, episode = tmp_path_factory.mktemp("traces"), replace(sample(load("merge/easy"), 2000), duration=5.0)
     names = ("pdm", "shield:pdm@noisy", "random")
     return {name: Trace.load(rollout(load_policy(name), [episode], batch=1, traces=TraceRule(folder=folder))[0].trace) for name in names}
 

@@ -228,7 +228,7 @@ def test_what_it_refuses() -> None:
 
 
 def test_tables_traces_and_replays_tell_of_interventions(tmp_path: Path) -> None:
-    episodes = [sample(load("merge/easy"), 2000)]
+    episodes = [replace(sample(load("merge/easy"), 2000), duration=8.0)]
     kept = rollout(load_policy("shield:random"), episodes, batch=2, traces=TraceRule(folder=tmp_path))
     bare = rollout(load_policy("random"), episodes, batch=2)
     table = rows(kept + bare)
