@@ -70,7 +70,8 @@ def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]]) 
 
 
 def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) -> Estimate:
-    values = [[r.metrics[metric] for r in stratum if metric in r.metrics] for stratum in strata]
+    # only who has a shield has a share of decisions overridden; all else every episode has
+    values = [[r.metrics[metric] for r in stratum if how != "share" or metric in r.metrics] for stratum in strata]
     if how == "rate":
         flat = [v > 0 for stratum in values for v in stratum]
         return proportion(sum(flat), len(flat))

@@ -221,6 +221,8 @@ def _planner_problems(planner: str, driving: DrivingConfig) -> list[str]:
         return [f"planner: {planner!r} cannot be told what to aim at; {did_you_mean(planner, GUIDED) or 'those can: ' + ', '.join(GUIDED)}"]
     if driving.action != "continuous":
         return [f"driving.action: {driving.action}; a planner drives by continuous actions"]
+    if driving.observation == "pixels":
+        return ["driving.observation: pixels; a planner needs tracks, and images alone tell of none"]
     return []
 
 

@@ -39,6 +39,7 @@ OUTSIDE = 0.1  # m by which a corner may be off the drivable surface; the simula
 PAST = 0.2  # m by which a bumper may be beyond a line
 LIKELY = 0.1  # modes of a forecast less likely than this are not looked at
 STANDS = 0.1  # m/s
+BETWEEN = (0.0, 0.25, 0.5, 0.75, 1.0)  # places looked at on the way from the slowest (0) to the fastest (1)
 NONE, OTHERS, ROAD, RULES = 0, 1, 2, 3  # what is wrong with a plan
 CLOSE = 6  # steps at the beginning at which corners and directions are looked at; later at every other one
 
@@ -104,7 +105,7 @@ def step(driver: Driver, now: Poses, accel: Tensor, steer: Tensor, dt: float) ->
 
 
 def others(scene: Scene, limits: Limits, when: Tensor) -> Others:
-    """Everybody at his slowest and at his fastest at `when` (S,) s."""
+    """Everybody at `when` (S,) s, at his slowest, at his fastest, and at places between (`BETWEEN`), all of which he can be at."""
     tracks, ego = scene.tracks, scene.ego
     all_of_them = obstacles(scene, torch.zeros_like(tracks.mask))
 
@@ -123,7 +124,7 @@ def others(scene: Scene, limits: Limits, when: Tensor) -> Others:
     slow, fast = torch.where(stands, 0.0, slow), torch.where(stands, 0.0, fast)
     yaw = wide(tracks.yaw.contiguous())
     way = _Way(x0, y0, torch.cos(yaw), torch.sin(yaw), all_of_them.x, all_of_them.y, all_of_them.cos, all_of_them.sin)
-    places = [torch.cat(pair, dim=1) for pair in zip(way.at(slow), way.at(fast), strict=True)]
+    places = [torch.cat(parts, dim=1) for parts in zip(*(way.at(slow + part * (fast - slow)) for part in BETWEEN), strict=True)]
     doubt = torch.sqrt(torch.maximum(tracks.covariance[..., 0, 0], tracks.covariance[..., 1, 1]).clamp(min=0.0))
     aside = lateral(
         when.new_zeros(()), when.new_zeros(()), response=limits.response, accel=limits.side_accel, brake=limits.side_brake,
@@ -140,8 +141,8 @@ def others(scene: Scene, limits: Limits, when: Tensor) -> Others:
     keeps_l, keeps_w = torch.minimum(AHEAD + doubt, apart), torch.minimum(aside + doubt, apart)
     share = scene.forecasts.probability.sort(dim=-1, descending=True, stable=True).values[..., :MODES].flatten(1)
     there, behind = wide(tracks.mask) & (share > LIKELY), wide(followers(scene))
-    pair = [torch.cat([part, part], dim=1) for part in (wide(half_l + keeps_l), wide(half_w + keeps_w), behind, there)]
-    return Others(*places, *pair)
+    same = [torch.cat([part] * len(BETWEEN), dim=1) for part in (wide(half_l + keeps_l), wide(half_w + keeps_w), behind, there)]
+    return Others(*places, *same)
 
 
 class _Way(NamedTuple):

@@ -84,6 +84,7 @@ def search(space: FreeSpace, car: Body, start: Pose, goal: Pose, radius: float, 
                 break
             if sense < 0:
                 found = [(-s, bend) for s, bend in reversed(found)]
+            found = found or [(1e-3, 0.0)]  # there already: a millimetre, for a path of none has no direction
             path = shortened(motions, start, found, expanded)
             if against_traffic(motions, path) <= WRONG_MAX:
                 return path

@@ -39,6 +39,9 @@ class SceneMaker:
     """Makes scenes from one simulator, whose maps it cuts into pieces for the predictor once."""
 
     def __init__(self, sim: DrivingSim, predictor: Predictor | None = None) -> None:
+        """Raises ValueError on `pixels`, where nothing is believed that a scene could be made of."""
+        if sim.config.observation == "pixels":
+            raise ValueError("observation='pixels': tells images alone, of which no scene can be made; take another level")
         self.sim, self.pieces, self.predictor = sim, cut(sim.maps), predictor or LaneFollowing()
 
     def __call__(self, eyes: Eyes | None = None) -> Scene:

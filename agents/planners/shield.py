@@ -201,6 +201,8 @@ def shielded(policy: Policy) -> Shielded:
         )
     if needs.action == "trajectory":
         raise PolicyError(f"{policy.name!r} returns trajectories; a shield overrides continuous actions and manoeuvres")
+    if needs.observation == "pixels":
+        raise PolicyError(f"{policy.name!r} looks at pixels; a shield needs tracks, and images alone tell of none")
     if isinstance(policy, Shielded):
         raise PolicyError(f"{policy.name!r} has a shield already")
     return Shielded(policy, replace(needs, told=True), f"shield:{policy.name}")

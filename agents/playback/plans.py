@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.planners.base import Costs, Ego, Plan, Scene
+from agents.planners.base import Costs, Ego, Plan, Remembering, Scene
 from agents.planners.policy import PlannerPolicy
 from agents.planners.scene import SceneMaker
 from agents.planners.vehicle import to_action
@@ -60,7 +60,8 @@ def planner_of(policy: Policy) -> PlannerPolicy | PlannedPolicy | None:
 
 
 def plan_again(trace: Trace) -> list[Thought] | None:
-    """One thought a step. None where no planner drove, or it cannot be found by what the trace calls it, or it saw through cameras.
+    """One thought a step. None where no planner drove, or one with a memory, or it cannot be found by what the trace calls it, or it saw
+    through cameras.
 
     Raises TraceError if the episode cannot be simulated.
     """
@@ -72,7 +73,9 @@ def plan_again(trace: Trace) -> list[Thought] | None:
     except (PolicyError, OSError, ValueError):
         return None
     planner = planner_of(policy)
-    if planner is None or trace.policy_hash != str(getattr(getattr(policy, "bundle", None), "sha256", "")):
+    if planner is None or isinstance(getattr(planner, "planner", None), Remembering):
+        return None  # the latter drives by a path of long ago
+    if trace.policy_hash != str(getattr(getattr(policy, "bundle", None), "sha256", "")):
         return None
     sim = simulator(trace)
     eyes = Eyes(sim) if needs_eyes(sim.config) else None

@@ -46,7 +46,8 @@ def as_data(found: Found, *, command: str = "") -> dict[str, Any]:
         "probability_any": _probability(answer(found.probability_any, found.control_any).value),
         "estimate": _probability(found.probability),
         "estimate_any": _probability(found.probability_any),
-        "not_trusted": answer(found.probability, found.control).why,
+        "not_trusted": _doubts(found.probability, found.control),
+        "not_trusted_any": _doubts(found.probability_any, found.control_any),
         "control": _probability(found.control),
         "control_any": _probability(found.control_any),
         "agreement": agreement(found.probability, found.control),
@@ -112,6 +113,12 @@ def answer(estimate: Probability | None, control: Probability | None) -> Answer:
     if estimate.warning or match is None or not match["overlap"]:
         return Answer(control, estimate, estimate.warning or "random sampling contradicts it")
     return Answer(estimate)
+
+
+def _doubts(estimate: Probability | None, control: Probability | None) -> str:
+    """Why the estimate, or what counts in its place, is not to be trusted; "" if it is."""
+    given = answer(estimate, control)
+    return given.why or (given.value.warning if given.value else "")
 
 
 def directions(found: Found) -> list[tuple[str, float, float]]:

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 TTC_HORIZON = 3.0  # s, nuPlan: constant-velocity look-ahead
+OFF_LANE = 2.0  # m, what counts as the distance from the line for who follows none
 TTC_MIN = 0.95  # s, nuPlan: least time to collision
 # nuPlan's comfort bounds, in the order of Stats.uncomfortable: name, least, greatest
 COMFORT = (
@@ -91,7 +92,8 @@ def update_stats(stats: Stats, state: State, setup: Setup, maps: Maps, contact: 
     rough = torch.stack([(measured[..., k] < low) | (measured[..., k] > high) for k, (_, low, high) in enumerate(COMFORT)], dim=-1)
     lane = state.lane[:, :n]
     excess = torch.where(lane >= 0, (speed - lane_field(maps.lane_limit, setup.map_id, lane)).clamp(min=0.0), 0.0)
-    beside = torch.where(lane >= 0, torch.abs(state.d[:, :n] - state.shift[:, :n]), 0.0)  # a lane change in order is not off its line
+    # a lane change in order is not off its line
+    beside = torch.where(lane >= 0, torch.abs(state.d[:, :n] - state.shift[:, :n]), OFF_LANE)
     slot = torch.where(hit, rank % slots, stats.collision_slot)
     impact = torch.where(hit, _closing(state, slot.clamp(min=0), n), stats.impact)
     once, real = live.to(torch.int64), live.to(speed.dtype)
@@ -198,7 +200,7 @@ def episode_metrics(state: State, setup: Setup, dt: float) -> dict[str, Tensor]:
     red_light, stop_sign int   how many were run
     impact              m/s    relative speed at the first collision, 0 without one: what decides how bad it was
     lane_offset         m      mean distance from the middle of the lane followed; during a lane change of the discrete manoeuvres, from
-                               the line that leads over. Time on no lane counts as 0
+                               the line that leads over. Time on no lane counts as 2 m, beyond the edge of most lanes
     route_progress      0..1   share of the route covered, 1 on arrival; where the goal is to last, the route is what the
                                ego would cover at its desired speed, or the limit where it starts if that is lower
     ttc_min             s      smallest time to collision, at most 3 (see `nearest_ttc`); 0 in an at-fault collision

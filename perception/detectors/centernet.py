@@ -24,6 +24,7 @@ from perception.types import Camera, Detections, SensorFrame
 __all__ = ["KIND", "CenterNet", "pack", "unpack"]
 
 KIND = "detector"
+READ = 16  # images whose answers are read at once, where the backend takes them one by one
 
 
 class CenterNet:
@@ -90,8 +91,8 @@ class CenterNet:
         return decode(self.maps(image, camera).to(image.device), camera, self.spec, height=height, width=width)
 
     def _portions(self, worlds: int, cameras: int) -> list[slice]:
-        """Worlds seen at once: as many as the backend computes at once, so that its answer is still in the cache when it is read."""
-        size = max(1, self.backend.chunk // cameras)
+        """Worlds seen at once: of as many images as the backend computes at once, or READ, so that its answer is in the cache when read."""
+        size = max(1, max(self.backend.chunk, READ) // max(1, cameras))
         return [slice(first, first + size) for first in range(0, worlds, size)] or [slice(0, 0)]
 
     @torch.no_grad()

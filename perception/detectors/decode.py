@@ -85,7 +85,7 @@ def _peaks(cells: Tensor, classes: int, slots: int) -> tuple[Tensor, Tensor, Ten
     best, likeliest = cells[..., :classes].max(-1)  # (N, g, f)
     heat = in_places(best[..., None] + cells[..., classes : classes + FINE**2])[:, 0]  # (N, h, w)
     heat = torch.where(heat.isfinite(), heat, -torch.inf)
-    logit, part = heat.flatten(1).topk(min(CANDIDATES, heat[0].numel()), 1)  # (N, Q)
+    logit, part = heat.flatten(1).topk(min(CANDIDATES, heat.shape[1] * heat.shape[2]), 1)  # (N, Q)
     kind = likeliest.flatten(1).gather(1, coarse(part, heat.shape[-1]))
     peak = torch.where(logit >= _around(cells, classes, kind, part), logit, -torch.inf)
     logit, rank = peak.topk(min(slots, peak.shape[1]), 1)

@@ -72,7 +72,7 @@ class Int8Backend:
     name = "int8"
 
     def __init__(self, network: Network, *, chunk: int = CHUNK) -> None:
-        if not bool((network.ranges > 0.0).all()):
+        if not bool(((network.ranges > 0.0) & network.ranges.isfinite()).all()):
             raise ValueError("backend 'int8': these weights do not tell the ranges of their activations; take another backend")
         self.network, self.chunk, self.outputs = network, chunk, network.spec.outputs
         self.look = network.look.to(REAL).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -81,6 +81,7 @@ class Int8Backend:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, where: Tensor) -> Tensor:
+        image, where = image.cpu(), where.cpu()
         found = torch.empty((len(image), self.outputs, *where.shape[2:]), memory_format=torch.channels_last)
         for i in range(0, len(image), self.chunk):
             part = image[i : i + self.chunk].contiguous(memory_format=torch.channels_last)

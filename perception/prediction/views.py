@@ -175,6 +175,6 @@ def _nearest(squared: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if squared.shape[1] < count:
         squared = torch.nn.functional.pad(squared, (0, count - squared.shape[1]), value=NOWHERE * NOWHERE)
         values, index = squared.topk(count, largest=False)
-        return values.sqrt(), torch.where(values < NOWHERE, index, 0)
+        return values.sqrt(), torch.where(values < NOWHERE * NOWHERE, index, 0)
     values, index = squared.topk(count, largest=False)
     return values.sqrt(), index

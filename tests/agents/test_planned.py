@@ -113,6 +113,8 @@ def test_the_configuration_says_what_does_not_fit() -> None:
     assert config_from(config.as_dict(), complete=True) == config
     with pytest.raises(TrainConfigError, match=r"planner: 'pdn' cannot be told what to aim at; did you mean 'pdm'"):
         config_from({"scenario": "merge/easy", **plan, "planner": "pdn"})
+    with pytest.raises(TrainConfigError, match=r"driving.observation: pixels; a planner needs tracks"):
+        config_from({"scenario": "merge/easy", "driving": {"action": "continuous", "observation": "pixels"}, "planner": "pdm"})
     with pytest.raises(TrainConfigError, match=r"driving.action: discrete; a planner drives by continuous actions"):
         config_from({"scenario": "merge/easy", "planner": "pdm"})
 

@@ -165,6 +165,12 @@ def test_without_obstacles_the_path_is_the_curve_of_reeds_and_shepp() -> None:
         assert float(driven + how.cusp * (np.diff(np.sign(path.lengths)) != 0.0).sum()) == pytest.approx(float(cost[0]), abs=1e-6)
 
 
+def test_who_is_there_already_has_a_path_of_no_length() -> None:
+    for yaw in (0.3, 0.3 + 2.0 * math.pi):
+        path = search(a_plain(), CAR, Pose(0.0, 0.0, yaw), Pose(0.0, 0.0, 0.3), RADIUS, Search())
+        assert path is not None and float(np.abs(path.lengths).sum()) < 0.01
+
+
 def test_no_path_is_none() -> None:
     start, goal = Pose(-10.0, 0.0, 0.0), Pose(10.0, 0.0, 0.0)
     assert search(a_plain(wall=(-40.0, 40.0)), CAR, start, goal, RADIUS, Search()) is None  # no way round

@@ -59,6 +59,7 @@ def test_where_no_planner_drove_or_it_is_not_known_there_are_none(traces: dict[s
     assert plan_again(traces["random"]) is None
     assert plan_again(replace(traces["pdm"], policy="mine", command="")) is None
     assert plan_again(replace(traces["pdm"], policy_hash="0" * 64)) is None
+    assert plan_again(replace(traces["pdm"], policy="hybrid_astar", command="")) is None  # it drives by what it remembers
     assert planner_of(load_policy("shield:random")) is None
     found = planner_of(load_policy("shield:lattice~brake_limit=0.9@visible"))
     assert found is not None and found.name == "lattice"

@@ -111,6 +111,22 @@ def test_behind_a_leader_it_lets_through_what_the_rss_distance_lets_through(spee
     assert why(least - 0.7) == OTHERS
 
 
+def test_who_crosses_may_brake_as_he_likes() -> None:
+    """A car from the side that has passed if it hurries and stops short if it brakes at full meets the ego if it does neither."""
+    scene = following(50.0, speed=25.0).scene
+    tracks, forecasts = scene.tracks, scene.forecasts
+    mean, yaw = tracks.mean.clone(), tracks.yaw.clone()
+    mean[:, 0], yaw[:, 0] = T([44.06, -32.0, 0.0, 20.0]), torch.pi / 2
+    up = (mean[..., 1:2, None] + mean[..., 3, None, None] * forecasts.time.view(1, 1, 1, -1)).expand_as(forecasts.mean[..., 0])
+    places = torch.stack([mean[..., :1, None].expand_as(up), up], dim=-1)
+    crossing = scene._replace(tracks=tracks._replace(mean=mean, yaw=yaw), forecasts=forecasts._replace(mean=places))
+    policy, zero = shielded(Says(0.0, 0.0)), T([0])
+    assert int(policy.decide(Told(crossing, None), seed=zero, step=zero).reason) == OTHERS
+    later = crossing.tracks._replace(mean=mean - T([0.0, 120.0, 0.0, 0.0]))
+    far = crossing._replace(tracks=later, forecasts=forecasts._replace(mean=places - T([0.0, 120.0])))
+    assert int(policy.decide(Told(far, None), seed=zero, step=zero).reason) == NONE
+
+
 def test_what_is_safe_goes_through_bit_for_bit() -> None:
     calm, wild = shielded(Says(0.137, 0.0123)), shielded(Says(0.9, -1.0))
     sim = a_sim("lane_keep/easy", calm)
@@ -204,7 +220,7 @@ def test_walkers_may_stop_or_walk_on_and_drivers_react() -> None:
     when = T([0.5, 4.0])
     car, walker = others(it.scene, LIMITS, when), others(scene, LIMITS, when)
     start = float(it.scene.tracks.mean[0, 0, 0])
-    half = car.x.shape[1] // 2
+    half = car.x.shape[1] * 4 // 5  # the fastest come last
     stops = 20.0 * 20.0 / (2 * 8.0)
     torch.testing.assert_close(car.x[0, 0, 1], T(start + stops), atol=0.01, rtol=0.0)
     reacts = 20.0 * 0.3 + 0.5 * 0.09 + 20.3**2 / 12.0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from envs.driving.collision import pairwise_overlap
 from envs.driving.dynamics import bicycle
-from envs.driving.metrics import COMFORT, episode_metrics, update_stats, within_lane
+from envs.driving.metrics import COMFORT, OFF_LANE, episode_metrics, update_stats, within_lane
 from envs.driving.types import Stats
 from scenarios.episode import Role
 from scenarios.kinds import Kind
@@ -176,7 +176,7 @@ def test_distance_speeding_and_ticks(scene: Any) -> None:
 
 
 def test_lane_offset_is_the_mean_distance_from_the_line(scene: Any) -> None:
-    """A metre beside the middle counts as one; in a lane change, from where the change should be by now; on no lane, as nothing."""
+    """A metre beside the middle counts as one; in a lane change, from where the change should be by now; on no lane, as two."""
     world = scene([(CAR, 0, 1.0, 0, 10)])
     stats = drive(world, [(0.0, 0.0)] * 4)
     assert_allclose(float(stats.astray[0, 0]), 4.0, atol=1e-4)
@@ -184,7 +184,7 @@ def test_lane_offset_is_the_mean_distance_from_the_line(scene: Any) -> None:
     changing = world.state._replace(shift=torch.full_like(world.state.shift, 0.75))
     assert_allclose(float(after_one_tick(world._replace(state=changing)).astray[0, 0]), 0.25, atol=1e-5)
     state, setup, maps, _ = scene([(CAR, 0, 20.0, 0, 10)])
-    assert float(after_one_tick(world._replace(state=state, setup=setup, maps=maps)).astray[0, 0]) == 0.0
+    assert float(after_one_tick(world._replace(state=state, setup=setup, maps=maps)).astray[0, 0]) == OFF_LANE
     assert scored(world)["lane_offset"] == 0.0  # before the first tick
 
 

@@ -179,11 +179,28 @@ def test_eight_bits_need_ranges_and_a_cpu_that_can(network: Network, monkeypatch
         make_backend(network, "int8", device=CPU)
     with pytest.raises(ValueError, match="runs on the CPU, not on cuda"):
         make_backend(network, "int8", device=torch.device("cuda"))
+    endless = copy.deepcopy(network)
+    endless.ranges.fill_(torch.inf)
+    with pytest.raises(ValueError, match="ranges of their activations"):
+        make_backend(endless, "int8", device=CPU)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     with pytest.raises(ValueError, match="VNNI"):
         make_backend(network, "int8", device=CPU)
     with pytest.raises(ValueError, match="no images"):
         int8.measure(network, *(part[:0] for part in inputs(1)))
+
+
+@pytest.mark.parametrize("name", ["onnx", pytest.param("int8", marks=needs_int8), "half"])
+def test_any_number_of_worlds_and_cameras_is_seen_as_one_by_one(name: str) -> None:
+    if name == "onnx":
+        pytest.importorskip("onnxruntime")
+    detector = CenterNet.load("driving", backend=name)
+    image = torch.randint(0, 256, (7, 3, 3, 96, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    rig = Camera(*(torch.ones(7, 3) * value for value in (120.0, 80.0, 40.0, 0.8, 0.1, 1.4, 0.2)))
+    whole = detector.detect(image, rig)
+    one = detector.detect(image[5:6], Camera(*(value[5:6] for value in rig)))
+    assert all(torch.equal(a[5:6].nan_to_num(), b.nan_to_num()) for a, b in zip(whole, one, strict=True))
+    assert detector.detect(image[:0], Camera(*(value[:0] for value in rig))).box.shape == (0, whole.box.shape[1], 4)
 
 
 def measured_ranges(network: Network, image: torch.Tensor, where: torch.Tensor) -> Network:
