@@ -1,7 +1,8 @@
 """What computes the network: onnxruntime on the CPU, or torch, eager or compiled. All give (N, outputs, g, f) float32.
 
 For many images at once, on x86 CPUs with the instructions for it, whole numbers of 8 bits (`int8`) are fastest, then bfloat16, then
-onnxruntime, which is given single precision: `closedloop bench perception --part detector` says by how much. For one at a time onnxruntime is.
+onnxruntime, which is given single precision: `closedloop bench perception --part detector` says by how much. For one at a time
+onnxruntime is.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def make_backend(network: Network, name: str, *, device: torch.device, threads: 
 
 
 def fastest(device: torch.device, network: Network | None = None) -> str:
-    """What "auto" stands for here, chosen for many images at once; for a network that does not know the ranges of its activations int8 is left out."""
+    """What "auto" stands for here, chosen for many images at once.
+
+    For a network that does not know the ranges of its activations int8 is left out.
+    """
     if device.type != "cpu":
         return "compiled" if device.type == "cuda" else "torch"
     if int8.runs_here() and (network is None or bool((network.ranges > 0.0).all())):
