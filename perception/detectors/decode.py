@@ -55,22 +55,23 @@ def decode(output: Tensor, camera: Camera, spec: DecodeSpec, *, height: int, wid
     cells = output.permute(0, 2, 3, 1).contiguous()  # (N, g, f, outputs)
     logit, kind, part = _peaks(cells, len(spec.classes), spec.slots)  # (N, P) each
     found = at_parts(cells, part, len(spec.classes))
-    maps = Maps(*(value.reshape(batch, -1, value.shape[-1]) for value in found))  # (B, C P, Q) each
     peaks = part.shape[1]
+    maps = Maps(*(value.reshape(batch, cameras * peaks, value.shape[-1]) for value in found))  # (B, C P, Q) each
+    logit, kind, part = (value.reshape(batch, cameras * peaks) for value in (logit, kind, part))
     index = torch.arange(cameras, device=part.device).repeat_interleave(peaks).expand(batch, -1)  # (B, C P)
-    middle_u, middle_v = _middle(part.view(batch, -1), columns)
-    cell_u, cell_v = _middle(coarse(part, columns).view(batch, -1), columns // FINE)
+    middle_u, middle_v = _middle(part, columns)
+    cell_u, cell_v = _middle(coarse(part, columns), columns // FINE)
     box = read_boxes(middle_u, middle_v, maps.offset, maps.size, height=height, width=width)
-    score = (spec.score_scale * logit.view(batch, -1) + spec.score_bias).sigmoid()
+    score = (spec.score_scale * logit + spec.score_bias).sigmoid()
     rows = Detections(
         box=box,
         camera=index,
-        kind=kind.view(batch, -1),
+        kind=kind,
         score=score,
         **_place(maps, FINE * cell_u, FINE * cell_v, pick(camera, index), spec),
-        light=_light(maps.light, kind.view(batch, -1), spec.classes),
+        light=_light(maps.light, kind, spec.classes),
         source=torch.full_like(index, -1),
-        mask=(score >= spec.threshold) & logit.view(batch, -1).isfinite(),
+        mask=(score >= spec.threshold) & logit.isfinite(),
     )
     return _best(rows, spec.slots)
 

@@ -142,6 +142,7 @@ def test_circumstances_of_a_collision(crashed: Trace) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_failure_made_small_is_a_scenario_that_still_fails(jam: str, crashed: Trace, tmp_path: Path) -> None:
     planted = Planted(spec=jam, seed=1, failure="collision at fault", trace=crashed, name="small", cluster=1)
     (minimal,) = shrink_all([planted], "constant", "idm", tmp_path / "out")

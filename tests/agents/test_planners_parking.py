@@ -253,6 +253,7 @@ def parked(policy: str, scenario: str, count: int, seed: int, batch: int = 4) ->
     return rollout(load_policy(policy), [strict(episode) for episode in sample_episodes(scenario, count, seed)], batch=batch)
 
 
+@pytest.mark.slow
 def test_bays_are_reached_exactly_and_the_company_does_not_matter() -> None:
     several = parked("hybrid_astar", HARD, 2, 300, batch=2)
     assert [result.end for result in several] == ["arrived"] * 2

@@ -47,7 +47,8 @@ def test_what_is_travelled_is_what_small_steps_give(speed: float, response: floa
     small = drive(speed, response=response, accel=accel, brake=brake, seconds=4.0)
     when = DT * torch.arange(1, len(small) + 1)
     closed = travelled(when.double(), T(speed).double(), response=response, accel=accel, brake=brake)
-    assert float((closed - small).abs().max()) < 0.02  # a step of the pedal falls between two small ones
+    # a step of the pedal falls between two small ones: so much of its change is early or late, for up to 4 s
+    assert float((closed - small).abs().max()) < 0.005 + (accel + brake) * DT * 4.0
 
 
 @given(

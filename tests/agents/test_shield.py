@@ -192,6 +192,7 @@ def test_a_batch_is_decided_as_one_by_one(name: str, scenario: str) -> None:
         assert torch.equal(alone[1][0], reason[b]), b
 
 
+@pytest.mark.slow
 def test_manoeuvres_are_overridden_by_manoeuvres() -> None:
     policy = shielded(Says(1, kind="discrete", ticks=4))  # faster, always
     results = rollout(policy, [sample(load("highway/hard"), seed) for seed in (2000, 2001)], batch=2)

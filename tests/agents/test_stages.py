@@ -89,6 +89,7 @@ def people(folder: Path) -> None:
         (folder / file).write_text("\n".join(lines))
 
 
+@pytest.mark.slow
 def test_predictors_on_simulated_traffic_and_people(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def test_scenes_are_what_happened(run: Run) -> None:
                     np.testing.assert_allclose(scene.future[b, row, s].numpy(), place(at), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_stream_serves_predictors() -> None:
     batches = list(stream(["merge"], worlds=2, scenes=30, seed=5, restless=0.5))
     assert [len(b.future) for b in batches] == [10, 10, 10]
