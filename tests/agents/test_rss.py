@@ -14,6 +14,11 @@ T = torch.tensor
 DT = 1e-3  # s
 
 
+def responses(low: float, high: float) -> st.SearchStrategy[float]:
+    """Whole steps, so that the small steps are exact."""
+    return st.integers(round(low / DT), round(high / DT)).map(lambda steps: steps * DT)
+
+
 def drive(speed: float, *, response: float, accel: float, brake: float, seconds: float) -> Tensor:
     """Metres covered after each DT, by small steps: `accel` until the response, then braking to rest."""
     place, places = 0.0, []
@@ -41,18 +46,17 @@ def test_values_by_hand() -> None:
     assert lateral(T(-1.0), T(1.0), response=0.1, accel=0.2, brake=0.8, slack=0.1) == T(0.1)
 
 
-@given(speed=st.floats(0, 40), response=st.floats(0, 1.5), accel=st.floats(0, 4), brake=st.floats(2, 10))
+@given(speed=st.floats(0, 40), response=responses(0, 1.5), accel=st.floats(0, 4), brake=st.floats(2, 10))
 @settings(max_examples=15, deadline=None)
 def test_what_is_travelled_is_what_small_steps_give(speed: float, response: float, accel: float, brake: float) -> None:
     small = drive(speed, response=response, accel=accel, brake=brake, seconds=4.0)
     when = DT * torch.arange(1, len(small) + 1)
     closed = travelled(when.double(), T(speed).double(), response=response, accel=accel, brake=brake)
-    # a step of the pedal falls between two small ones: so much of its change is early or late, for up to 4 s
-    assert float((closed - small).abs().max()) < 0.005 + (accel + brake) * DT * 4.0
+    assert float((closed - small).abs().max()) < 0.02
 
 
 @given(
-    rear=st.floats(0, 35), front=st.floats(0, 35), response=st.floats(0.1, 1.0), accel=st.floats(0, 3), brake=st.floats(3, 8),
+    rear=st.floats(0, 35), front=st.floats(0, 35), response=responses(0.1, 1.0), accel=st.floats(0, 3), brake=st.floats(3, 8),
     more=st.floats(0, 3),
 )  # fmt: skip
 @settings(max_examples=15, deadline=None)
@@ -68,7 +72,7 @@ def test_at_the_distance_the_worst_case_never_collides_and_below_it_does(
         assert gap - 0.2 + closest < 0.0
 
 
-@given(one=st.floats(0, 30), other=st.floats(0, 30), response=st.floats(0.1, 1.0), accel=st.floats(0, 3))
+@given(one=st.floats(0, 30), other=st.floats(0, 30), response=responses(0.1, 1.0), accel=st.floats(0, 3))
 @settings(max_examples=10, deadline=None)
 def test_two_towards_each_other_stop_within_the_distance_and_no_less(one: float, other: float, response: float, accel: float) -> None:
     gap = float(opposite(T(one), T(other), response=response, accel=accel, brake=4.0, brake_other=8.0))
