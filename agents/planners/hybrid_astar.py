@@ -52,13 +52,16 @@ class HybridAstar:
     name: str = "hybrid_astar"
 
     def plan(self, scene: Scene) -> Plan:
-        """See `agents.planners.base.Planner`: a path searched from here, and its first seconds. The cost is the length of the path."""
+        """See `agents.planners.base.Planner`: a path searched from here, and its first seconds. The cost is the length of the path.
+
+        Where none was found the ego stands, and the cost is infinite.
+        """
         stands = scene.spot.wanted
         worlds, device = len(stands), stands.device
         found = {b: self.points(scene, b) for b in torch.nonzero(stands).flatten().tolist()}
         paths = put(no_paths(worlds, device), found)
         mine = foreseen(paths, scene)
-        cost = torch.where(stands, paths.s[:, -1], 0.0)
+        cost = torch.where(stands, torch.where((paths.leg == PAST).all(1), torch.inf, paths.s[:, -1]), 0.0)
         if bool(stands.all()):
             zero = torch.zeros_like(cost)
             costs = Costs(cost, zero, zero, zero, zero, zero, zero)
