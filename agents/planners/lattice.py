@@ -15,12 +15,11 @@ from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision_on_path, comfort, infeasible, off_road, speeding, weighed
-from agents.planners.obstacles import OnPath, obstacles, on_path
+from agents.planners.obstacles import OnPath
 from agents.planners.pdm import Proposed, choose, lane_cost
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
-from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, stop_of, take
+from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, ways
 from agents.planners.route import at, to_path
-from agents.planners.rules import stops
 
 __all__ = ["Lattice"]
 
@@ -53,22 +52,16 @@ class Lattice:
 
     def propose(self, scene: Scene) -> Proposed:
         """All candidates and what they cost."""
-        ego, rules = scene.ego, stops(scene)
-        around = obstacles(scene, rules.trusted)
-        there = on_path(around, scene.route)
-        paths = list(PATHS)
-        route, wide = take(scene.route, paths), OnPath(*(value[:, paths] for value in there))
-        stop = stop_of(route, rules, ego)
+        ego, (around, route, wide, stop, aim) = scene.ego, ways(scene, PATHS, ASIDE)
         when = DT * torch.arange(1, STEPS + 1, device=stop.device, dtype=stop.dtype)
-        aim = route.d.new_tensor(ASIDE).expand_as(route.d)
-        aim = torch.where(torch.arange(len(paths), device=aim.device) == STAY, route.d, aim)
+        aim = torch.where(torch.arange(len(PATHS), device=aim.device) == STAY, route.d, aim)
         d, d1, _ = evaluate(across(ego, route, aim), when)  # (B, L, J, S)
         s, s1, _ = evaluate(along(ego, route, stop, wide, around.weight), when)  # (B, L, K, S)
         s, s1 = s.cummax(-1).values, s1.clamp(min=0.0)  # who has come to rest stays there: no motion goes back
         motion = to_cartesian(ego, route, s, s1, d, d1)
         costs = self.score(scene, route, aim, stop, wide, around.weight, s, d, motion)
         costs = costs._replace(comfort=costs.comfort + SLIDES * sliding(s1, d1).flatten(1))
-        path = torch.tensor(paths, device=aim.device).repeat_interleave(motion.x.shape[2] * motion.x.shape[3])
+        path = torch.tensor(PATHS, device=aim.device).repeat_interleave(motion.x.shape[2] * motion.x.shape[3])
         return Proposed(Trajectory(*(value.flatten(1, 3) for value in motion)), costs, path)
 
     def score(

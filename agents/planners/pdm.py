@@ -15,10 +15,9 @@ from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Costs, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision, comfort, off_road, speeding, weighed
-from agents.planners.obstacles import Obstacles, obstacles, on_path
-from agents.planners.proposals import Driven, drive, stop_of, take
+from agents.planners.obstacles import Obstacles
+from agents.planners.proposals import Driven, drive, ways
 from agents.planners.route import at
-from agents.planners.rules import stops
 
 __all__ = ["Pdm", "Proposed", "choose", "lane_cost"]
 
@@ -54,17 +53,10 @@ class Pdm:
 
     def propose(self, scene: Scene) -> Proposed:
         """All proposals and what they cost."""
-        ego, rules = scene.ego, stops(scene)
-        around = obstacles(scene, rules.trusted)
-        there = on_path(around, scene.route)
-        paths = list(PATHS)
-        route = take(scene.route, paths)
-        aim = route.d.new_tensor(ASIDE).expand_as(route.d)
-        stop = stop_of(route, rules, ego)
-        wide = type(there)(*(value[:, paths] for value in there))
-        driven = drive(ego, route, aim, aim.new_tensor(SHARES), wide, around.weight, stop)
+        around, route, wide, stop, aim = ways(scene, PATHS, ASIDE)
+        driven = drive(scene.ego, route, aim, aim.new_tensor(SHARES), wide, around.weight, stop)
         costs = self.score(scene, around, route, aim, stop, driven)
-        path = torch.tensor(paths, device=aim.device).repeat_interleave(len(SHARES))
+        path = torch.tensor(PATHS, device=aim.device).repeat_interleave(len(SHARES))
         return Proposed(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), costs, path)
 
     def score(self, scene: Scene, around: Obstacles, route: Route, aim: Tensor, stop: Tensor, driven: Driven) -> Costs:

@@ -6,21 +6,22 @@ obstacles, S steps. Ego frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from agents.planners.base import DT, STEPS, Ego, Route, Trajectory
-from agents.planners.obstacles import OnPath
+from agents.planners.base import DT, STEPS, Ego, Route, Scene, Trajectory
+from agents.planners.obstacles import Obstacles, OnPath, obstacles, on_path
 from agents.planners.route import at, to_path
-from agents.planners.rules import Stops
+from agents.planners.rules import Stops, stops
 from agents.planners.vehicle import curvature_of, look_ahead, pursue, steer_towards
 from envs.driving.control import lateral_slope
 from envs.driving.dynamics import bicycle
 from envs.driving.traffic import free_road, interaction
 
-__all__ = ["ACCEL", "DECEL", "Driven", "drive", "placed", "stop_of", "take"]
+__all__ = ["ACCEL", "DECEL", "Driven", "drive", "placed", "stop_of", "take", "Ways", "ways"]
 
 ACCEL, DECEL, HEADWAY, GAP = 2.0, 2.5, 1.2, 2.0  # IDM: m/s^2, m/s^2, s, m
 BESIDE = 0.3  # m kept sideways
@@ -45,10 +46,30 @@ def take(route: Route, paths: list[int]) -> Route:
     return Route(*(value[:, paths].contiguous() for value in route))
 
 
-def stop_of(route: Route, stops: Stops, ego: Ego) -> Tensor:
+class Ways(NamedTuple):
+    """Paths to propose something along, and what is on them."""
+
+    around: Obstacles
+    route: Route  # (B, L, .) the paths, some of them more than once
+    there: OnPath  # (B, L, ...) the obstacles along them
+    stop: Tensor  # (B, L) m, as `stop_of`
+    aim: Tensor  # (B, L) m beside the path's middle
+
+
+def ways(scene: Scene, paths: Sequence[int], aside: Sequence[float]) -> Ways:
+    """paths: L indices of the route's; aside: m from the middle of each, left positive."""
+    rules, rows = stops(scene), list(paths)
+    around = obstacles(scene, rules.trusted)
+    there = on_path(around, scene.route)
+    route = take(scene.route, rows)
+    aim = route.d.new_tensor(aside).expand_as(route.d)
+    return Ways(around, route, OnPath(*(value[:, rows] for value in there)), stop_of(route, rules, scene.ego), aim)
+
+
+def stop_of(route: Route, rules: Stops, ego: Ego) -> Tensor:
     """Metres from the front bumper to where one has to rest on each path, (B, L); +inf: nowhere."""
     end = route.end - 0.5 * ego.length.unsqueeze(1) - RUNOUT
-    return torch.minimum(stops.at.unsqueeze(1), end.clamp(min=0.0))
+    return torch.minimum(rules.at.unsqueeze(1), end.clamp(min=0.0))
 
 
 def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, likely: Tensor, stop: Tensor) -> Driven:
