@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
@@ -133,6 +134,7 @@ class _Process:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        resource_tracker.ensure_running()  # the first process would start it, which lets the blocked signal through again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process alone
         try:
             self.process.start()
@@ -226,6 +228,7 @@ def _bury(worker: Worker, cause: str, waiting: deque[Job], keep: Keep) -> None:
 
 def _serve(pipe: Any) -> None:
     """What a process does: jobs come in, their results and, after each job, None go out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asked
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # leaves tidily, without half-written files
     torch.set_num_threads(1)
     try:
