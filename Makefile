@@ -2,6 +2,7 @@
 #   make demo       train a highway policy for about a minute, judge it against two baselines, write an HTML replay
 #   make test       what CI runs: lint, types, import contracts and the fast tests
 #   make test-all   the same and the slow tests
+#   make coverage   branch coverage of statistics, journal, traces and loader, at least 90 %
 #   make bench      simulator speed beside highway-env
 # VENV=DIR puts the virtual environment elsewhere; PYTHON=python3.12 picks the interpreter (3.11 or newer).
 
@@ -15,10 +16,10 @@ DEMO_STEPS ?= 60k
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint docs clean
+.PHONY: help demo test test-all coverage bench lint docs clean
 
 help:
-	@sed -n '2,6s/^# *//p' Makefile
+	@sed -n '2,7s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "closedloop needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
@@ -54,6 +55,13 @@ test: lint
 
 test-all: lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
+
+COVERING := $(addprefix tests/agents/test_,evaluation_stats.py gate_journal.py gate_statistics.py gate_verdict.py gate_recipes.py \
+	playback_fingerprint.py playback_page.py playback_trace.py stress_statistics.py)
+
+coverage: $(TESTED)
+	$(ONE_THREAD) $(BIN)/python -m coverage run -m pytest -q -m "not slow and not gpu" $(COVERING) tests/scenarios
+	$(BIN)/python -m coverage report --show-missing
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/closedloop bench driving

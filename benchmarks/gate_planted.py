@@ -43,6 +43,10 @@ SUITES = {  # metrics, and entries of the suites `smoke` and `nightly` with budg
     "lanes": (USUAL, {"cut_in": 64, "lane_keep": 64}),
     "circle": (FINE, {"roundabout/hard": 192}),
     "late": ({"collision_at_fault": (0.05, 1), "ttc_min": (0.05, 1)}, {"merge/hard": 320}),
+    "swerves": (
+        {"collision_at_fault": (0.08, 1), "off_road": (0.08, 1), "success": (0.10, 2)},
+        {"cut_in": 64, "cut_in/hard": 128, "merge": 64},
+    ),
     "seeing": ({"collision_at_fault": (0.08, 1), "success": (0.10, 2), "ttc_min": (0.10, 2)}, {"highway": 192}),
 }
 COMPILED = ("seeing",)  # through cameras that pays
@@ -61,6 +65,7 @@ class Plant:
 
 PLANTS = (
     Plant(baseline="merge@noisy", candidate="merge@noisy,latency=2", suite="late", family="merge", metric="ttc_min"),
+    Plant(baseline="merge@noisy", candidate="merge@noisy,latency=2", suite="swerves", family="cut_in", metric="collision_at_fault"),
     Plant(
         baseline="highway_perceived", candidate="highway_perceived@perceived,latency=2", suite="seeing", family="highway", metric="success"
     ),
@@ -125,12 +130,15 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="WORD", help="rows whose candidate or suite holds this")
     parser.add_argument("--out", type=Path, default=RESULTS / f"gate-planted-{date.today().isoformat()}.json")
     given = parser.parse_args()
-    rows = {(row["baseline"], row["candidate"]): row for row in (json.loads(given.out.read_text())["rows"] if given.out.exists() else [])}
+    rows = {
+        (row["baseline"], row["candidate"], *sorted(row["suite"])): row
+        for row in (json.loads(given.out.read_text())["rows"] if given.out.exists() else [])
+    }
     with tempfile.TemporaryDirectory() as temporary:
         for plant in PLANTS:
             if given.only not in f"{plant.candidate} on {plant.suite}":
                 continue
-            row = rows[plant.baseline, plant.candidate] = compared(plant, Path(temporary))
+            row = rows[plant.baseline, plant.candidate, *sorted(SUITES[plant.suite][1])] = compared(plant, Path(temporary))
             says = f"{row['candidate']} against {row['baseline']}: {row['verdict']} ({row['exit_code']}), {row['seconds']} s"
             print(f"{says}: {row['because']}", flush=True)
             made_with = {"versions": versions(), "machine": {"cpu": torch.backends.cpu.get_cpu_capability()}}

@@ -20,11 +20,10 @@ from typing import Any
 import torch
 
 from agents.evaluation.report import versions
-from agents.evaluation.rollout import TraceRule, rollout
+from agents.evaluation.rollout import TraceRule, fitting_batch, rollout
 from agents.gate.explain import BUDGET, Planted, shrink_all
 from agents.gate.failures import failure_of
 from agents.gate.report import Minimal
-from agents.gate.trials import fitting_batch
 from agents.playback.trace import Trace
 from agents.policies.base import load_policy
 from scenarios import load, sample

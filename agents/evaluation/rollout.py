@@ -35,7 +35,7 @@ from envs.driving.types import DrivingConfig, Out
 from scenarios.episode import Episode
 from scenarios.network import RoadNetwork
 
-__all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "Watch", "plain_name", "rollout"]
+__all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "Watch", "fitting_batch", "plain_name", "rollout"]
 
 BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
 WEIGHTS = RewardWeights()
@@ -113,6 +113,11 @@ class Watch(Protocol):
     def end(self, world: int) -> dict[str, float]:
         """What was seen of the episode that has ended in a world."""
         ...
+
+
+def fitting_batch(policy: Policy, episodes: int) -> int:
+    """As small a batch as holds the episodes, where results do not depend on it: cameras' networks round with their batch."""
+    return BATCH if policy.needs.observation in ("noisy", "perceived", "pixels") else max(1, min(BATCH, episodes))
 
 
 def rollout(

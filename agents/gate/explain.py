@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from agents.evaluation.rollout import plain_name, rollout
+from agents.evaluation.rollout import fitting_batch, plain_name, rollout
 from agents.gate.coverage import coverage
 from agents.gate.drive import BASELINE, CANDIDATE
 from agents.gate.failures import Circumstances, circumstances, failure_of, nearest_first, shares, worded
@@ -18,7 +18,7 @@ from agents.gate.replays import Replay, drive_again
 from agents.gate.report import Cluster, Failure, Minimal, Report
 from agents.gate.run import Order, Outcome
 from agents.gate.shrink import Shrunk, shrink
-from agents.gate.trials import TOGETHER, Hunt, fitting_batch, hunt_all
+from agents.gate.trials import TOGETHER, Hunt, hunt_all
 from agents.playback.trace import Trace
 from agents.policies.base import Policy, load_policy
 from scenarios import ScenarioError, load, sample

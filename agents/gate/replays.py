@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.evaluation.jobs import Job, drive
-from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
+from agents.evaluation.rollout import EpisodeResult, TraceRule
 from agents.gate.drive import BASELINE, CANDIDATE
 from agents.gate.report import Worse
 from agents.gate.run import Order, Outcome
-from agents.gate.trials import fitting_batch
 from agents.playback.trace import Trace
 from agents.policies.base import load_policy
 
@@ -66,7 +65,7 @@ def drive_again(
 
 
 def _jobs(order: Order, role: str, pairs: Sequence[Worse], folder: Path) -> list[Job]:
-    """One for each scenario, with a batch that fits: the bits do not depend on it, the time does."""
+    """One for each scenario."""
     spec = order.policies[role]
     policy = load_policy(spec)
     jobs = []
@@ -76,11 +75,10 @@ def _jobs(order: Order, role: str, pairs: Sequence[Worse], folder: Path) -> list
         if not mine:
             continue
         rule = TraceRule(folder=folder / TRACES, policy=spec, scenario=stratum.spec, compile=order.compile)
-        batch = BATCH if order.compile else fitting_batch(policy, len(mine))
         jobs.append(
             Job(
                 policy=spec, label=spec, scenario=stratum.spec, name=stratum.name, seeds=tuple(mine), traces=rule, fingerprints=True,
-                account=policy.needs.observation not in ("truth", "pixels"), compile=order.compile, batch=batch,
+                account=policy.needs.observation not in ("truth", "pixels"), compile=order.compile,
             )
         )  # fmt: skip
     return jobs

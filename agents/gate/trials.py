@@ -12,14 +12,14 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from agents.evaluation.rollout import BATCH, rollout
+from agents.evaluation.rollout import fitting_batch, rollout
 from agents.gate.ddmin import Search
 from agents.gate.failures import failure_of
 from agents.policies.base import Policy
 from scenarios import Episode, Scenario, ScenarioError, sample
 from scenarios.schema import ScenarioModel
 
-__all__ = ["TOGETHER", "Hunt", "fitting_batch", "hunt_all"]
+__all__ = ["TOGETHER", "Hunt", "hunt_all"]
 
 TOGETHER = "trial"  # what the scenarios of all trials are called: those of one name share a simulator
 
@@ -77,11 +77,6 @@ def hunt_all(hunts: Sequence[Hunt], candidate: Policy, reference: Policy, *, pro
                 trial.hunt.known[trial.key] = False
         _ask_reference(live, rounds, reference, progress)
         live = [hunt for hunt in live if hunt.answer(_first(hunt))]
-
-
-def fitting_batch(policy: Policy, episodes: int) -> int:
-    """As small a batch as holds the episodes, where results do not depend on it: cameras' networks round with their batch."""
-    return BATCH if policy.needs.observation in ("noisy", "perceived", "pixels") else max(1, min(BATCH, episodes))
 
 
 def _key(model: ScenarioModel) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from envs.driving.futures import TEST_SEED, TRAIN_SEED, families, stream
+from envs.driving.futures import TEST_SEED, TRAIN_SEED, VALIDATION_SEED, families, stream
 from perception.prediction.examples import Examples
 from perception.prediction.training import Pretraining, Progress, pretrain
 
@@ -14,7 +14,10 @@ __all__ = ["held_out", "pretrain_driving"]
 WORLDS, SCENES, ROUNDS = 12, 960, 1  # episodes of each family run together, scenes drawn from each, how often
 RESTLESS = 0.5  # share of the worlds whose drivers keep changing the speed they want
 TEST_WORLDS, TEST_SCENES = 6, 120
-DATA = "{worlds} episodes of each of {families} scenarios of the library driven by its traffic model, seeds {seed} up; nothing else"
+DATA = (
+    "{worlds} episodes of each of {families} scenarios of the library driven by its traffic model, seeds {seed} up; "
+    "calibrated by {few} of each, seeds {validation} up, in which nothing is disturbed; nothing else"
+)
 
 
 def held_out(
@@ -45,7 +48,11 @@ def pretrain_driving(
     """
     chosen = names or families()
     learn = stream(chosen, seed=TRAIN_SEED, worlds=worlds, scenes=scenes, rounds=rounds, restless=RESTLESS)
-    test = held_out(chosen, worlds=min(worlds, TEST_WORLDS), scenes=min(scenes, TEST_SCENES))
-    data = DATA.format(worlds=worlds * rounds, families=len(chosen), seed=TRAIN_SEED)
+    few, some = min(worlds, TEST_WORLDS), min(scenes, TEST_SCENES)
+    calm = held_out(chosen, seed=VALIDATION_SEED - TEST_SEED, worlds=few, scenes=some)
+    test = held_out(chosen, worlds=few, scenes=some)
+    data = DATA.format(worlds=worlds * rounds, families=len(chosen), seed=TRAIN_SEED, few=few, validation=VALIDATION_SEED)
     batches = 3 * len(chosen) * rounds
-    return pretrain(learn, test, target, config=config, batches=batches, command=command, data=data, progress=progress, resume=resume)
+    return pretrain(
+        learn, test, target, config=config, calibration=calm, batches=batches, command=command, data=data, progress=progress, resume=resume
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from perception.prediction.network import Network
 from perception.prediction.samples import Samples, joined, pick, samples_of
 from perception.storage import Stored, WeightsError, load, save
 
-__all__ = ["Progress", "Pretraining", "fit_spread", "judge", "moving", "pretrain"]
+__all__ = ["Progress", "Pretraining", "fit_spread", "judge", "moving", "pretrain", "samples_to_judge"]
 
 STILL = 0.5  # m, whoever moves less over what is known of the future stands: easy for anybody, so weighed little and not judged
 STILL_SHARE = 0.1  # weight of a standing track when minibatches are drawn
@@ -72,6 +72,7 @@ def pretrain(
     *,
     config: Pretraining | None = None,
     extra: Iterable[Examples] = (),
+    calibration: Iterable[Examples] | None = None,
     batches: int = 0,
     command: str = "",
     data: str = "",
@@ -81,7 +82,8 @@ def pretrain(
     """Train on `stream` (finite; `batches` long, for the progress alone), judge on `test`, write weights and card.
 
     target: the .safetensors to write; the card goes beside it, the state of the run to `<name>.state.safetensors` until it is finished.
-    extra: more examples, of people say, that get their own share of every minibatch. command, data: for the card. resume: go on from the
+    extra: more examples, of people say, that get their own share of every minibatch. calibration: what the ellipses and the probabilities
+    are fitted to, None: the tails of `stream` and `extra` that are not learned from. command, data: for the card. resume: go on from the
     state, if there is one; the minibatches after that are others than without the break. Returns `target`.
     Raises storage.WeightsError for a broken state, ValueError for an empty stream.
     """
@@ -110,7 +112,10 @@ def pretrain(
         if update % SAVE == 0 and update < config.updates:
             _keep(state, network, optimiser, update, before + time.monotonic() - begun)
     tell("calibrate", 0, 1)
-    calibrate(network, held if others_held is None else joined([held, others_held]))
+    if calibration is None:
+        calibrate(network, held if others_held is None else joined([held, others_held]))
+    else:
+        calibrate(network, samples_to_judge(calibration))
     tell("judge", 0, 1)
     judged = _report(network, test)
     card = {
@@ -147,6 +152,20 @@ def _collect(stream: Iterable[Examples], generator: torch.Generator, tell: Calla
     return joined(learn), joined(keep)
 
 
+def samples_to_judge(examples: Iterable[Examples]) -> Samples:
+    """Samples of all that moves: what `judge` counts. Raises ValueError for no examples."""
+    parts = [samples_of(part) for given in examples for part in _chunks(moving(given))]
+    if not parts:
+        raise ValueError("no examples: nothing to calibrate by")
+    return joined(parts)
+
+
+def _chunks(examples: Examples) -> Iterator[Examples]:
+    """The scenes, CHUNK at a time."""
+    for first in range(0, len(examples.future), CHUNK):
+        yield take(examples, torch.arange(first, min(first + CHUNK, len(examples.future))))
+
+
 def _drawer(pool: Samples, others: Samples | None, share: float, generator: torch.Generator) -> Callable[[int], Samples]:
     """Minibatches: the standing seldom, and a fixed share of `others`."""
     far = (pool.target.norm(dim=-1) * pool.there).amax(-1)
@@ -173,9 +192,7 @@ def judge(predictor: Predictor, examples: Iterable[Examples], *, with_roads: boo
     """Figures (`metrics.forecast.figures`) of a predictor at 3 and 5 s over all that moves."""
     parts = []
     for given in examples:
-        judged = moving(given)
-        for a in range(0, len(judged.future), CHUNK):
-            part = take(judged, torch.arange(a, min(a + CHUNK, len(judged.future))))
+        for part in _chunks(moving(given)):
             roads = part.roads if with_roads else no_roads(len(part.future))
             parts.append(score(predictor.predict(part.history, part.tracks, roads), part.future, part.there))
     if not parts:
