@@ -47,6 +47,7 @@ class Suite:
     description: str
     entries: tuple[SuiteEntry, ...]
     metrics: tuple[SuiteMetric, ...]
+    shrink: int  # failures that `closedloop compare` makes small
     file: str  # its name in messages
     root: Node = field(repr=False, compare=False)  # for the places in messages
 
@@ -93,6 +94,9 @@ class SuiteModel(_Strict):
     episodes: Annotated[int, Field(ge=1, le=100_000)] = Field(default=10, description="of each entry that says nothing else")
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(default=0, description="first seed of each entry that says nothing else")
     metrics: Annotated[tuple[MetricModel, ...], Field(max_length=50)] = Field(default=(), description="what `closedloop compare` gates")
+    shrink: Annotated[int, Field(ge=0, le=50)] = Field(
+        default=3, description="failures that `closedloop compare` makes small, up to 150 simulations each, unless --shrink says otherwise"
+    )
     entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)]
 
 
@@ -143,7 +147,9 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
             problems.append(problem_at(root, file, ("metrics", index, "metric"), "expected each metric once"))
     if problems:
         raise ScenarioError(problems)
-    return Suite(name=model.name, description=model.description, entries=tuple(entries), metrics=metrics, file=file, root=root)
+    return Suite(
+        name=model.name, description=model.description, entries=tuple(entries), metrics=metrics, shrink=model.shrink, file=file, root=root
+    )
 
 
 def _find(text: str) -> Path:

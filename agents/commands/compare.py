@@ -47,10 +47,8 @@ __all__ = ["command"]
 @click.option(
     "--shrink",
     type=click.IntRange(0),
-    default=3,
-    show_default=True,
     metavar="N",
-    help="Make so many failures small, each to a scenario of its own; 0: none. Costs up to 150 simulations each.",
+    help="Make so many failures small, each to a scenario of its own; 0: none. Costs up to 150 simulations each. [default: the suite's, 3]",
 )
 @click.option("--resume", is_flag=True, help="Go on with a comparison that was interrupted.")
 @click.option("--workers", type=click.IntRange(1), help="Processes. The verdict does not depend on it. [default: one a core]")
@@ -76,7 +74,7 @@ def command(
     test: str,
     full: bool,
     out: Path | None,
-    shrink: int,
+    shrink: int | None,
     resume: bool,
     workers: int | None,
     unit: str,
@@ -116,7 +114,8 @@ def command(
         raise click.UsageError("what to compare with? BASELINE CANDIDATE, or --baseline FILE")
     if unit == "seed" and (len(policies) != 2 or file is not None or full or test != "sequential"):
         raise click.UsageError("--unit seed takes two recipes, drives all of it and tests once: no --baseline, --full or --test")
-    plan = plan_from(load_suite(suite), alpha=alpha, test=test if unit == "episode" else "permutation")
+    chosen = load_suite(suite)
+    plan = plan_from(chosen, alpha=alpha, test=test if unit == "episode" else "permutation")
     if unit == "seed":
         from agents.commands.compare_recipes import compare_recipes
 
@@ -139,7 +138,8 @@ def command(
     if dry_run:
         return _show_plan(order, folder, workers or _workers(order), json_)
     again = _again(order, suite, file, reason, folder, cluster)
-    return guarded(again, lambda: _compare(order, folder, resume, workers, cluster, shrink, file, reason, again, json_))
+    shrinks = chosen.shrink if shrink is None else shrink
+    return guarded(again, lambda: _compare(order, folder, resume, workers, cluster, shrinks, file, reason, again, json_))
 
 
 def _workers(order: Order) -> int:
@@ -232,6 +232,8 @@ def _explained(order: Order, outcome: Outcome, folder: Path, shrink: int, worker
             report = report.spoilt([why], "explaining it crashed")
         else:
             report = report.model_copy(update={"warnings": (*report.warnings, why)})
+    if report.failures and not shrink:
+        click.echo(f"To make failures small: {again} --resume --shrink 3", err=True)
     write_page(order, outcome, report, replays, folder / "report.html", command=again)
     return report
 

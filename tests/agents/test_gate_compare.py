@@ -57,7 +57,10 @@ def test_verdicts(
 def test_failures_are_explained_and_made_small(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All the way through the command line: lost pairs, their clusters, and small scenarios in which the candidate fails the same way."""
     out = tmp_path / "out"
-    assert compare("constant", "random", "--out", str(out), "--shrink", "2", suite=mini) == 1
+    assert compare("constant", "random", "--out", str(out), "--shrink", "0", suite=mini) == 1
+    assert "--resume --shrink 3" in capsys.readouterr().err
+    assert json.loads((out / "report.json").read_text())["minimal"] == []
+    assert compare("constant", "random", "--out", str(out), "--resume", "--shrink", "2", suite=mini) == 1
     shown = capsys.readouterr().out
     report = json.loads((out / "report.json").read_text())
     jsonschema.validate(report, report_schema())

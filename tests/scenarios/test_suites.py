@@ -26,6 +26,7 @@ def test_the_suites_of_the_package() -> None:
         assert sorted(entry.scenario.id for entry in suites[name].entries) == [f"{f}/{v}" for f in families for v in ("easy", "hard")]
     assert {entry.scenario.name for entry in suites["smoke"].entries} < {*families}
     assert all((entry.episodes, entry.seed) == (20, 100_000) for entry in suites["driving"].entries)
+    assert {name: suite.shrink for name, suite in suites.items()} == {"driving": 3, "nightly": 3, "release": 3, "smoke": 0}
     for suite in suites.values():
         assert suite.description
         assert min(metric.priority for metric in suite.metrics) == 1
