@@ -21,8 +21,8 @@ from agents.planners.scene import SceneMaker
 from agents.planners.shield import Shielded
 from agents.playback.beliefs import told
 from agents.playback.fingerprint import Fingerprints
+from agents.playback.recorder import Recorder
 from agents.playback.storage import Array
-from agents.playback.trace import Recorder
 from agents.policies.base import Policy, PolicyError, Told
 from envs.driving.bank import build_bank
 from envs.driving.eyes import Eyes, needs_eyes

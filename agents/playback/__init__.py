@@ -1,4 +1,4 @@
-"""Traces of what was driven: record (`trace`), check (`verify`), and watch as a web page (`page`), video (`video`) or picture (`draw`)."""
+"""Traces of what was driven: record (`recorder`), keep (`trace`), check (`verify`), watch (`page`, `video`, `draw`)."""
 
 from __future__ import annotations
 

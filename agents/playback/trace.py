@@ -22,31 +22,22 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import __version__
-from agents.playback.beliefs import BELIEF_FIELDS, About, Beliefs, about, joined, of_world, told
+from agents.playback.beliefs import BELIEF_FIELDS, About, Beliefs
 from agents.playback.storage import Array, TraceError, canonical_json, fit, link, pack, unpack
 from envs.driving.types import DrivingConfig
 from scenarios.episode import Episode
 from scenarios.files import write_atomic
 from scenarios.serialize import DataError, episode_from_arrays, episode_to_arrays
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from envs.driving.eyes import Eyes
-    from envs.driving.sim import DrivingSim
-    from envs.driving.types import Out
-
-__all__ = ["ACTIONS", "FORMAT", "OUT_FIELDS", "SHIELD", "STATE_FIELDS", "VERSION", "Recorder", "Trace", "TraceError"]
+__all__ = ["ACTIONS", "FORMAT", "OUT_FIELDS", "SHIELD", "STATE_FIELDS", "VERSION", "Trace", "TraceError", "sizes_of"]
 
 FORMAT = "closedloop-trace"
 VERSION = 3  # with a shield; 2: with beliefs; 1: with neither
@@ -136,104 +127,6 @@ class Trace:
             raise TraceError(f"{path}: {error}") from error
 
 
-class Recorder:
-    """Writes down one world of a simulator while it runs.
-
-    Args:
-        sim: right after the world was reset.
-        world: which of its worlds.
-        policy: what drives it, for reports.
-        policy_hash: sha256 of its file, if it has one.
-        command: a shell command that drives the episode again; made from the policy, scenario and seed if empty.
-        eyes: through which the policy sees, after their first look; None: it has none.
-        beliefs: what `agents.playback.beliefs.told` says of these eyes, if it is known already.
-    """
-
-    def __init__(
-        self,
-        sim: DrivingSim,
-        world: int,
-        *,
-        policy: str = "",
-        policy_hash: str = "",
-        command: str = "",
-        eyes: Eyes | None = None,
-        beliefs: Mapping[str, Array] | None = None,
-    ) -> None:
-        self.world = world
-        self.episode = sim.bank.episodes[int(sim.rows[world])]
-        self.config = sim.config
-        where = ["--scenario", self.episode.scenario, "--seed", str(self.episode.seed), "--episodes", "1"]
-        again = shlex.join(["closedloop", "eval", policy, *where, "--traces", "all"]) if policy else ""
-        self.about: dict[str, Any] = {"policy": policy, "policy_hash": policy_hash, "command": command or again, **made_with(sim)}
-        self.actions: list[Array] = []
-        self.outs: list[dict[str, Array]] = []
-        self.shield: list[int] = []
-        self.states = [snapshot(sim, world, self.episode)]
-        self.eyes = None if eyes is None else about(eyes)
-        self.seen: list[dict[str, Array]] = [] if eyes is None else [_believed(eyes, beliefs, world)]
-
-    def add(
-        self,
-        sim: DrivingSim,
-        action: Tensor,
-        out: Out,
-        eyes: Eyes | None = None,
-        beliefs: Mapping[str, Array] | None = None,
-        shield: Tensor | None = None,
-    ) -> None:
-        """Note one decision step: `action` (B, N, ...) as it was given to `sim.step`, the `out` that came back, what was seen then.
-
-        shield (B,): why a shield has overridden the policy's action, 0: it has not; None: there is no shield.
-        """
-        if shield is not None:
-            self.shield.append(int(shield[self.world]))
-        self.actions.append(action[self.world].numpy(force=True).copy())
-        self.outs.append({name: getattr(out, name)[self.world].numpy(force=True).copy() for name in OUT_FIELDS})
-        self.states.append(snapshot(sim, self.world, self.episode))
-        if eyes is not None:
-            self.seen.append(_believed(eyes, beliefs, self.world))
-
-    def finish(self, metrics: Mapping[str, float] | None = None) -> Trace:
-        """The sealed trace. metrics: final figures by name, as `envs.driving.metrics.episode_metrics` calls them."""
-        dtype, rest = ACTIONS[self.config.action]
-        sizes = _sizes(self.config, self.episode)
-        empty = {name: np.zeros((0, *(sizes[axis] for axis in axes)), kind) for name, (kind, axes) in OUT_FIELDS.items()}
-        return Trace(
-            episode=self.episode,
-            config=self.config,
-            actions=np.stack(self.actions) if self.actions else np.zeros((0, self.config.learners, *rest), dtype),
-            states={name: np.stack([state[name] for state in self.states]) for name in STATE_FIELDS},
-            outs={name: np.stack([out[name] for out in self.outs]) if self.outs else empty[name] for name in OUT_FIELDS},
-            beliefs=joined(self.eyes, self.seen) if self.eyes else None,
-            shield=np.array(self.shield, dtype=np.uint8) if self.shield else None,
-            metrics=dict(metrics or {}),
-            **self.about,
-        ).sealed()
-
-
-def _believed(eyes: Eyes, beliefs: Mapping[str, Array] | None, world: int) -> dict[str, Array]:
-    return of_world(told(eyes) if beliefs is None else beliefs, world)
-
-
-def made_with(sim: DrivingSim) -> dict[str, str]:
-    """What decides whether a simulation comes out the same to the last bit: versions, backend, device, vector instructions."""
-    import torch
-
-    backend, device = "compiled" if sim.compile else "eager", torch.device(sim.device).type
-    cpu = torch.backends.cpu.get_cpu_capability()
-    return {"closedloop": __version__, "torch": torch.__version__, "backend": backend, "device": device, "cpu": cpu}
-
-
-def snapshot(sim: DrivingSim, world: int, episode: Episode) -> dict[str, Array]:
-    """The state of one world, by name as in `STATE_FIELDS`."""
-    from envs.driving.lights import light_states
-
-    state = {name: getattr(sim.state, name)[world].numpy(force=True).copy() for name in STATE_FIELDS if name != "lights"}
-    lights = light_states(sim.maps, sim.setup.map_id[world : world + 1], sim.state.step[world : world + 1], sim.config.dt)
-    return state | {"lights": lights[0, : len(episode.network.lights)].numpy(force=True).copy()}
-
-
 # ---------------------------------------------------------------- hash chain
 
 
@@ -299,13 +192,14 @@ def _members(trace: Trace) -> dict[str, Array]:
     return {"actions": trace.actions, **states, **outs, **beliefs, **shield, "chain": trace.chain}
 
 
-def _sizes(config: DrivingConfig, episode: Episode) -> dict[str, int]:
+def sizes_of(config: DrivingConfig, episode: Episode) -> dict[str, int]:
+    """What A, N and GL stand for in the tables of fields."""
     return {"A": config.agents, "N": config.learners, "GL": len(episode.network.lights)}
 
 
 def _shaped(trace: Trace) -> Trace:
     """With arrays in their stored types. Raises TraceError if one has another shape than it must have."""
-    sizes = _sizes(trace.config, trace.episode)
+    sizes = sizes_of(trace.config, trace.episode)
     if len(trace.episode.agents) > sizes["A"]:
         raise TraceError(f"{len(trace.episode.agents)} agents in the episode, but only {sizes['A']} slots were simulated")
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from agents.playback.beliefs import about, of_world, told
+from agents.playback.recorder import made_with, snapshot
 from agents.playback.storage import Array, TraceError
-from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace, made_with, snapshot
+from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace
 from envs.driving.bank import build_bank
 from envs.driving.eyes import Eyes
 from envs.driving.sim import DrivingSim

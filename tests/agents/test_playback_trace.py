@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.playback.recorder import Recorder
 from agents.playback.storage import MAX_BYTES, pack
-from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Recorder, Trace, TraceError
+from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace, TraceError
 from agents.playback.verify import verify
 from envs.driving.bank import build_bank
 from envs.driving.sim import DrivingSim
