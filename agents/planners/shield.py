@@ -79,10 +79,18 @@ class Shielded:
 
     @torch.no_grad()
     def decide(self, told: Told, *, seed: Tensor, step: Tensor) -> Decision:
-        """The policy's action if it leaves a way out, else the mildest alternative that does, else whatever stays safe the longest."""
+        """The policy's action if it leaves a way out, else the mildest alternative that does, else whatever stays safe the longest.
+
+        Raises PolicyError if the policy's actions have the wrong shape.
+        """
         scene: Scene = told.scene
         seen: Any = told if self.policy.needs.told else told.seen
         action = self.policy.act(seen, seed=seed, step=step)
+        expected = (len(scene.ego.x), 1) if self.needs.action == "discrete" else (len(scene.ego.x), 1, 2)
+        if tuple(action.shape) != expected:
+            raise PolicyError(
+                f"policy {self.policy.name!r} returned actions of shape {tuple(action.shape)}; {self.needs.action} actions are {expected}"
+            )
         period = self.needs.dt * self.needs.ticks_per_step
         first, why = self._look(scene, self._proposals(scene, action[:, 0], more=False), period)  # (B, 1)
         bad = why[:, 0] != NONE

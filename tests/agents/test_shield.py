@@ -244,6 +244,13 @@ def test_what_it_refuses() -> None:
     assert (both.needs.brake_limit, both.needs.observation, both.needs.latency, both.needs.told) == (0.9, "noisy", 1, True)
 
 
+def test_actions_of_the_wrong_shape_are_an_error() -> None:
+    policy = shielded(Says(0.5, 0.1, 0.0))
+    policy.policy.act = lambda observation, *, seed, step: torch.zeros(len(seed), 2)  # type: ignore[method-assign]
+    with pytest.raises(PolicyError, match=r"'says' returned actions of shape \(4, 2\); continuous actions are \(4, 1, 2\)"):
+        ask(policy, a_sim("highway", policy, steps=1))
+
+
 def test_tables_traces_and_replays_tell_of_interventions(tmp_path: Path) -> None:
     episodes = [replace(sample(load("merge/easy"), 2000), duration=8.0)]
     kept = rollout(load_policy("shield:random"), episodes, batch=2, traces=TraceRule(folder=tmp_path))
