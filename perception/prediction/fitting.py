@@ -28,7 +28,7 @@ CHUNK = 4096
 FEW = 50  # samples below which a group is left uncalibrated
 TRUSTS = tuple(i / 10 for i in range(11))
 FAVOURS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-SHARPENINGS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0)
+SHARPENINGS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
 def fit_network(
