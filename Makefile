@@ -57,11 +57,22 @@ test-all: lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
 
 COVERING := $(addprefix tests/agents/test_,evaluation_report.py evaluation_stats.py gate_journal.py gate_plan.py gate_statistics.py gate_verdict.py gate_recipes.py \
-	playback_fingerprint.py playback_page.py playback_trace.py stress_statistics.py)
+	playback_beliefs.py playback_fingerprint.py playback_page.py playback_trace.py stress_statistics.py)
+
+# of every file, branches alone
+define BRANCHES
+import json, sys
+files = {name: file["summary"] for name, file in json.load(open(".coverage.json"))["files"].items()}
+low = {name: s for name, s in files.items() if s["covered_branches"] < 0.9 * s["num_branches"]}
+sys.exit("\n".join(f"{name}: {s['covered_branches']} of {s['num_branches']} branches" for name, s in low.items()) or None)
+endef
+export BRANCHES
 
 coverage: $(TESTED)
 	$(ONE_THREAD) $(BIN)/python -m coverage run -m pytest -q -m "not slow and not gpu" $(COVERING) tests/scenarios
 	$(BIN)/python -m coverage report --show-missing
+	$(BIN)/python -m coverage json -q -o .coverage.json
+	@$(BIN)/python -c "$$BRANCHES"
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/closedloop bench driving

@@ -221,13 +221,13 @@ def stream(
     seed: int = TRAIN_SEED,
     worlds: int = 16,
     scenes: int = 640,
-    noise: bool = True,
+    noise: float = 0.5,
     rounds: int = 1,
     restless: float = 0.5,
 ) -> Iterator[Examples]:
     """Labelled scenes of simulated traffic, one batch for each scenario, past length and round.
 
-    names: scenarios (`families` by default); worlds: episodes run together; scenes: drawn from each run; noise: half of them as a
+    names: scenarios (`families` by default); worlds: episodes run together; scenes: drawn from each run; noise: share of them as a
     tracker would see them; restless: see `simulate`. Round r uses the episode seeds seed + r * worlds onwards. The frame is that of the
     ego in half of the scenes, of any other agent in the rest.
     """
@@ -240,7 +240,7 @@ def stream(
             yield from _draw(run, scenes, generator, noise)
 
 
-def _draw(run: Run, scenes: int, generator: torch.Generator, noise: bool) -> Iterator[Examples]:
+def _draw(run: Run, scenes: int, generator: torch.Generator, noise: float) -> Iterator[Examples]:
     share = scenes // len(STRIDES)
     for stride in STRIDES:
         # four times as many as needed, of which busy ones are kept: most of what is learned is learned from others
@@ -254,7 +254,7 @@ def _draw(run: Run, scenes: int, generator: torch.Generator, noise: bool) -> Ite
         weights[:, 0] += weights.sum(1)
         ego = torch.multinomial(weights, 1, generator=generator).squeeze(1)
         examples = cut_out(run, world, tick, ego, stride=stride)
-        yield disturbed(examples, torch.rand(share, generator=generator) < 0.5, generator) if noise else examples
+        yield disturbed(examples, torch.rand(share, generator=generator) < noise, generator) if noise else examples
 
 
 def _wrap(angle: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from agents.playback.recorder import Recorder
 from agents.playback.storage import MAX_BYTES, pack
-from agents.playback.trace import OUT_FIELDS, STATE_FIELDS, Trace, TraceError
+from agents.playback.trace import OUT_FIELDS, SHIELD, STATE_FIELDS, Trace, TraceError
 from agents.playback.verify import verify
 from envs.driving.bank import build_bank
 from envs.driving.sim import DrivingSim
@@ -157,6 +157,22 @@ def test_values_that_no_viewer_could_draw_are_refused(junction_trace: Trace, tmp
             Trace.load(altered(name, value).save(tmp_path / "a.trace"))
 
 
+def test_the_reasons_of_a_shield_are_kept_and_checked(junction_trace: Trace, tmp_path: Path) -> None:
+    reasons = np.arange(junction_trace.steps, dtype=np.uint8) % len(SHIELD)
+    path = dataclasses.replace(junction_trace, shield=reasons).save(tmp_path / "a.trace")
+    loaded = Trace.load(path)
+    assert loaded.shield is not None and loaded.shield.tolist() == reasons.tolist() and loaded.beliefs is None
+    stored = members(path)
+    del stored["shield"]
+    path.write_bytes(pack(stored))
+    with pytest.raises(TraceError, match="shield is missing"):
+        Trace.load(path)
+    with pytest.raises(TraceError, match="no such reason"):
+        Trace.load(dataclasses.replace(junction_trace, shield=reasons + np.uint8(len(SHIELD))).save(path))
+    with pytest.raises(TraceError, match="shield is uint8"):
+        dataclasses.replace(junction_trace, shield=reasons[:-1]).save(path)
+
+
 def test_pickles_and_bombs_are_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.trace"
     buffer = io.BytesIO()
@@ -176,6 +192,9 @@ def test_wrong_shapes_are_not_written(junction_trace: Trace, tmp_path: Path) -> 
     short = dict(junction_trace.states) | {"x": junction_trace.states["x"][:-1]}
     with pytest.raises(TraceError, match="x is float32"):
         dataclasses.replace(junction_trace, states=short).save(tmp_path / "a.trace")
+    few = dataclasses.replace(junction_trace.config, agents=len(junction_trace.episode.agents) - 1)
+    with pytest.raises(TraceError, match="agents in the episode, but only"):
+        dataclasses.replace(junction_trace, config=few).save(tmp_path / "a.trace")
     assert not list(tmp_path.iterdir())
 
 
