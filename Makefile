@@ -56,8 +56,8 @@ test: lint
 test-all: lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
 
-COVERING := $(addprefix tests/agents/test_,evaluation_report.py evaluation_stats.py gate_journal.py gate_plan.py gate_statistics.py gate_verdict.py gate_recipes.py \
-	playback_beliefs.py playback_fingerprint.py playback_page.py playback_trace.py stress_statistics.py)
+COVERING := $(addprefix tests/agents/test_,evaluation_report.py evaluation_stats.py gate_journal.py gate_plan.py gate_statistics.py gate_verdict.py gate_recipes.py gate_report.py \
+	playback_beliefs.py playback_fingerprint.py playback_page.py playback_trace.py stress_statistics.py studies.py)
 
 # of every file, branches alone
 define BRANCHES

@@ -45,7 +45,7 @@ def _mode(target: Path) -> int:
 
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable, where the system lets a folder be opened (not on Windows)."""
-    if not hasattr(os, "O_DIRECTORY"):
+    if not hasattr(os, "O_DIRECTORY"):  # pragma: no cover
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -222,7 +222,8 @@ def record(episode: Episode, *, batch: int, world: int, action: str = "continuou
             given = torch.randint(0, 5, (batch, 1), generator=draw)
         else:
             given = (torch.rand(batch, 1, 2, generator=draw) - 0.4) * torch.tensor([0.5, 0.02])
-        recorder.add(sim, given, sim.step(given))
+        reasons = torch.arange(batch) if action == "discrete" else None  # as a shield would give them, of world w: w
+        recorder.add(sim, given, sim.step(given), shield=reasons)
     return recorder.finish({"success": 0.0})
 
 
@@ -235,6 +236,7 @@ def test_a_recording_from_a_batch_is_verified_alone_to_the_last_bit(drivable: Ep
     assert found.first_bad_step is None
     assert trace.command == "closedloop eval noise --scenario highway/hard --seed 42 --episodes 1 --traces all"
     assert np.ptp(trace.states["x"][:, 0]) > 10.0  # it did drive
+    assert trace.shield is None if action == "continuous" else trace.shield is not None and set(trace.shield.tolist()) == {1}
 
 
 def test_other_actions_are_found_at_the_step_they_change(drivable: Episode) -> None:
