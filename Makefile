@@ -62,7 +62,7 @@ COVERING := $(addprefix tests/agents/test_,evaluation_report.py evaluation_stats
 # of every file, branches alone
 define BRANCHES
 import json, sys
-files = {name: file["summary"] for name, file in json.load(open(".coverage.json"))["files"].items()}
+files = {name: file["summary"] for name, file in json.load(open(".coverage-branches.json"))["files"].items()}
 low = {name: s for name, s in files.items() if s["covered_branches"] < 0.9 * s["num_branches"]}
 sys.exit("\n".join(f"{name}: {s['covered_branches']} of {s['num_branches']} branches" for name, s in low.items()) or None)
 endef
@@ -71,7 +71,7 @@ export BRANCHES
 coverage: $(TESTED)
 	$(ONE_THREAD) $(BIN)/python -m coverage run -m pytest -q -m "not slow and not gpu" $(COVERING) tests/scenarios
 	$(BIN)/python -m coverage report --show-missing
-	$(BIN)/python -m coverage json -q -o .coverage.json
+	$(BIN)/python -m coverage json -q -o .coverage-branches.json
 	@$(BIN)/python -c "$$BRANCHES"
 
 bench: $(VENV)/.installed-bench
