@@ -69,7 +69,7 @@ def search(
     explore: as in self-play: noise on the root's prior (PUCT), or moves sampled from the policy by their Gumbel noise (Gumbel), so that
     the move is drawn and not the best. Without it only ties of UCT are random.
     """
-    tree = new_tree(game, state, evaluate, waves=config.simulations)
+    tree = new_tree(game, state, evaluate, waves=config.simulations, ahead=game.sudden and config.root != "uct")
     shape = (len(state.done), game.actions)
     if config.root == "gumbel":
         return _gumbel(
@@ -89,13 +89,17 @@ def search(
 
 
 def _found(tree: Tree, edges: Edges, action: Integers, policy: Floats) -> Found:
-    """A proven root plays what proves it."""
+    """A proven root plays what proves it, and its policy is of such moves alone."""
     every, live = np.arange(len(action)), edges.legal.any(axis=1)
     proven = (tree.proven[:, 0] != 2) & live
     best = np.where(edges.legal & edges.known, edges.value, -np.inf)
     certain = proven & (best[every, action] < tree.proven[:, 0])
     action = np.where(certain, best.argmax(axis=1), action)
     value = np.where(proven, tree.proven[:, 0], edges.value[every, action]) * live
+    keeps = edges.legal & edges.certain & (edges.value == tree.proven[:, :1])  # (B, A) as good as what is proven
+    share = np.where(keeps, policy + np.float32(1e-6), np.float32(0.0))
+    share /= np.maximum(share.sum(axis=1, keepdims=True), np.float32(1e-12))
+    policy = np.where(proven[:, None], share, policy)
     return Found(np.where(live, action, 0), edges.visits, policy, value.astype(np.float32), proven)
 
 
@@ -204,8 +208,11 @@ def _gumbel(game: Game[Any], tree: Tree, evaluate: Evaluator, config: SearchConf
     for k in range(config.simulations):
 
         def root(edges: Edges, rows: Integers, k: int = k) -> Integers:
-            due = edges.visits == wanted[rows, k][:, None]
-            return np.asarray(np.where(edges.legal & due, score(edges, rows), -np.inf).argmax(axis=1))
+            open_ = edges.legal & ~edges.lost
+            due = open_ & (edges.visits == wanted[rows, k][:, None])
+            due = np.where(due.any(axis=1, keepdims=True), due, open_)  # where moves are lost others get their share
+            due = np.where(due.any(axis=1, keepdims=True), due, edges.legal)
+            return np.asarray(np.where(due, score(edges, rows), -np.inf).argmax(axis=1))
 
         grow(game, tree, evaluate, root, inner)
     edges, every = root_edges(tree), np.arange(len(count))

@@ -34,6 +34,7 @@ class ConnectFour:
     actions = COLUMNS
     planes = 2
     longest = ROWS * COLUMNS
+    sudden = True
     symmetries = Symmetries(
         points=np.stack([b.reshape(-1) for b in (np.arange(42).reshape(6, 7), np.arange(42).reshape(6, 7)[:, ::-1])]),
         actions=np.stack([np.arange(7), np.arange(7)[::-1]]),

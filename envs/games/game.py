@@ -77,6 +77,7 @@ class Game(Protocol[S]):
     actions: int  # A
     planes: int  # C
     longest: int  # a game is over after this many moves at the latest
+    sudden: bool  # a single move may win, whatever else is on the board: searches then look a move ahead everywhere
     symmetries: Symmetries
 
     def initial(self, batch: int) -> S:

@@ -52,6 +52,7 @@ class Go:
     """
 
     planes = 4
+    sudden = False
 
     def __init__(self, size: int, *, komi: float) -> None:
         if not 2 <= size <= SIZE_MAX:

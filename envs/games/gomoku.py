@@ -49,6 +49,7 @@ class Gomoku:
     rows = columns = SIZE
     actions = longest = POINTS
     planes = 2
+    sudden = True
     symmetries = square_symmetries(SIZE)
 
     def initial(self, batch: int) -> GomokuState:

@@ -26,6 +26,7 @@ class TicTacToe:
     rows = columns = 3
     actions = longest = 9
     planes = 2
+    sudden = True
     symmetries = square_symmetries(3)
 
     def initial(self, batch: int) -> StonesState:
