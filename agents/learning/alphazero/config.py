@@ -34,6 +34,7 @@ class AlphaZeroConfig(BaseModel):
     search: SearchConfig = SearchConfig()
     full_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # of the moves, which get the whole search and are learned from
     quick_simulations: _Positive = 16  # of the others
+    half: bool = False  # the network computes in bfloat16 in self-play, twice as fast on CPUs that can
     opening_moves: Annotated[int, Field(ge=0)] = 4  # games begin with 0 to this many random moves, so that odd positions are met
     sample_moves: Annotated[int, Field(ge=0)] = 10  # root=puct: so many moves of a game are drawn by visits; gumbel draws all
     # Learning.

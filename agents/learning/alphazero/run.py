@@ -31,6 +31,7 @@ __all__ = ["Contest", "Losses", "Run", "contest", "learn"]
 
 ALPHA = 0.05  # of the arena's test: how often a network that is no better may be called better
 ROUND = 8  # openings between two looks at the evidence
+PORTION = 64  # positions judged together in self-play, at most
 LAST_RATE = 0.1  # of the learning rate, at the end of the run
 
 
@@ -88,7 +89,8 @@ class Run:
     def advance(self) -> dict[str, float]:
         """One round: self-play, then learning from it, then the arena where it is due. The row of progress.csv."""
         config, begun = self.config, time.monotonic()
-        played = self.selfplay.play(NetworkEvaluator(self.network, self.game, portion=config.games), config.moves)
+        judge = NetworkEvaluator(self.network, self.game, portion=min(config.games, PORTION), half=config.half)
+        played = self.selfplay.play(judge, config.moves)
         self.replay.add(played.positions)
         between = time.monotonic()
         self.owed += len(played.positions.value) * config.reuse / config.batch
@@ -203,7 +205,7 @@ def learn(
     for _ in range(steps):
         drawn = replay.draw(batch, random)
         drawn = seen_through(game, drawn, random.integers(len(game.symmetries.points), size=batch))
-        planes = torch.from_numpy(drawn.planes).reshape(batch, game.planes, game.rows, game.columns).float().to(device)
+        planes = torch.from_numpy(drawn.planes).reshape(batch, game.inputs, game.rows, game.columns).float().to(device)
         policy, value, legal = (torch.from_numpy(x).to(device) for x in (drawn.policy, drawn.value, drawn.legal))
         logits, guess = network(planes)
         policy_loss = _cross_entropy(logits.masked_fill(~legal, -1e9), policy)

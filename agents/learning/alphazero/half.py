@@ -1,0 +1,46 @@
+"""The tower of a network in bfloat16, for CPUs that multiply such numbers (AVX-512 BF16, AMX): twice as many positions a second.
+
+Sums inside a convolution are of float32; what is handed from one to the next has eight bits. Convolution, batch norm, addition and ReLU
+are one operation of oneDNN each, the one that torch's own compiler emits. Shapes: K positions, I planes, W channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+__all__ = ["HalfTower"]
+
+
+class HalfTower(nn.Module):
+    """Stem and residual blocks with their present weights, for input of the shape of `planes`."""
+
+    def __init__(self, tower: nn.Sequential, planes: Tensor) -> None:
+        super().__init__()
+        stem, *blocks = tower
+        shape = list(planes.shape)
+        self.stem = _packed(stem[0], stem[1], shape)
+        self.blocks = [(_packed(b.body[0], b.body[1], shape), _packed(b.body[3], b.body[4], shape)) for b in blocks]
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(K, I, rows, columns) float32 -> (K, W, rows, columns) float32."""
+        ops = torch.ops.mkldnn._convolution_pointwise
+        around = ((1, 1), (1, 1), (1, 1), 1)  # padding, stride, dilation, groups
+        x = planes.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        x = ops(x, *self.stem, *around, "relu", [], "")
+        for first, second in self.blocks:
+            inner = ops(x, *first, *around, "relu", [], "")
+            x = ops.binary(inner, x, *second, *around, "add", 1.0, "relu", [], "")
+        return x.to(torch.float32).contiguous()
+
+
+def _packed(convolution: Any, norm: Any, shape: list[int]) -> tuple[Tensor, Tensor]:
+    """Weights and bias of a convolution with its batch norm, laid out for oneDNN."""
+    fused = fuse_conv_bn_eval(convolution, norm)
+    weight = fused.weight.detach().to(torch.bfloat16).to_mkldnn()
+    where = [shape[0], fused.in_channels, *shape[2:]]
+    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, (1, 1), (1, 1), (1, 1), 1, where)
+    return packed, fused.bias.detach().to(torch.bfloat16)
