@@ -22,14 +22,19 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 
 @click.command("play")
 @click.argument("traces", nargs=-1, required=True, metavar="TRACE...|GAME", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=FILE, metavar="FILE.html", help="Web page to write. [default: beside the trace]")
+@click.option(
+    "-o", "--out", type=FILE, metavar="FILE", help="Web page (.html) to write, beside the trace by default; of a game its record (.json)."
+)
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
 @click.option("--no-verify", is_flag=True, help="Do not drive the trace again.")
 @click.option("--json", "json_", is_flag=True, help="Print what was found and written as JSON on stdout.")
-@click.option("--against", metavar="PLAYER", help="A game: random, mcts:1000, alphabeta:5, or a run's folder. [default: mcts]")
+@click.option("--against", metavar="PLAYER", help="A game: random, mcts:1000, alphabeta:5, alphazero (the network that ships), or a run's folder. [default: mcts]")
 @click.option("--simulations", type=click.IntRange(1), default=400, show_default=True, help="A game: of a network's search, for a move.")
 @click.option("--second", is_flag=True, help="A game: move second.")
+@click.option("--web", is_flag=True, help="A game: in the browser. Also how recorded games (.json) are shown.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: of the local server. [default: any free one]")
+@click.option("--no-browser", is_flag=True, help="A game in the browser: only say where it is.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances.")
 def command(
     traces: tuple[Path, ...],
@@ -41,6 +46,9 @@ def command(
     against: str | None,
     simulations: int,
     second: bool,
+    web: bool,
+    port: int,
+    no_browser: bool,
     seed: int,
 ) -> int:
     """Verify a trace by re-simulating it, and write one web page that plays it: no server, no network, opens from disk.
@@ -53,19 +61,35 @@ def command(
     closedloop play failed.trace -o failed.html --video failed.mp4
     closedloop play runs/eval/traces --json
 
-    The name of a board game instead plays it in the terminal.
+    The name of a board game instead plays it, in the terminal or in the browser; the file of a recorded game shows that in the browser,
+    with what a search thinks of every move.
 
     \b
-    closedloop play connect_four --against runs/four
+    closedloop play connect_four --against alphazero --web
+    closedloop play othello --against runs/othello --second
+    closedloop play runs/games/connect_four-20261127-120000.json
     """
     from agents.cli import CRASHED
     from agents.commands.output import print_json
-    from agents.commands.play_game import is_game, play_game
+    from agents.commands.play_game import is_game, is_record, play_game
 
+    if len(traces) == 1 and (is_record(traces[0]) or (web and is_game(traces[0]))):
+        from agents.commands.play_web import play_web
+
+        return play_web(
+            traces[0],
+            against=against,
+            simulations=simulations,
+            second=second,
+            seed=seed,
+            out=out,
+            port=port,
+            browser=not no_browser,
+        )
     if len(traces) == 1 and is_game(traces[0]):
-        return play_game(str(traces[0]), against=against or "mcts", simulations=simulations, second=second, seed=seed)
-    if against is not None or second:
-        raise click.UsageError(f"--against and --second are for games, and {traces[0]} is none: see `closedloop list games`")
+        return play_game(str(traces[0]), against=against or "mcts", simulations=simulations, second=second, seed=seed, out=out)
+    if against is not None or second or web:
+        raise click.UsageError(f"--against, --second and --web are for games, and {traces[0]} is none: see `closedloop list games`")
     files = _files(traces)
     if len(files) > 1 and (out or video or show):
         raise click.UsageError(f"{len(files)} traces: -o, --video and --show take one")

@@ -69,7 +69,7 @@ def search(
     explore: as in self-play: noise on the root's prior (PUCT), or moves sampled from the policy by their Gumbel noise (Gumbel), so that
     the move is drawn and not the best. Without it only ties of UCT are random.
     """
-    tree = new_tree(game, state, evaluate, waves=config.simulations, ahead=game.sudden and config.root != "uct")
+    tree = new_tree(game, state, evaluate, waves=config.simulations, ahead=game.line > 0 and config.root != "uct")
     shape = (len(state.done), game.actions)
     if config.root == "gumbel":
         return _gumbel(

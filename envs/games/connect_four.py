@@ -36,7 +36,7 @@ class ConnectFour:
     planes = 2
     inputs = 6
     longest = ROWS * COLUMNS
-    sudden = True
+    line = 4
     symmetries = Symmetries(
         points=np.stack([b.reshape(-1) for b in (np.arange(42).reshape(6, 7), np.arange(42).reshape(6, 7)[:, ::-1])]),
         actions=np.stack([np.arange(7), np.arange(7)[::-1]]),
@@ -52,7 +52,7 @@ class ConnectFour:
 
     def step(self, state: StonesState, action: Actions) -> StonesState:
         """One stone in each game."""
-        return placed(state, (state.stones + BOTTOMS[action]) & WHOLE[action], line=4, steps=STEPS, full=FULL)
+        return placed(state, (state.stones + BOTTOMS[action]) & WHOLE[action], line=self.line, steps=STEPS, full=FULL)
 
     def observe(self, state: StonesState) -> NDArray[np.int8]:
         """(B, 2, 6, 7) own stones, the opponent's."""
@@ -64,7 +64,7 @@ class ConnectFour:
         the bottom) for who moved first, even ones for the other (V. Allis, "A knowledge-based approach of Connect-Four", 1988)."""
         other, empty = state.own ^ state.stones, FULL ^ state.stones
         free = (state.stones + BOTTOMS.sum()) & FULL
-        words = (state.own, other, completing(state.own, 4, STEPS) & empty, completing(other, 4, STEPS) & empty, free)
+        words = (state.own, other, completing(state.own, self.line, STEPS) & empty, completing(other, self.line, STEPS) & empty, free)
         claims = np.where(state.player[:, None, None] == 0, ODD_ROWS, ~ODD_ROWS)
         return np.stack([*(spread(bits, CELLS) for bits in words), claims], axis=1).astype(np.int8)
 

@@ -79,7 +79,7 @@ class Game(Protocol[S]):
     planes: int  # C
     inputs: int  # I, planes of `features`
     longest: int  # a game is over after this many moves at the latest
-    sudden: bool  # a single move may win, whatever else is on the board: searches then look a move ahead everywhere
+    line: int  # so many in a row win, with a single move: searches then look a move ahead everywhere. 0: no game of lines
     symmetries: Symmetries
 
     def initial(self, batch: int) -> S:

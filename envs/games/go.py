@@ -52,7 +52,7 @@ class Go:
     """
 
     planes = inputs = 4
-    sudden = False
+    line = 0
 
     def __init__(self, size: int, *, komi: float) -> None:
         if not 2 <= size <= SIZE_MAX:

@@ -49,7 +49,7 @@ class Gomoku:
     rows = columns = SIZE
     actions = longest = POINTS
     planes = inputs = 2
-    sudden = True
+    line = COUNT
     symmetries = square_symmetries(SIZE)
 
     def initial(self, batch: int) -> GomokuState:

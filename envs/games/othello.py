@@ -78,7 +78,7 @@ class Othello:
     rows = columns = SIZE
     actions = 65
     planes = inputs = 2
-    sudden = False
+    line = 0
     longest = 2 * 60  # at most a pass after each of the sixty stones
     symmetries = square_symmetries(SIZE, others=1)
 

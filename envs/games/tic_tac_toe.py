@@ -26,7 +26,7 @@ class TicTacToe:
     rows = columns = 3
     actions = longest = 9
     planes = inputs = 2
-    sudden = True
+    line = 3
     symmetries = square_symmetries(3)
 
     def initial(self, batch: int) -> StonesState:

@@ -165,9 +165,14 @@ def load_network(path: str | Path, *, device: str = "cpu") -> GameNetwork:
     return network.to(device).eval()
 
 
-def network_player(path: str | Path, game: Game[Any], config: SearchConfig, *, device: str = "cpu") -> SearchPlayer:
-    """Somebody who plays by searching with a stored network: a run's folder (its best network), or a file. Raises as `load_network`, and
-    TrainConfigError for a network of another game."""
+def network_player(
+    path: str | Path, game: Game[Any], config: SearchConfig, *, device: str = "cpu", portion: int = PORTION, name: str | None = None
+) -> SearchPlayer:
+    """Somebody who plays by searching with a stored network: a run's folder (its best network), or a file.
+
+    portion: positions judged together; for single games a small one is quicker. name: default the path. Raises as `load_network`, and
+    TrainConfigError for a network of another game.
+    """
     file = Path(path) / "policy.safetensors" if Path(path).is_dir() else Path(path)
-    judge = NetworkEvaluator(load_network(file, device=device), game, portion=PORTION)
-    return SearchPlayer(game, judge, config, name=str(path))
+    judge = NetworkEvaluator(load_network(file, device=device), game, portion=portion)
+    return SearchPlayer(game, judge, config, name=name or str(path))

@@ -1,0 +1,93 @@
+"""`closedloop play GAME --web`, and `closedloop play GAME.json`: a board game in the browser, served from this machine to itself."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agents.games.players import Player
+    from agents.games.record import GameRecord
+    from agents.games.search import SearchConfig
+    from agents.games.tree import Evaluator
+    from agents.games.web import Table
+    from envs.games import Game
+
+__all__ = ["play_web", "table_for"]
+
+FOLDER = Path("runs") / "games"  # where games are kept, unless --out says otherwise
+COMMENTS = 400  # simulations of who comments, where the opponent does not think aloud
+
+
+def play_web(
+    what: Path, *, against: str | None, simulations: int, second: bool, seed: int, out: Path | None, port: int, browser: bool
+) -> int:
+    """Serve the page of a game, or of a record, until Ctrl-C; 0. Raises UnknownPlayer, RecordError, WeightsError, OSError."""
+    from agents.games.web import serve
+
+    table = table_for(what, against=against, simulations=simulations, second=second, seed=seed, out=out or FOLDER)
+    server = serve(table, port=port)
+    url = f"http://127.0.0.1:{server.server_address[1]}/"
+    click.echo(f"{table.game.name}{'' if table.record else f' against {table.opponent.name}'}: {url}   (Ctrl-C ends)")
+    if browser:
+        webbrowser.open(url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo("")
+    finally:
+        server.server_close()
+    return 0
+
+
+def table_for(what: Path, *, against: str | None, simulations: int, second: bool, seed: int, out: Path) -> Table:
+    """A table for the name of a game or the file of a record. Raises UnknownPlayer, RecordError, WeightsError, OSError."""
+    from agents.commands.play_game import is_record, opponent_named
+    from agents.games.players import UnknownPlayer, player_named
+    from agents.games.record import load_record
+    from agents.games.web import Table
+    from envs.games import game_named
+
+    record = load_record(what) if is_record(what) else None
+    game = game_named(record.game if record else str(what))
+    try:
+        opponent = opponent_named(against or _named_in(record) or "mcts", game, simulations)
+    except UnknownPlayer:
+        if against or record is None:
+            raise
+        opponent = player_named("mcts", game)  # the record's player is not here; its game can be looked at all the same
+    comment, evaluate, config = _comments(opponent, game)
+    return Table(
+        game=game,
+        opponent=opponent,
+        comment=comment,
+        evaluate=evaluate,
+        config=config,
+        out=out,
+        second=second,
+        seed=seed,
+        record=record,
+    )
+
+
+def _named_in(record: GameRecord | None) -> str | None:
+    """Against whom a recorded game was played."""
+    others = [name for name in record.players if name != "you"] if record else []
+    return others[0] if others else None
+
+
+def _comments(opponent: Player, game: Game[Any]) -> tuple[str, Evaluator | None, SearchConfig]:
+    """Who comments: the opponent if it searches with a network, else the game's own network, else a plain search."""
+    from agents.games import SearchConfig, SearchPlayer
+    from agents.learning.alphazero.shipped import shipped_games
+
+    if not isinstance(opponent, SearchPlayer) and game.name in shipped_games():
+        from agents.commands.play_game import opponent_named
+
+        opponent = opponent_named("alphazero", game, COMMENTS)
+    if isinstance(opponent, SearchPlayer):
+        return opponent.name, opponent.evaluate, opponent.config
+    return "plain search", None, SearchConfig(simulations=COMMENTS, root="uct")
