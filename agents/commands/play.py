@@ -29,11 +29,15 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
 @click.option("--no-verify", is_flag=True, help="Do not drive the trace again.")
 @click.option("--json", "json_", is_flag=True, help="Print what was found and written as JSON on stdout.")
-@click.option("--against", metavar="PLAYER", help="A game: random, mcts:1000, alphabeta:5, alphazero (the network that ships), or a run's folder. [default: mcts]")
+@click.option(
+    "--against",
+    metavar="PLAYER",
+    help="A game: random, mcts:1000, alphabeta:5, alphazero (the network that ships), or a run's folder. [default: mcts]",
+)
 @click.option("--simulations", type=click.IntRange(1), default=400, show_default=True, help="A game: of a network's search, for a move.")
 @click.option("--second", is_flag=True, help="A game: move second.")
 @click.option("--web", is_flag=True, help="A game: in the browser. Also how recorded games (.json) are shown.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: of the local server. [default: any free one]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: where. [default: any free port]")
 @click.option("--no-browser", is_flag=True, help="A game in the browser: only say where it is.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances.")
 def command(

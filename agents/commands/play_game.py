@@ -31,8 +31,10 @@ def is_record(name: Path) -> bool:
 
 
 def play_game(name: str, *, against: str, simulations: int, second: bool, seed: int, out: Path | None = None) -> int:
-    """Play one game against somebody; 0. out: where to write its record. Raises UnknownPlayer, UsageError, WeightsError, OSError, click.Abort
-    where the input ends."""
+    """Play one game against somebody; 0. out: where to write its record.
+
+    Raises UnknownPlayer, UsageError, WeightsError, OSError, click.Abort where the input ends.
+    """
     import numpy as np
 
     from agents.games.record import GameRecord, write_record

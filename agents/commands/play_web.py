@@ -20,6 +20,7 @@ __all__ = ["play_web", "table_for"]
 
 FOLDER = Path("runs") / "games"  # where games are kept, unless --out says otherwise
 COMMENTS = 400  # simulations of who comments, where the opponent does not think aloud
+LONG, FEW = 60, 40  # and where a game has more moves than that, so many: a plain search plays each to its end
 
 
 def play_web(
@@ -90,4 +91,4 @@ def _comments(opponent: Player, game: Game[Any]) -> tuple[str, Evaluator | None,
         opponent = opponent_named("alphazero", game, COMMENTS)
     if isinstance(opponent, SearchPlayer):
         return opponent.name, opponent.evaluate, opponent.config
-    return "plain search", None, SearchConfig(simulations=COMMENTS, root="uct")
+    return "plain search", None, SearchConfig(simulations=FEW if game.longest > LONG and not game.line else COMMENTS, root="uct")

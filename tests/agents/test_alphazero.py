@@ -60,7 +60,7 @@ def test_notes_are_what_was_played(name: str) -> None:
     np.testing.assert_allclose(policy.sum(axis=1), 1.0, atol=1e-5)
     assert not policy[~legal].any()
     assert set(np.unique(value)) <= {-1.0, 0.0, 1.0}
-    empty = game.observe(game.initial(1)).reshape(game.planes, -1)
+    empty = game.features(game.initial(1)).reshape(game.inputs, -1)
     assert (planes == empty).all(axis=(1, 2)).sum() >= played.games  # each begins with the first position
     stones = planes[:, :2].sum(axis=(1, 2))
     if name == "connect_four":  # all end decided or full; the one who moves last is the winner, so signs alternate towards the end

@@ -1,4 +1,6 @@
-"""The positions learned from: a ring in which the oldest are overwritten. Shapes: N places, C planes of `game.features`, P points, A actions, M drawn."""
+"""The positions learned from: a ring in which the oldest are overwritten.
+
+Shapes: N places, C planes of `game.features`, P points, A actions, M drawn."""
 
 from __future__ import annotations
 

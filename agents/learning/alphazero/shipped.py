@@ -23,8 +23,8 @@ def shipped_network(game: str) -> Path:
     """The file of a game's network. Raises UnknownPlayer where none ships."""
     if game not in shipped_games():
         raise UnknownPlayer(
-            f"no network for {game} ships, only for {', '.join(shipped_games()) or 'no game'}. Train one with `closedloop train --game {game} "
-            f"--algo alphazero --out FOLDER` and play against that FOLDER"
+            f"no network for {game} ships, only for {', '.join(shipped_games()) or 'no game'}. Train one with "
+            f"`closedloop train --game {game} --algo alphazero --out FOLDER` and play against that FOLDER"
         )
     return SHIPPED / f"{game}.safetensors"
 

@@ -39,6 +39,7 @@ function drawBoard(svg, position, last, fresh, thought, onMove) {
   const { rows, columns } = about;
   svg.replaceChildren();
   const margin = about.drop ? { left: 0.05, top: 0.05, right: 0.05, bottom: 0.95 } : { left: 0.55, top: 0.5, right: 0.05, bottom: 0.05 };
+  svg.style.setProperty("--text", Math.min(1, columns / 8));
   svg.setAttribute("viewBox", `${-margin.left} ${-margin.top} ${columns + margin.left + margin.right} ${rows + margin.top + margin.bottom}`);
   ground(svg);
   position.board.forEach((who, p) => {
@@ -78,11 +79,11 @@ function drawHints(svg, position, thought) {
   if (about.drop) {
     for (let c = 0; c < columns; c++) {
       draw("text", svg, { class: "label", x: c + 0.5, y: rows + 0.22 }, about.names[c]);
-      draw("rect", svg, { class: "share", x: c + 0.12, y: rows + 0.4, width: 0.76, height: 0.14, rx: 0.07 });
+      draw("rect", svg, { class: "share", x: c + 0.12, y: rows + 0.42, width: 0.76, height: 0.14 });
       if (!thought || !position.legal.includes(c)) continue;
       const best = c === thought.action ? " best" : "", share = thought.policy[c];
-      if (share >= 0.005) draw("rect", svg, { class: `share-fill${best}`, x: c + 0.12, y: rows + 0.4, width: Math.max(0.14, 0.76 * share), height: 0.14, rx: 0.07 });
-      draw("text", svg, { class: `label${best}`, x: c + 0.5, y: rows + 0.74 }, percent(share));
+      if (share >= 0.005) draw("rect", svg, { class: `share-fill${best}`, x: c + 0.12, y: rows + 0.42, width: 0.76 * share, height: 0.14 });
+      draw("text", svg, { class: `label${best}`, x: c + 0.5, y: rows + 0.76 }, percent(share));
     }
     return;
   }
@@ -91,7 +92,7 @@ function drawHints(svg, position, thought) {
     const share = thought.policy[a], best = a === thought.action;
     if (a >= rows * columns || (share < 0.02 && !best)) continue;
     const x = (a % columns) + 0.5, y = Math.floor(a / columns) + 0.5;
-    draw("circle", svg, { class: best ? "hint best" : "hint", cx: x, cy: y, r: 0.2 + 0.2 * Math.sqrt(share), opacity: 0.45 + 0.5 * share });
+    draw("circle", svg, { class: best ? "hint best" : "hint", cx: x, cy: y, r: 0.2 + 0.2 * Math.sqrt(share), opacity: 0.6 + 0.4 * share });
     draw("text", svg, { class: "hint-text", x, y }, Math.round(100 * share));
   }
 }
