@@ -153,6 +153,60 @@ def test_a_network_says_the_same_in_any_company(name: str) -> None:
         np.testing.assert_array_equal(alone[1][0], values[b])
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_what_was_said_is_remembered(half: bool) -> None:
+    """Asked again the network is not; answers are those of the network all the same, and near those in whole numbers of bits."""
+    game, random = game_named("connect_four"), np.random.default_rng(11)
+    state = game.initial(40)
+    judge, fresh = (NetworkEvaluator(network("connect_four"), game, portion=16, half=half) for _ in range(2))
+    exact = NetworkEvaluator(network("connect_four"), game, portion=16)
+    told = []
+    for _ in range(12):
+        legal = game.legal(state)
+        told.append((state, judge(state, legal)))
+        state = game.step(state, (random.random(legal.shape) * legal).argmax(axis=1))
+    assert judge.judged <= sum(len(np.unique(s.own * np.uint64(31) + s.stones)) for s, _ in told)  # the first position of all once
+    asked = judge.judged
+    for before, (logits, values) in told:
+        again = judge(before, game.legal(before))
+        alone = fresh(take(before, [7]), game.legal(take(before, [7])))
+        np.testing.assert_array_equal(again[0], logits)
+        np.testing.assert_array_equal(alone[0][0], logits[7])
+        np.testing.assert_array_equal(alone[1][0], values[7])
+        plain = exact(before, game.legal(before))
+        np.testing.assert_allclose(logits, plain[0], atol=0.03 if half else 1e-6)
+        np.testing.assert_allclose(values, plain[1], atol=0.03 if half else 1e-6)
+    assert judge.judged == asked
+
+
+def test_positions_that_want_one_slot_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory of two places: nearly all push each other out, and nothing else changes."""
+    game = game_named("connect_four")
+    state = game.step(take(game.initial(1), np.zeros(7, dtype=np.int64)), np.arange(7))
+    wanted = NetworkEvaluator(network("connect_four"), game, portion=8)(state, game.legal(state))
+    monkeypatch.setattr("agents.learning.alphazero.memory.Memory.SLOTS", 1)
+    small = NetworkEvaluator(network("connect_four"), game, portion=8)
+    for _ in range(2):
+        for a, b in zip(small(state, game.legal(state)), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert small.judged > 7
+
+
+def test_what_is_proven_is_learned_for_certain() -> None:
+    """Where the search has proven a position its value is learned, not how the game went on; and before it that counts as its end."""
+    game, config = game_named("connect_four"), tiny(value_mix=0.0, full_share=1.0, games=2)
+    play = SelfPlay(game, config, np.random.default_rng(0))
+    play.notes.taken[:] = 4
+    play.notes.player[:, :4] = [0, 1, 0, 1]
+    play.notes.thought[0, :4] = [0.3, 0.1, 1.0, 0.2]
+    play.notes.certain[0, 2] = True  # who moved first wins from there; later the game was thrown away
+    outcome = np.array([-1, -1], dtype=np.int8)
+    play.state = play.state._replace(outcome=outcome, done=np.ones(2, dtype=bool))
+    values = play._gather(np.arange(2)).value.reshape(2, 4)
+    np.testing.assert_array_equal(values[0], [1, -1, 1, 1])
+    np.testing.assert_array_equal(values[1], [-1, 1, -1, 1])
+
+
 def test_learning_fits_what_it_is_told() -> None:
     """On a few positions the losses fall towards what they can fall to."""
     game, random = game_named("connect_four"), np.random.default_rng(7)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.games import SearchConfig, play_match, player_named, search
 from agents.games.alphabeta import best_moves, move_values
@@ -108,6 +109,41 @@ def test_what_is_proven_is_true() -> None:
         values = move_values(game, take(state, [b]), 9)
         assert found.value[b] == np.nanmax(values)
         assert values[found.action[b]] == np.nanmax(values)
+
+
+class Counting:
+    """Holds every position for even, and notes which it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def __call__(self, state: Any, legal: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.asked.append(state)
+        return Uniform()(state, legal)
+
+
+@pytest.mark.parametrize("name", ["connect_four", "tic_tac_toe", "gomoku"])
+def test_a_move_ahead_is_seen_in_games_of_lines(name: str) -> None:
+    """A single simulation finds a win at once and knows it; the judge is asked only where no move wins at once, and nothing is asked once
+    the root is decided. Policies to learn from are of winning moves alone."""
+    game, judge_ = game_named(name), Counting()
+    depth = 4 if name == "tic_tac_toe" else 12
+    state = positions(game, 300, depth, 10)
+    values = np.array([move_values(game, take(state, [b]), 1) for b in range(len(state.done))])
+    wins = np.nanmax(values, axis=1) == 1
+    assert name == "gomoku" or wins.sum() >= 10
+    for root in ("gumbel", "puct"):
+        found = search(game, state, judge_, SearchConfig(simulations=1, root=root), np.random.default_rng(0))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found.proven & (found.value == 1), wins)
+        assert (values[wins, found.action[wins]] == 1).all()
+        assert not found.policy[wins][values[wins] != 1].any()
+        np.testing.assert_allclose(found.policy.sum(axis=1), 1.0, atol=1e-5)
+    for asked in judge_.asked:
+        assert all(np.nanmax(move_values(game, take(asked, [b]), 1)) < 1 for b in range(0, len(asked.done), 7))
+    if wins.any():
+        judge_.asked.clear()
+        search(game, take(state, wins), judge_, SearchConfig(simulations=20), np.random.default_rng(0))
+        assert not judge_.asked
 
 
 @pytest.mark.parametrize("root", ["gumbel", "puct"])

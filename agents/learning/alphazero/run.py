@@ -64,6 +64,7 @@ class Run:
     config: AlphaZeroConfig
     iteration: int = 0
     seconds: float = 0.0
+    core_seconds: float = 0.0  # of all cores together
     owed: float = 0.0  # steps of learning that the positions so far have earned and that are not whole yet
     best_at: int = 0  # iteration of the best network
     contests: list[Contest] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Run:
 
     def advance(self) -> dict[str, float]:
         """One round: self-play, then learning from it, then the arena where it is due. The row of progress.csv."""
-        config, begun = self.config, time.monotonic()
+        config, begun, core = self.config, time.monotonic(), time.process_time()
         judge = NetworkEvaluator(self.network, self.game, portion=min(config.games, PORTION), half=config.half)
         played = self.selfplay.play(judge, config.moves)
         self.replay.add(played.positions)
@@ -114,6 +115,7 @@ class Run:
         if self._due(config.evaluations):
             row |= self._judge()
         self.seconds += time.monotonic() - begun
+        self.core_seconds += time.process_time() - core
         row["seconds"] = self.seconds
         self.rows.append({key: value for key, value in row.items() if math.isfinite(value)})
         return self.rows[-1]
@@ -158,7 +160,7 @@ class Run:
             "optimiser": self.optimiser.state_dict(),
             "random": self.random.bit_generator.state,
             "added": self.replay.added,
-            "counters": {name: getattr(self, name) for name in ("iteration", "seconds", "owed", "best_at")},
+            "counters": {name: getattr(self, name) for name in ("iteration", "seconds", "core_seconds", "owed", "best_at")},
             "contests": [vars(c) for c in self.contests],
             "rows": self.rows,
             **{

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import platform
+import shlex
 import signal
 import threading
 import time
@@ -144,10 +145,13 @@ def _save(folder: Path, run: Run) -> None:
     write_atomic(folder / "checkpoint.safetensors", safetensors.torch.save(tensors, {"checkpoint": json.dumps(tree)}))
     for name, network, iteration in (("policy", run.best, run.best_at), ("final", run.network, run.iteration)):
         card = {
-            "command": "closedloop train --game " + run.config.game + " --algo alphazero",
+            "command": command(run.config),
+            "data": "games against itself, nothing else",
+            "seed": run.config.seed,
             "config": run.config.as_dict(),
             "moves": iteration * run.config.games * run.config.moves,
             "seconds": round(run.seconds, 1),
+            "core_seconds": round(run.core_seconds, 1),  # of the whole run so far
             "elo": run.elo.get(str(iteration), 0.0),
             "licence": "Apache-2.0",
         }
@@ -178,6 +182,17 @@ def _load(path: Path, run: Run) -> None:
         run.restore(parts)
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{path}: does not fit the run's configuration: {error}") from None
+
+
+def command(config: AlphaZeroConfig) -> str:
+    """The command line that begins such a run."""
+    plain, usual = config.as_dict(), AlphaZeroConfig(game=config.game).as_dict()
+    plain, usual = ({**p, **{f"search.{k}": v for k, v in p.pop("search").items()}} for p in (plain, usual))
+    words = ["closedloop", "train", "--game", config.game, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
+    for name, value in plain.items():
+        if value != usual[name] and name not in ("steps", "seed"):
+            words += ["--set", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
+    return shlex.join(words)
 
 
 def _draw(path: Path, run: Run) -> None:
