@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["HalfTower"]
+__all__ = ["HalfTower", "runs_here"]
+
+
+def runs_here() -> bool:
+    """Whether this CPU and this torch have such convolutions."""
+    return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class HalfTower(nn.Module):

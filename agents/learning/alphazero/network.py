@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from agents.games.players import SearchPlayer
 from agents.games.search import SearchConfig
-from agents.learning.alphazero.half import HalfTower
+from agents.learning.alphazero.half import HalfTower, runs_here
 from agents.learning.alphazero.memory import Memory
 from agents.learning.config import TrainConfigError
 from envs.games import Game, game_named
@@ -87,14 +87,17 @@ class NetworkEvaluator:
     so that what it says of a position is the same, to the last bit, whatever is judged beside it. What it has said of the last positions
     is remembered: searches from one move to the next, and of games that begin alike, look at the same ones again.
 
-    half: the tower computes in bfloat16, which some CPUs do twice as fast. Raises TrainConfigError for a network of another game.
+    half: the tower computes in bfloat16, which some CPUs do twice as fast. Raises TrainConfigError for a network of another game, and for
+    half where that cannot be.
     """
 
     def __init__(self, network: GameNetwork, game: Game[Any], *, portion: int, half: bool = False) -> None:
         if network.spec["game"] != game.name:
             raise TrainConfigError(f"the network plays {network.spec['game']}, not {game.name}")
-        self.game, self.portion = game, portion
         self.device = next(network.parameters()).device
+        if half and self.device.type == "cpu" and not runs_here():
+            raise TrainConfigError("half: this CPU, or this torch, does not compute in bfloat16; leave it out")
+        self.game, self.portion = game, portion
         self.network = _quick(network, torch.zeros(portion, game.inputs, game.rows, game.columns, device=self.device), half)
         self.memory = Memory(game)
         self.judged = 0  # positions that went through the network

@@ -138,7 +138,9 @@ function tell(text, side = null, thinking = false, bad = false) {
   status.classList.toggle("bad", bad);
 }
 
-const named = side => (players[side] === "you" ? "You" : players[side]);
+// Networks go by the path of their file or folder; its last part will do.
+const short = name => (name.includes("/") ? name.replace(/\/(policy|final)?(\.safetensors)?$/, "").split("/").pop().replace(".safetensors", "") : name);
+const named = side => (players[side] === "you" ? "You" : short(players[side]));
 
 function renderStatus() {
   const p = position(shown);
@@ -160,7 +162,8 @@ function render() {
   renderStatus();
   $("clock").textContent = `${shown} / ${moves.length}`;
   for (const [id, off] of [["first", shown === 0], ["back", shown === 0], ["forward", shown === moves.length], ["last", shown === moves.length]]) $(id).disabled = off;
-  $("undo").disabled = me < 0 || moves.length < (me === 0 ? 1 : 2);
+  $("undo").hidden = me < 0;
+  $("undo").disabled = moves.length < (me === 0 ? 1 : 2);
   $("pass").hidden = about.pass === null;
   $("pass").disabled = !(mine && p.legal.includes(about.pass));
   const t = hints ? thought(shown) : null;
@@ -172,7 +175,7 @@ function renderAside() {
   const now = points(shown), t = thought(shown), p = position(shown);
   $("bar").className = now === null ? "unknown" : "";
   $("bar").firstElementChild.style.width = `${100 * (now ?? 0.5)}%`;
-  $("who").textContent = `by ${about.comment}`;
+  $("who").textContent = `by ${short(about.comment)}`;
   let text = "";
   if (now === null) text = over(shown) || me < 0 || busy ? "" : "looking ...";
   else if (over(shown)) text = "The game is over.";
@@ -277,6 +280,6 @@ $("curve").addEventListener("pointermove", event => dragging && seek(event));
 $("curve").addEventListener("pointerup", () => (dragging = false));
 
 document.body.classList.toggle("stones", STONES);
-$("title").textContent = document.title + (record ? "" : ` against ${about.opponent}`);
+$("title").textContent = document.title + (record ? "" : ` against ${short(about.opponent)}`);
 $("about").textContent = about.about;
 show(moves.length);
