@@ -49,7 +49,7 @@ class Edges(NamedTuple):
     @property
     def lost(self) -> NDArray[np.bool_]:
         """(K, A) moves proven lost."""
-        return self.certain & (self.value == -1.0)
+        return np.asarray(self.certain & (self.value == -1.0))
 
 
 Choose = Callable[[Edges, Integers], Integers]  # (edges of K nodes, their rows (K,) in the batch) -> actions (K,)

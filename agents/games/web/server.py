@@ -80,7 +80,7 @@ def serve(table: Table, *, port: int = 0) -> ThreadingHTTPServer:
 
         def _is_ours(self) -> bool:
             """Whether who asks knows us by our own name; else the refusal is sent."""
-            names = {f"{name}:{self.server.server_address[1]}" for name in (HOST, "localhost")}
+            names = {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}
             if self.headers.get("Host") in names:
                 return True
             self.close_connection = True
@@ -102,6 +102,8 @@ def serve(table: Table, *, port: int = 0) -> ThreadingHTTPServer:
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nobody wants to read it."""
+
+        server: _Server
 
     return _Server((HOST, port), Handler)
 

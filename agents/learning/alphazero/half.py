@@ -25,7 +25,8 @@ class HalfTower(nn.Module):
 
     def __init__(self, tower: nn.Sequential, planes: Tensor) -> None:
         super().__init__()
-        stem, *blocks = tower
+        parts: list[Any] = list(tower)
+        stem, *blocks = parts
         shape = list(planes.shape)
         self.stem = _packed(stem[0], stem[1], shape)
         self.blocks = [(_packed(b.body[0], b.body[1], shape), _packed(b.body[3], b.body[4], shape)) for b in blocks]
@@ -34,7 +35,7 @@ class HalfTower(nn.Module):
         """(K, I, rows, columns) float32 -> (K, W, rows, columns) float32."""
         ops = torch.ops.mkldnn._convolution_pointwise
         around = ((1, 1), (1, 1), (1, 1), 1)  # padding, stride, dilation, groups
-        x = planes.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        x: Tensor = planes.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
         x = ops(x, *self.stem, *around, "relu", [], "")
         for first, second in self.blocks:
             inner = ops(x, *first, *around, "relu", [], "")
@@ -47,5 +48,5 @@ def _packed(convolution: Any, norm: Any, shape: list[int]) -> tuple[Tensor, Tens
     fused = fuse_conv_bn_eval(convolution, norm)
     weight = fused.weight.detach().to(torch.bfloat16).to_mkldnn()
     where = [shape[0], fused.in_channels, *shape[2:]]
-    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, (1, 1), (1, 1), (1, 1), 1, where)
-    return packed, fused.bias.detach().to(torch.bfloat16)
+    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # its published signature is older than what it takes
+    return reorder(weight, (1, 1), (1, 1), (1, 1), 1, where), fused.bias.detach().to(torch.bfloat16)
