@@ -2,9 +2,10 @@
 
     python -m benchmarks.connect_four --positions positions.jsonl
 
-Positions: as `agents.games.solved` reads them. Judged are the network alone (its likeliest legal move), with searches, and beside them
-players that know nothing; then it plays against plain search from the empty board, every second game as the one who moves first. Prints
-the figures and writes them to benchmarks/results/connect-four-DATE.json. Takes some ten minutes of one core, nearly all of it plain search.
+Positions: as `agents.games.solved` reads them. Judged are the network alone (its likeliest legal move; then by the mean of what it says of
+a position and of its mirror image), with searches, and beside them players that know nothing; then it plays against plain search from the
+empty board, every second game as the one who moves first. Prints the figures and writes them to benchmarks/results/connect-four-DATE.json.
+Takes some minutes of one core, nearly all of it plain search.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import torch
 
 from agents.commands.output import as_json
 from agents.evaluation.report import versions
-from agents.games import SearchConfig, SearchPlayer, play_match, player_named
+from agents.games import Player, SearchPlayer, play_match, player_named
+from agents.games.search import playing
 from agents.games.solved import Solved, judge_moves, load_solved
 from agents.learning.alphazero import NetworkEvaluator, load_network
 from agents.learning.alphazero.shipped import shipped_network
@@ -37,10 +39,8 @@ PORTION = 64  # positions judged together
 class Alone:
     """The likeliest legal move of a network, without any search."""
 
-    name = "network alone"
-
-    def __init__(self, judge: NetworkEvaluator) -> None:
-        self.judge = judge
+    def __init__(self, name: str, judge: NetworkEvaluator) -> None:
+        self.name, self.judge = name, judge
 
     def act(self, state: Any, random: np.random.Generator) -> Any:
         """(B,) moves."""
@@ -48,7 +48,7 @@ class Alone:
         return np.where(legal, self.judge(state, legal)[0], -math.inf).argmax(axis=1)
 
 
-def judged(player: Any, solved: Solved) -> dict[str, Any]:
+def judged(player: Player, solved: Solved) -> dict[str, Any]:
     """Shares of moves that keep the value, and what that took."""
     begun = time.process_time()
     found = judge_moves(player, solved)
@@ -81,14 +81,18 @@ def main(
     game = game_named("connect_four")
     solved, net = load_solved(positions, game), load_network(network or shipped_network(game.name))
 
-    def searching(count: int) -> SearchPlayer:
-        return SearchPlayer(game, NetworkEvaluator(net, game, portion=PORTION), SearchConfig(simulations=count), name=f"network, {count}")
+    def asked(symmetric: bool) -> NetworkEvaluator:
+        return NetworkEvaluator(net, game, portion=PORTION, symmetric=symmetric)
 
-    players = [Alone(NetworkEvaluator(net, game, portion=PORTION)), *map(searching, simulations), *(player_named(n, game) for n in beside)]
+    def searching(count: int) -> SearchPlayer:
+        return SearchPlayer(game, asked(True), playing(count), name=f"network, {count}")
+
+    alone = [Alone("network alone", asked(False)), Alone("both ways round", asked(True))]
+    players: list[Player] = [*alone, *map(searching, simulations), *(player_named(name, game) for name in beside)]
     rows, matches = [], []
     for player in players:
         rows.append(judged(player, solved))
-        click.echo(f"{player.name:14} all {100 * rows[-1]['all']['value']:.1f} %  critical {100 * rows[-1]['critical']['value']:.1f} %")
+        click.echo(f"{player.name:15} all {100 * rows[-1]['all']['value']:.1f} %  critical {100 * rows[-1]['critical']['value']:.1f} %")
     for name in against if games else ():
         begun = time.process_time()
         match = play_match(

@@ -84,7 +84,6 @@ def opponent_named(against: str, game: Game[Any], simulations: int) -> Player:
 
     Raises UnknownPlayer, WeightsError, TrainConfigError.
     """
-    from agents.games import SearchConfig
     from agents.games.players import UnknownPlayer, player_named, players
 
     kind, _, number = against.partition(":")
@@ -96,9 +95,10 @@ def opponent_named(against: str, game: Game[Any], simulations: int) -> Player:
         return player_named(against, game)
     if not Path(against).exists():
         raise UnknownPlayer(f"no player {against!r}. Known: {', '.join(players())}, and networks by their run's folder or file")
+    from agents.games.search import playing
     from agents.learning.alphazero import network_player
 
-    return network_player(against, game, SearchConfig(simulations=simulations), portion=ALONE)
+    return network_player(against, game, playing(simulations), portion=ALONE)
 
 
 def _think(opponent: Player, game: Game[Any], state: Any, random: Any) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agents.games.tree import Choose, Edges, Evaluator, Integers, Tree, grow, new_tree, root_edges
 from envs.games import Game
 
-__all__ = ["Found", "SearchConfig", "considered_visits", "improved_policy", "search"]
+__all__ = ["Found", "SearchConfig", "considered_visits", "improved_policy", "playing", "search"]
 
 Floats = NDArray[np.float32]
 
@@ -49,6 +49,12 @@ class SearchConfig:
             raise ValueError(f"considered={self.considered}: must be at least 2")
         if not 0.0 <= self.noise_share <= 1.0:
             raise ValueError(f"noise_share={self.noise_share}: must be 0 to 1")
+
+
+def playing(simulations: int) -> SearchConfig:
+    """How networks search when they play, not to learn: PUCT. With some hundred simulations it keeps more of what a position is worth than
+    sequential halving, which spends half of them before it has seen much (docs/games.md)."""
+    return SearchConfig(simulations=simulations, root="puct")
 
 
 class Found(NamedTuple):

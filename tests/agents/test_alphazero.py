@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from agents.learning.alphazero.network import GameNetwork, NetworkEvaluator, loa
 from agents.learning.alphazero.replay import Positions, Replay, seen_through
 from agents.learning.alphazero.run import Run, contest, learn
 from agents.learning.alphazero.selfplay import SelfPlay
-from agents.learning.alphazero.trainer import resume, train
+from agents.learning.alphazero.trainer import command, resume, train
 from agents.learning.checkpoint import CheckpointError
 from agents.learning.config import TrainConfigError
 from envs.games import GAMES, game_named, take
@@ -180,6 +181,25 @@ def test_what_was_said_is_remembered(half: bool) -> None:
         np.testing.assert_allclose(logits, plain[0], atol=0.03 if half else 1e-6)
         np.testing.assert_allclose(values, plain[1], atol=0.03 if half else 1e-6)
     assert judge.judged == asked
+
+
+@pytest.mark.parametrize("name", ["connect_four", "go_5x5"])
+def test_all_symmetries_are_asked_and_turned_back(name: str) -> None:
+    """A position and its images get the same value, and policies that are each other's images."""
+    game, random = game_named(name), np.random.default_rng(12)
+    states = [game.initial(len(game.symmetries.points))]
+    for _ in range(5):  # the same game in every image: row s is played through symmetry s
+        move = random.choice(np.flatnonzero(game.legal(take(states[-1], [0]))[0]))
+        images = np.argmax(game.symmetries.actions == move, axis=1)
+        states.append(game.step(states[-1], images))
+    judge = NetworkEvaluator(network(name), game, portion=8, symmetric=True)
+    logits, values = judge(states[-1], game.legal(states[-1]))
+    plain, single = NetworkEvaluator(network(name), game, portion=8)(states[-1], game.legal(states[-1]))
+    np.testing.assert_allclose(values, single.mean(), atol=1e-6)
+    assert np.ptp(single) > 1e-4
+    turned = np.take_along_axis(np.repeat(logits[:1], len(values), axis=0), game.symmetries.actions, axis=1)
+    np.testing.assert_allclose(logits, turned, atol=1e-5)
+    assert not np.allclose(plain, logits, atol=1e-4)
 
 
 def test_positions_that_want_one_slot_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +366,14 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.yaml").write_text(text.replace("games: 16", "games: 8"))
     with pytest.raises(CheckpointError, match="does not fit"):
         resume(tmp_path / "run", steps=512, quiet=True)
+
+
+def test_the_command_of_a_run_begins_the_same_run(capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny(half=True, search={"simulations": 24, "root": "puct"}, value_mix=0.5, seed=3)
+    words = shlex.split(command(config))
+    assert words[0] == "closedloop"
+    assert cli.run([*words[1:], "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == config.as_dict()
 
 
 def test_stored_networks_are_checked(tmp_path: Path) -> None:

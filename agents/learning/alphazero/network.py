@@ -89,15 +89,17 @@ class NetworkEvaluator:
 
     half: the tower computes in bfloat16, which some CPUs do twice as fast. Raises TrainConfigError for a network of another game, and for
     half where that cannot be.
+
+    symmetric: every position is seen through all symmetries of the board, and the answers' mean is the answer.
     """
 
-    def __init__(self, network: GameNetwork, game: Game[Any], *, portion: int, half: bool = False) -> None:
+    def __init__(self, network: GameNetwork, game: Game[Any], *, portion: int, half: bool = False, symmetric: bool = False) -> None:
         if network.spec["game"] != game.name:
             raise TrainConfigError(f"the network plays {network.spec['game']}, not {game.name}")
         self.device = next(network.parameters()).device
         if half and self.device.type == "cpu" and not runs_here():
             raise TrainConfigError("half: this CPU, or this torch, does not compute in bfloat16; leave it out")
-        self.game, self.portion = game, portion
+        self.game, self.portion, self.symmetric = game, portion, symmetric
         self.network = _quick(network, torch.zeros(portion, game.inputs, game.rows, game.columns, device=self.device), half)
         self.memory = Memory(game)
         self.judged = 0  # positions that went through the network
@@ -108,12 +110,25 @@ class NetworkEvaluator:
         keys = self.memory.keys(planes)
         new, place = np.unique(keys[~self.memory.knows(keys)], return_index=True)
         if new.size:
-            self.memory.put(new, *self._judge(planes[~self.memory.knows(keys)][place]))
+            self.memory.put(new, *self._ask(planes[~self.memory.knows(keys)][place]))
         if not (known := self.memory.knows(keys)).all():  # two of them want the same slot
             logits, values = self.memory.get(keys)
-            logits[~known], values[~known] = self._judge(planes[~known])
+            logits[~known], values[~known] = self._ask(planes[~known])
             return logits, values
         return self.memory.get(keys)
+
+    def _ask(self, planes: NDArray[np.int8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits and values of positions (K, I, rows, columns), through one symmetry or all of them."""
+        if not self.symmetric:
+            return self._judge(planes)
+        points, actions = self.game.symmetries
+        flat = planes.reshape(*planes.shape[:2], -1)
+        logits, values = np.zeros((len(planes), self.game.actions), np.float32), np.zeros(len(planes), np.float32)
+        for through, moves in zip(points, actions, strict=True):
+            told, value = self._judge(np.ascontiguousarray(flat[..., through]).reshape(planes.shape))
+            logits[:, moves] += told / np.float32(len(points))
+            values += value / np.float32(len(points))
+        return logits, values
 
     def _judge(self, planes: NDArray[np.int8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits and values of positions (K, I, rows, columns), by the network."""
@@ -171,11 +186,11 @@ def load_network(path: str | Path, *, device: str = "cpu") -> GameNetwork:
 def network_player(
     path: str | Path, game: Game[Any], config: SearchConfig, *, device: str = "cpu", portion: int = PORTION, name: str | None = None
 ) -> SearchPlayer:
-    """Somebody who plays by searching with a stored network: a run's folder (its best network), or a file.
+    """Somebody who plays by searching with a stored network, asked through all symmetries: a run's folder (its best network), or a file.
 
     portion: positions judged together; for single games a small one is quicker. name: default the path. Raises as `load_network`, and
     TrainConfigError for a network of another game.
     """
     file = Path(path) / "policy.safetensors" if Path(path).is_dir() else Path(path)
-    judge = NetworkEvaluator(load_network(file, device=device), game, portion=portion)
+    judge = NetworkEvaluator(load_network(file, device=device), game, portion=portion, symmetric=True)
     return SearchPlayer(game, judge, config, name=name or str(path))

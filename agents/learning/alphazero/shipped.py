@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.games.players import SearchPlayer, UnknownPlayer
-from agents.games.search import SearchConfig
+from agents.games.search import playing
 from envs.games import Game
 
 __all__ = ["SHIPPED", "shipped_games", "shipped_network", "shipped_player"]
@@ -33,5 +33,5 @@ def shipped_player(game: Game[Any], simulations: int, *, portion: int = 32) -> S
     """Search with the game's network; portion as in `network_player`. Raises UnknownPlayer where none ships."""
     from agents.learning.alphazero.network import network_player
 
-    file, config = shipped_network(game.name), SearchConfig(simulations=simulations)
+    file, config = shipped_network(game.name), playing(simulations)
     return network_player(file, game, config, portion=portion, name=f"alphazero:{simulations}")

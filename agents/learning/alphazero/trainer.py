@@ -186,8 +186,8 @@ def _load(path: Path, run: Run) -> None:
 
 def command(config: AlphaZeroConfig) -> str:
     """The command line that begins such a run."""
-    plain, usual = config.as_dict(), AlphaZeroConfig(game=config.game).as_dict()
-    plain, usual = ({**p, **{f"search.{k}": v for k, v in p.pop("search").items()}} for p in (plain, usual))
+    both = (config.as_dict(), AlphaZeroConfig(game=config.game).as_dict())
+    plain, usual = ({k: v for k, v in c.items() if k != "search"} | {f"search.{k}": v for k, v in c["search"].items()} for c in both)
     words = ["closedloop", "train", "--game", config.game, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
     for name, value in plain.items():
         if value != usual[name] and name not in ("steps", "seed"):
