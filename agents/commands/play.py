@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from agents.playback.sight import Sight
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+FOR_TRACES = ("video", "show", "no_verify", "json_")
+FOR_GAMES = ("against", "simulations", "second", "web", "seed")
+FOR_PAGES = ("port", "no_browser")  # of games
 DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 
 
@@ -40,7 +44,9 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: where. [default: any free port]")
 @click.option("--no-browser", is_flag=True, help="A game in the browser: only say where it is.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     traces: tuple[Path, ...],
     out: Path | None,
     video: Path | None,
@@ -77,11 +83,14 @@ def command(
     from agents.commands.output import print_json
     from agents.commands.play_game import is_game, is_record, play_game
 
-    if len(traces) == 1 and (is_record(traces[0]) or (web and is_game(traces[0]))):
+    alone = traces[0] if len(traces) == 1 else None
+    if alone is not None and (is_record(alone) or is_game(alone)):
+        _check_game(ctx, alone, against, out)
+    if alone is not None and (is_record(alone) or (web and is_game(alone))):
         from agents.commands.play_web import play_web
 
         return play_web(
-            traces[0],
+            alone,
             against=against,
             simulations=simulations,
             second=second,
@@ -90,10 +99,10 @@ def command(
             port=port,
             browser=not no_browser,
         )
-    if len(traces) == 1 and is_game(traces[0]):
-        return play_game(str(traces[0]), against=against or "mcts", simulations=simulations, second=second, seed=seed, out=out)
-    if against is not None or second or web:
-        raise click.UsageError(f"--against, --second and --web are for games, and {traces[0]} is none: see `closedloop list games`")
+    if alone is not None and is_game(alone):
+        return play_game(str(alone), against=against or "mcts", simulations=simulations, second=second, seed=seed, out=out)
+    if idle := _given(ctx, *FOR_GAMES, *FOR_PAGES):
+        raise click.UsageError(f"{idle}: are for games, and {traces[0]} is none: see `closedloop list games`")
     files = _files(traces)
     if len(files) > 1 and (out or video or show):
         raise click.UsageError(f"{len(files)} traces: -o, --video and --show take one")
@@ -109,6 +118,33 @@ def command(
         click.echo("\n".join([f"{len(failed)} of {len(files)} traces could not be played:", *(each["error"] for each in failed)]), err=True)
         return CRASHED
     return 0 if all(result["verified"] is None or result["verified"]["ok"] for result in results) else DIFFERS
+
+
+def _given(ctx: click.Context, *names: str) -> str:
+    """Those of the options that were given, as they are written; else nothing."""
+    given = [name for name in names if ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)]
+    return ", ".join(next(p.opts[-1] for p in ctx.command.params if p.name == name) for name in given)
+
+
+def _check_game(ctx: click.Context, what: Path, against: str | None, out: Path | None) -> None:
+    """Raises UsageError for options that would do nothing with this game, and BadParameter or FileExistsError for a place where no record
+    can be written."""
+    from agents.commands.play_game import has_network, is_record
+    from agents.games.record import check_place
+
+    if idle := _given(ctx, *FOR_TRACES):
+        raise click.UsageError(f"{idle}: for traces only, and {what} is a game")
+    if is_record(what):
+        if idle := _given(ctx, "second"):
+            raise click.UsageError(f"{idle}: who moves first is in the record {what} already; new games are begun on its page")
+    elif ctx.get_parameter_source("web") is ParameterSource.DEFAULT and (idle := _given(ctx, *FOR_PAGES)):
+        raise click.UsageError(f"{idle}: for a game in the browser; add --web")
+    if (idle := _given(ctx, "simulations")) and (against or not is_record(what)) and not has_network(against or "mcts"):
+        raise click.UsageError(f"{idle}: of a network whose name says none; write --against mcts:1000, alphabeta:5 or alphazero:400")
+    if out is not None:
+        if out.suffix != ".json":
+            raise click.BadParameter(f"{out}: records of games are written as .json", param_hint="-o")
+        check_place(out)
 
 
 def _all(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agents.games.search import Found
     from envs.games import Game
 
-__all__ = ["is_game", "is_record", "opponent_named", "play_game"]
+__all__ = ["has_network", "is_game", "is_record", "opponent_named", "play_game"]
 
 SHOWN = 3  # moves of the opponent's thoughts that are told
 ALONE = 4  # positions that go through a network together: in a single game most are alone
@@ -28,6 +28,13 @@ def is_game(name: Path) -> bool:
 def is_record(name: Path) -> bool:
     """Whether what was to be played is a file with the record of a game."""
     return name.suffix == ".json" and name.is_file()
+
+
+def has_network(against: str) -> bool:
+    """Whether that player is a network whose name leaves open how many simulations it is given."""
+    from agents.games.players import NETWORK, players
+
+    return against == NETWORK or against.partition(":")[0] not in players()
 
 
 def play_game(name: str, *, against: str, simulations: int, second: bool, seed: int, out: Path | None = None) -> int:
@@ -86,13 +93,8 @@ def opponent_named(against: str, game: Game[Any], simulations: int) -> Player:
     """
     from agents.games.players import UnknownPlayer, player_named, players
 
-    kind, _, number = against.partition(":")
-    if kind == "alphazero" and (not number or (number.isdecimal() and int(number) > 0)):
-        from agents.learning.alphazero.shipped import shipped_player
-
-        return shipped_player(game, int(number or simulations), portion=ALONE)
-    if kind in players():
-        return player_named(against, game)
+    if against.partition(":")[0] in players():
+        return player_named(against, game, simulations=simulations, portion=ALONE)
     if not Path(against).exists():
         raise UnknownPlayer(f"no player {against!r}. Known: {', '.join(players())}, and networks by their run's folder or file")
     from agents.games.search import playing

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["play_web", "table_for"]
 
 FOLDER = Path("runs") / "games"  # where games are kept, unless --out says otherwise
+USUAL = "mcts"  # who plays where nobody is named
+SHOWN = 80  # characters of a name from a record that are told
 COMMENTS = 400  # simulations of who comments, where the opponent does not think aloud
 LONG, FEW = 60, 40  # and where a game has more moves than that, so many: a plain search plays each to its end
 
@@ -45,21 +47,20 @@ def play_web(
 
 
 def table_for(what: Path, *, against: str | None, simulations: int, second: bool, seed: int, out: Path) -> Table:
-    """A table for the name of a game or the file of a record. Raises UnknownPlayer, RecordError, WeightsError, OSError."""
-    from agents.commands.play_game import is_record, opponent_named
-    from agents.games.players import UnknownPlayer, player_named
+    """A table for the name of a game or the file of a record.
+
+    Where who played in a record is not to be had, somebody else plays on, which is told on stderr. Raises UnknownPlayer, RecordError,
+    WeightsError, TrainConfigError, OSError.
+    """
+    from agents.commands.play_game import is_record
     from agents.games.record import load_record
     from agents.games.web import Table
     from envs.games import game_named
 
     record = load_record(what) if is_record(what) else None
     game = game_named(record.game if record else str(what))
-    try:
-        opponent = opponent_named(against or _named_in(record) or "mcts", game, simulations)
-    except UnknownPlayer:
-        if against or record is None:
-            raise
-        opponent = player_named("mcts", game)  # the record's player is not here; its game can be looked at all the same
+    before = _named_in(record)
+    opponent, replaced = _opponent(against, before, game, simulations)
     comment, evaluate, config = _comments(opponent, game)
     return Table(
         game=game,
@@ -71,7 +72,26 @@ def table_for(what: Path, *, against: str | None, simulations: int, second: bool
         second=second,
         seed=seed,
         record=record,
+        gone=before if replaced and record and "you" in record.players and record.result == "unfinished" else None,
     )
+
+
+def _opponent(against: str | None, before: str | None, game: Game[Any], simulations: int) -> tuple[Player, bool]:
+    """Who plays, and whether in place of who played `before`. A record's player who is not to be had is replaced by plain search, so that
+    the game can be looked at all the same; one asked for by `against` has to be there. Raises as `table_for`."""
+    from agents.commands.play_game import opponent_named
+    from agents.games.players import UnknownPlayer, player_named
+    from agents.learning.config import TrainConfigError
+    from perception.storage import WeightsError
+
+    if against or before is None:
+        return opponent_named(against or USUAL, game, simulations), before not in (None, against)
+    try:
+        return opponent_named(before, game, simulations), False
+    except (UnknownPlayer, WeightsError, TrainConfigError, OSError) as error:
+        opponent = player_named(USUAL, game)
+        click.echo(f"{before[:SHOWN]}, who played this game, is not to be had; {opponent.name} stands in. ({str(error)[:300]})", err=True)
+        return opponent, True
 
 
 def _named_in(record: GameRecord | None) -> str | None:

@@ -85,32 +85,33 @@ class SearchPlayer:
         return search(self.game, state, self.evaluate, self.config, random).action
 
 
-def _alphazero(game: Game[Any], number: int | None) -> Player:
-    from agents.learning.alphazero.shipped import shipped_player  # torch is imported for this one alone
-
-    return shipped_player(game, number or ALPHAZERO_SIMULATIONS)
-
-
 _MAKERS: dict[str, Callable[[Game[Any], int | None], Player]] = {
     "random": lambda game, number: RandomPlayer(game),
     "mcts": lambda game, number: RolloutPlayer(game, number or MCTS_SIMULATIONS),
     "alphabeta": lambda game, number: AlphaBetaPlayer(game, number or ALPHABETA_DEPTH.get(game.name, 2)),
-    "alphazero": _alphazero,
 }
+NETWORK = "alphazero"  # the name of the networks that ship
 
 
 def players() -> list[str]:
     """Names that `player_named` knows."""
-    return list(_MAKERS)
+    return [*_MAKERS, NETWORK]
 
 
-def player_named(name: str, game: Game[Any]) -> Player:
+def player_named(name: str, game: Game[Any], *, simulations: int = ALPHAZERO_SIMULATIONS, portion: int = 32) -> Player:
     """ "random", "mcts" or "mcts:200" (simulations), "alphabeta" or "alphabeta:4" (moves ahead), "alphazero" or "alphazero:100" (the
-    network that ships for the game, and simulations). Raises UnknownPlayer."""
+    network that ships for the game, and simulations).
+
+    simulations: of a network whose name says none. portion: positions that go through a network together. Raises UnknownPlayer.
+    """
     kind, colon, number = name.partition(":")
-    if kind not in _MAKERS:
-        hint = did_you_mean(kind, list(_MAKERS))
-        raise UnknownPlayer(f"no player {kind!r}{'; ' + hint if hint else '.'} Known: {', '.join(_MAKERS)}")
+    if kind not in players():
+        hint = did_you_mean(kind, players())
+        raise UnknownPlayer(f"no player {kind!r}{'; ' + hint if hint else '.'} Known: {', '.join(players())}")
     if colon and (kind == "random" or not number.isdecimal() or int(number) < 1):
         raise UnknownPlayer(f"player {name!r}: after the colon comes a whole number of at least 1, and none for random")
+    if kind == NETWORK:
+        from agents.learning.alphazero.shipped import shipped_player  # torch is imported for this one alone
+
+        return shipped_player(game, int(number) if colon else simulations, portion=portion)
     return _MAKERS[kind](game, int(number) if colon else None)

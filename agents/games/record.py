@@ -14,7 +14,7 @@ from envs.games import Game, IllegalMove, game_named, play
 from envs.games.registry import UnknownGame
 from scenarios.files import write_atomic
 
-__all__ = ["GameRecord", "RecordError", "load_record", "replayed", "result_of", "write_record"]
+__all__ = ["GameRecord", "RecordError", "check_place", "load_record", "replayed", "result_of", "write_record"]
 
 FORMAT, VERSION = "closedloop-game", 1
 
@@ -56,9 +56,22 @@ def result_of(state: Any) -> str:
     return {1: "first", -1: "second", 0: "draw"}[int(state.outcome[0])] if state.done[0] else "unfinished"
 
 
+def check_place(path: str | Path) -> None:
+    """Raises FileExistsError where something lies that is no record of a game, and which a record must therefore not replace; OSError."""
+    if not Path(path).exists():
+        return
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        rows = None
+    if not isinstance(rows, dict) or rows.get("format") != FORMAT:
+        raise FileExistsError(17, "is no record of a game and is not overwritten; choose another name", str(path))
+
+
 def write_record(path: str | Path, record: GameRecord) -> Path:
-    """Write a record. Returns its path. Raises IllegalMove, OSError."""
+    """Write a record, over an older one if need be. Returns its path. Raises IllegalMove, OSError, and FileExistsError as `check_place`."""
     game = game_named(record.game)
+    check_place(path)
     rows = {
         "format": FORMAT,
         "version": VERSION,

@@ -98,9 +98,9 @@ def _found(tree: Tree, edges: Edges, action: Integers, policy: Floats) -> Found:
     """A proven root plays what proves it, and its policy is of such moves alone."""
     every, live = np.arange(len(action)), edges.legal.any(axis=1)
     proven = (tree.proven[:, 0] != 2) & live
-    best = np.where(edges.legal & edges.known, edges.value, -np.inf)
-    certain = proven & (best[every, action] < tree.proven[:, 0])
-    action = np.where(certain, best.argmax(axis=1), action)
+    best = np.where(edges.legal & edges.certain, edges.value, -np.inf)
+    worse = proven & (best[every, action] < tree.proven[:, 0])
+    action = np.where(worse, best.argmax(axis=1), action)
     value = np.where(proven, tree.proven[:, 0], edges.value[every, action]) * live
     keeps = edges.legal & edges.certain & (edges.value == tree.proven[:, :1])  # (B, A) as good as what is proven
     share = np.where(keeps, policy + np.float32(1e-6), np.float32(0.0))
@@ -111,7 +111,7 @@ def _found(tree: Tree, edges: Edges, action: Integers, policy: Floats) -> Found:
 
 def _most_visited(edges: Edges) -> Integers:
     """The move visited most, the better one among equals; one that is proven won before all, one proven lost after all."""
-    won = edges.known & (edges.value == 1.0)
+    won = edges.certain & (edges.value == 1.0)
     score = edges.visits + 0.25 * edges.value + np.where(won, 1e9, 0.0) - np.where(edges.lost, 1e6, 0.0)
     return np.asarray(np.where(edges.legal, score, -np.inf).argmax(axis=1))
 

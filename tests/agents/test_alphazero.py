@@ -282,6 +282,7 @@ def test_settings_are_checked() -> None:
         ({"opening_moves": 42}, "at most 42 moves"),
         ({"algo": "ppo"}, "learned by alphazero"),
         ({"full_share": 0.0}, "full_share"),
+        ({"half": True, "device": "cuda:0"}, "half: true: is for device cpu, not cuda:0"),
     ):
         with pytest.raises(TrainConfigError, match=message):
             tiny(**changes)
@@ -308,6 +309,12 @@ def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
     lines = (tmp_path / "run" / "progress.csv").read_text().splitlines()
     assert len(lines) == 5
     assert lines[-1].startswith("1024,")
+    card = json.loads((tmp_path / "run" / "final.json").read_text())
+    assert (card["command"], card["config"], card["moves"]) == (command(tiny()), tiny().as_dict(), 1024)
+    assert 0 < card["core_seconds"] < 600
+    assert card["machine"]["bfloat16"] == runs_here()
+    assert card["versions"]["torch"] == torch.__version__
+    assert "needs" not in card
     game = game_named("connect_four")
     found = search(
         game, game.initial(1), NetworkEvaluator(load_network(result.final), game, portion=4), SearchConfig(), np.random.default_rng(0)
@@ -368,7 +375,22 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         resume(tmp_path / "run", steps=512, quiet=True)
 
 
-def test_the_command_of_a_run_begins_the_same_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a machine without bfloat16: by the dry run too, with no folder left behind; and on another device than the CPU."""
+    monkeypatch.setattr("agents.learning.alphazero.half.runs_here", lambda: False)
+    line = ["train", "--game", "connect_four", "--algo", "alphazero", "--set", "half=true"]
+    for more in (["--dry-run"], ["--out", str(tmp_path / "run")]):
+        assert cli.run([*line, *more]) == 2
+        assert "does not compute in bfloat16" in capsys.readouterr().err
+    with pytest.raises(TrainConfigError, match="does not compute in bfloat16"):
+        train(tiny(half=True), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(TrainConfigError, match="not meta"):
+        NetworkEvaluator(network("connect_four").to("meta"), game_named("connect_four"), portion=4, half=True)
+
+
+def test_the_command_of_a_run_begins_the_same_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("agents.learning.alphazero.half.runs_here", lambda: True)  # whatever this machine can
     config = tiny(half=True, search={"simulations": 24, "root": "puct"}, value_mix=0.5, seed=3)
     words = shlex.split(command(config))
     assert words[0] == "closedloop"

@@ -9,7 +9,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,106 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     path.write_text("{}")
     assert cli.run(["play", str(path)]) == 2
     assert "no record of a game" in capsys.readouterr().err
+
+
+def test_a_record_whose_player_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its game is looked at all the same: somebody else plays on, and it is said who. Whoever is asked for has to be there."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "policy.safetensors").write_bytes(b"nothing of the kind")
+    for gone in (str(tmp_path / "gone"), str(tmp_path / "empty"), str(tmp_path / "damaged"), "mcts:many", "x" * 5000):
+        path = write_record(tmp_path / "game.json", GameRecord(game="tic_tac_toe", moves=(4, 0), players=("you", gone)))
+        shown = table_for(path, against=None, simulations=10, second=False, seed=0, out=tmp_path)
+        assert (shown.opponent.name, shown.about()["gone"]) == ("mcts:1000", gone)
+        assert f"{gone[:80]}, who played this game, is not to be had; mcts:1000 stands in." in capsys.readouterr().err
+        kept = load_record(shown.keep([4, 0, 1], ["you", gone])["path"])
+        assert kept.players == ("you", gone)  # long names too
+    for against, moves, gone in (("random", (4, 0), "mcts:5"), ("mcts:5", (4, 0), None), ("random", (0, 3, 1, 4, 2), None)):
+        path = write_record(tmp_path / "game.json", GameRecord(game="tic_tac_toe", moves=moves, players=("you", "mcts:5")))
+        shown = table_for(path, against=against, simulations=10, second=False, seed=0, out=tmp_path)
+        assert (shown.opponent.name, shown.about()["gone"]) == (against, gone)  # over, nobody plays on
+        assert capsys.readouterr().err == ""
+    assert cli.run(["play", str(path), "--against", str(tmp_path / "empty")]) == 2
+    assert "policy.safetensors: cannot be read" in capsys.readouterr().err
+
+
+def test_only_records_are_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.prompt", lambda *args, **kwargs: "q")
+    report, line = tmp_path / "report.json", ["play", "tic_tac_toe", "--against", "random", "-o"]
+    for name, message in (("game.rec", "games are written as .json"), ("page.html", "written as .json"), ("report.json", "is no record")):
+        report.write_text('{"format": "closedloop-gate"}')
+        for web in ([], ["--web", "--no-browser"]):
+            assert cli.run([*line, str(tmp_path / name), *web]) == 2
+            assert message in capsys.readouterr().err
+    with pytest.raises(FileExistsError):
+        table("tic_tac_toe", report).keep([4], ["you", "random"])
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert report.read_text() == '{"format": "closedloop-gate"}'
+    for _ in range(2):
+        assert cli.run([*line, str(tmp_path / "game.json")]) == 0
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_record(tmp_path / "game.json", GameRecord(game="othello", moves=(), players=("you", "random"))))
+    for line, message in (
+        ([path, "--json"], "--json: for traces only"),
+        ([path, "--no-verify", "--video", "a.mp4"], "--video, --no-verify: for traces only"),
+        ([path, "--second"], "--second: who moves first is in the record"),
+        (["othello", "--show"], "--show: for traces only"),
+        (["othello", "--port", "0"], "--port: for a game in the browser; add --web"),
+        (["othello", "--no-browser"], "--no-browser: for a game in the browser"),
+        (["othello", "--simulations", "400"], "--simulations: of a network whose name says none"),
+        ([path, "--against", "alphazero:5", "--simulations", "9"], "--simulations: of a network"),
+        ([str(tmp_path), "--seed", "0"], "--seed: are for games"),
+        (["some.trace", "--port", "1", "--no-browser"], "--port, --no-browser: are for games"),
+    ):
+        assert cli.run(["play", *line]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_positions_do_not_wait_for_a_search(tmp_path: Path) -> None:
+    """While one page's search runs, its board is shown; another search waits for its turn."""
+    begun, done, order = threading.Event(), threading.Event(), list[str]()
+
+    class Slow(Table):
+        def position(self, moves: Sequence[int]) -> dict[str, Any]:
+            order.append("position")
+            return super().position(moves)
+
+        def think(self, moves: Sequence[int]) -> dict[str, Any]:
+            begun.set()
+            assert done.wait(30)
+            order.append("think")
+            return super().think(moves)
+
+        def move(self, moves: Sequence[int]) -> dict[str, Any]:
+            order.append("move")
+            return super().move(moves)
+
+    slow = table("connect_four", tmp_path)
+    server = serve(Slow(**vars(slow)))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def send(what: str) -> None:
+        url = f"http://127.0.0.1:{server.server_address[1]}/{what}"
+        request = urllib.request.Request(url, b'{"moves": [3]}', {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            response.read()
+
+    waiting = [threading.Thread(target=send, args=(what,)) for what in ("think", "move")]
+    try:
+        waiting[0].start()
+        assert begun.wait(30)
+        waiting[1].start()
+        send("position")
+        assert order == ["position"]
+    finally:
+        done.set()
+        for thread in waiting:
+            thread.join(30)
+        server.shutdown()
+        server.server_close()
+    assert order == ["position", "think", "move"]
 
 
 def interrupt(server: Any) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from agents.evaluation.rollout import EpisodeResult
 from agents.games import SearchConfig, player_named
-from agents.games.record import load_record
+from agents.games.record import GameRecord, load_record
 from agents.games.web import Table, serve
 from agents.gate.gallery import gallery
 from agents.gate.html import report_page
@@ -552,7 +552,9 @@ def test_a_board_game_is_played_saved_and_looked_at(browser: Browser, tmp_path: 
         played = 0
         while not browser.run("/won|draw/.test(document.getElementById('status').textContent)"):
             browser.key(str(browser.run("Number(document.querySelector('.spot.open').dataset.action)") + 1))
-            browser.wait(f"{STONES} > {played} && (document.querySelector('.spot.open') !== null || /won|draw/.test({TEXT.format('status')}))")
+            browser.wait(
+                f"{STONES} > {played} && (document.querySelector('.spot.open') !== null || /won|draw/.test({TEXT.format('status')}))"
+            )
             played = browser.run(STONES)
         browser.wait(f"document.querySelectorAll('#list .verdict:not(:empty)').length === {played}", 30.0)
         browser.key("Home")
@@ -591,3 +593,28 @@ def test_points_are_played_in_other_games(browser: Browser, tmp_path: Path) -> N
         browser.wait(f"{TEXT.format('clock')} === '5 / 5' || /won/.test({TEXT.format('status')})")
         assert browser.run("document.querySelector('#list li:nth-child(4)').textContent").startswith("4.pass")
         assert browser.logged == []
+
+
+def test_somebody_else_plays_on_in_a_record(browser: Browser, tmp_path: Path) -> None:
+    """It is said on the page, and the game is kept under the name of whoever has played on."""
+    game, config = game_named("connect_four"), SearchConfig(simulations=8, root="uct")
+    record = GameRecord(game=game.name, moves=(3,), players=("you", "runs/gone"))
+    table = Table(
+        game=game,
+        opponent=player_named("random", game),
+        comment="search",
+        evaluate=None,
+        config=config,
+        out=tmp_path / "g.json",
+        record=record,
+        gone="runs/gone",
+    )
+    with served(table) as url:
+        browser.open(url)
+        browser.wait(f"{TEXT.format('clock')} === '2 / 2' && document.querySelector('.spot.open') !== null")
+        assert browser.run(TEXT.format("about")).endswith(" random plays on for gone.")
+        browser.run("document.getElementById('keep').click()")
+        browser.wait(f"{TEXT.format('saved')}.startsWith('Saved: closedloop play ')")
+        assert browser.logged == []
+    kept = load_record(tmp_path / "g.json")
+    assert (kept.moves[0], len(kept.moves), kept.players) == (3, 2, ("you", "random"))

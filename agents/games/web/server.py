@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,12 +30,12 @@ def serve(table: Table, *, port: int = 0) -> ThreadingHTTPServer:
 
     Raises OSError if the port is taken.
     """
-    text, lock = page(table.about()).encode(), threading.Lock()  # one question at a time: searches share a network
-    questions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-        "/position": lambda q: table.position(_moves(q)),
-        "/move": lambda q: table.move(_moves(q)),
-        "/think": lambda q: table.think(_moves(q)),
-        "/keep": lambda q: table.keep(_moves(q), _players(q)),
+    text, lock = page(table.about()).encode(), threading.Lock()  # searches share a network, and names of files are taken one by one
+    questions: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], AbstractContextManager[Any]]] = {
+        "/position": (lambda q: table.position(_moves(q)), nullcontext()),  # the rules alone: no search is waited for
+        "/move": (lambda q: table.move(_moves(q)), lock),
+        "/think": (lambda q: table.think(_moves(q)), lock),
+        "/keep": (lambda q: table.keep(_moves(q), _players(q)), lock),
     }
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,8 +70,9 @@ def serve(table: Table, *, port: int = 0) -> ThreadingHTTPServer:
                 question = json.loads(body)
                 if not isinstance(question, dict):
                     raise ValueError("a question is an object")
-                with lock:
-                    answer = questions[self.path](question)
+                answers, turn = questions[self.path]
+                with turn:
+                    answer = answers(question)
             except OSError as error:
                 self._say(HTTPStatus.INTERNAL_SERVER_ERROR, f"cannot be written: {error}")
             except (IllegalMove, ValueError, KeyError, TypeError) as error:

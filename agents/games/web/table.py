@@ -39,6 +39,7 @@ class Table:
     second: bool = False  # whether the one at the page moves second in the first game
     seed: int = 0  # of the opponent's chances; the same moves are answered alike
     record: GameRecord | None = None  # to look at
+    gone: str | None = None  # who played in the record, where the opponent plays on in their place
 
     def about(self) -> Answer:
         """What the page has to know from the start."""
@@ -53,6 +54,7 @@ class Table:
             "drop": drop,
             "pass": points if game.actions == points + 1 else None,
             "opponent": self.opponent.name,
+            "gone": self.gone,
             "second": self.second,
             "comment": self.comment,
             "record": None if self.record is None else {"moves": list(self.record.moves), "players": list(self.record.players)},
@@ -98,7 +100,7 @@ class Table:
 
     def keep(self, moves: Sequence[int], players: Sequence[str]) -> Answer:
         """Write the game; where. Raises IllegalMove, OSError, ValueError for players that are not two."""
-        first, second = (str(name)[:80] for name in players)
+        first, second = map(str, players)
         record = GameRecord(game=self.game.name, moves=tuple(int(m) for m in moves), players=(first, second))
         replayed(self.game, record.moves)
         return {"path": str(write_record(self._file(), record))}

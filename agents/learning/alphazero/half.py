@@ -12,12 +12,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["HalfTower", "runs_here"]
+from agents.learning.config import TrainConfigError
+
+__all__ = ["NEEDS", "HalfTower", "check_half", "runs_here"]
+
+NEEDS = "a CPU that computes in bfloat16 (AVX-512 BF16 or AMX), for half"
 
 
 def runs_here() -> bool:
     """Whether this CPU and this torch have such convolutions."""
     return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def check_half(device: str) -> None:
+    """Raises TrainConfigError where towers cannot compute in bfloat16: on another device than the CPU, or on a CPU that cannot."""
+    if device != "cpu":
+        raise TrainConfigError(f"half: is for device cpu, not {device}; leave it out")
+    if not runs_here():
+        raise TrainConfigError("half: this CPU, or this torch, does not compute in bfloat16; leave it out")
 
 
 class HalfTower(nn.Module):

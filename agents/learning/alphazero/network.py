@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from agents.games.players import SearchPlayer
 from agents.games.search import SearchConfig
-from agents.learning.alphazero.half import HalfTower, runs_here
+from agents.learning.alphazero.half import HalfTower, check_half
 from agents.learning.alphazero.memory import Memory
 from agents.learning.config import TrainConfigError
 from envs.games import Game, game_named
@@ -97,8 +97,8 @@ class NetworkEvaluator:
         if network.spec["game"] != game.name:
             raise TrainConfigError(f"the network plays {network.spec['game']}, not {game.name}")
         self.device = next(network.parameters()).device
-        if half and self.device.type == "cpu" and not runs_here():
-            raise TrainConfigError("half: this CPU, or this torch, does not compute in bfloat16; leave it out")
+        if half:
+            check_half(self.device.type)
         self.game, self.portion, self.symmetric = game, portion, symmetric
         self.network = _quick(network, torch.zeros(portion, game.inputs, game.rows, game.columns, device=self.device), half)
         self.memory = Memory(game)

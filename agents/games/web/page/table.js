@@ -62,6 +62,7 @@ function show(k, isNew = false) {
 
 async function answer(current) {
   busy = true;
+  players[1 - me] = about.opponent; // who plays on need not be who played before
   render();
   const { action } = await ask("move", { moves });
   if (!current()) return;
@@ -281,5 +282,5 @@ $("curve").addEventListener("pointerup", () => (dragging = false));
 
 document.body.classList.toggle("stones", STONES);
 $("title").textContent = document.title + (record ? "" : ` against ${short(about.opponent)}`);
-$("about").textContent = about.about;
+$("about").textContent = about.about + (about.gone === null ? "" : ` ${short(about.opponent)} plays on for ${short(about.gone)}.`);
 show(moves.length);
