@@ -552,9 +552,8 @@ def test_a_board_game_is_played_saved_and_looked_at(browser: Browser, tmp_path: 
         played = 0
         while not browser.run("/won|draw/.test(document.getElementById('status').textContent)"):
             browser.key(str(browser.run("Number(document.querySelector('.spot.open').dataset.action)") + 1))
-            browser.wait(
-                f"{STONES} > {played} && (document.querySelector('.spot.open') !== null || /won|draw/.test({TEXT.format('status')}))"
-            )
+            ready = f"(document.querySelector('.spot.open') !== null || /won|draw/.test({TEXT.format('status')}))"
+            browser.wait(f"{STONES} > {played} && {ready}")
             played = browser.run(STONES)
         browser.wait(f"document.querySelectorAll('#list .verdict:not(:empty)').length === {played}", 30.0)
         browser.key("Home")
