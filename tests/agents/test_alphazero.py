@@ -310,7 +310,7 @@ def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
     assert len(lines) == 5
     assert lines[-1].startswith("1024,")
     card = json.loads((tmp_path / "run" / "final.json").read_text())
-    assert (card["command"], card["config"], card["moves"]) == (command(tiny()), tiny().as_dict(), 1024)
+    assert (card["command"], card["config"], card["moves"]) == ([command(tiny())], tiny().as_dict(), 1024)
     assert 0 < card["core_seconds"] < 600
     assert card["machine"]["bfloat16"] == runs_here()
     assert card["versions"]["torch"] == torch.__version__
@@ -324,6 +324,11 @@ def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
         train(tiny(), out=tmp_path / "run", quiet=True)
     with pytest.raises(TrainConfigError, match="has done 1024 already"):
         resume(tmp_path / "run", steps=512, quiet=True)
+    for total in (1280, 1536):
+        resume(tmp_path / "run", steps=total, quiet=True)
+    card = json.loads((tmp_path / "run" / "final.json").read_text())
+    again = [f"closedloop train --resume FOLDER --steps {total}   # after {done} moves" for done, total in ((1024, 1280), (1280, 1536))]
+    assert card["command"] == [command(tiny()), *again]
 
 
 @pytest.mark.slow

@@ -68,10 +68,12 @@ class Run:
     owed: float = 0.0  # steps of learning that the positions so far have earned and that are not whole yet
     best_at: int = 0  # iteration of the best network
     contests: list[Contest] = field(default_factory=list)
+    totals: list[tuple[int, int]] = field(default_factory=list)  # (moves done, total from then on): at first, and for each new total
     rows: list[dict[str, float]] = field(default_factory=list)  # of progress.csv
 
     def __post_init__(self) -> None:
         config = self.config
+        self.totals = [(0, config.steps)]
         self.game = game_named(config.game)
         self.random = np.random.Generator(np.random.PCG64(config.seed))
         torch.manual_seed(config.seed)  # the first weights; nothing later draws from torch
@@ -162,6 +164,7 @@ class Run:
             "added": self.replay.added,
             "counters": {name: getattr(self, name) for name in ("iteration", "seconds", "core_seconds", "owed", "best_at")},
             "contests": [vars(c) for c in self.contests],
+            "totals": [list(pair) for pair in self.totals],
             "rows": self.rows,
             **{
                 name: {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in table.items()} for name, table in arrays.items()
@@ -185,6 +188,7 @@ class Run:
             setattr(self, name, type(getattr(self, name))(value))
         self.contests = [Contest(**each) for each in parts["contests"]]
         self.rows = [dict(row) for row in parts["rows"]]
+        self.totals = [(int(done), int(total)) for done, total in parts["totals"]]
 
 
 def learn(

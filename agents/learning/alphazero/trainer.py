@@ -44,7 +44,7 @@ from scenarios.files import write_atomic
 
 __all__ = ["check_machine", "read_config", "resume", "train"]
 
-FORMAT, VERSION = "closedloop-alphazero", 1
+FORMAT, VERSION = "closedloop-alphazero", 2
 COLUMNS = (
     "steps", "seconds", "games", "positions", "length", "first", "policy_loss", "policy_entropy", "value_loss",
     "arena", "elo", "selfplay_seconds", "learning_seconds",
@@ -83,6 +83,8 @@ def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False)
     _load(folder / "checkpoint.safetensors", run)
     if run.iteration >= config.iterations and steps is not None:
         raise TrainConfigError(f"steps={steps}: the run in {folder} has done {run.steps} already; a new total must be larger")
+    if config.steps != run.totals[-1][1]:
+        run.totals.append((run.steps, config.steps))
     write_atomic(folder / "config.yaml", as_yaml(config))
     return _work(run, folder, quiet=quiet)
 
@@ -154,7 +156,7 @@ def _save(folder: Path, run: Run) -> None:
     tree = {"format": FORMAT, "version": VERSION, **{name: encode(value, tensors) for name, value in run.parts().items()}}
     write_atomic(folder / "checkpoint.safetensors", safetensors.torch.save(tensors, {"checkpoint": json.dumps(tree)}))
     for name, network, iteration in (("policy", run.best, run.best_at), ("final", run.network, run.iteration)):
-        save_network(folder / f"{name}.safetensors", network, name=f"{run.config.title}", card=_card(run, iteration))
+        save_network(folder / f"{name}.safetensors", network, name=f"{run.config.title}", card=_card(run, iteration, f"{name}.safetensors"))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -164,10 +166,11 @@ def _save(folder: Path, run: Run) -> None:
     _draw(folder / "curves.png", run)
 
 
-def _card(run: Run, iteration: int) -> dict[str, Any]:
+def _card(run: Run, iteration: int, file: str) -> dict[str, Any]:
     """What is told of the network of a round: all that has to be known to make it again, and what that takes."""
     return {
-        "command": command(run.config),
+        "command": _commands(run),
+        "file": f"{file} of that run",
         "data": "games against itself, nothing else",
         "seed": run.config.seed,
         "config": run.config.as_dict(),
@@ -215,6 +218,13 @@ def command(config: AlphaZeroConfig) -> str:
         if value != usual[name] and name not in ("steps", "seed"):
             words += ["--set", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
     return shlex.join(words)
+
+
+def _commands(run: Run) -> list[str]:
+    """The command lines that make a run, one after another: new totals change the learning rate's fall. (Stops between do not matter.)"""
+    (_, first), *later = run.totals
+    again = (f"closedloop train --resume FOLDER --steps {total}   # after {done} moves" for done, total in later)
+    return [command(run.config.model_copy(update={"steps": first})), *again]
 
 
 def _draw(path: Path, run: Run) -> None:
