@@ -68,10 +68,16 @@ def _roads() -> Rows:
 
 
 def _games() -> Rows:
+    from agents.games.players import players
+    from agents.learning.alphazero.shipped import shipped_games
     from envs.games import GAMES, game_named
 
-    found = [game_named(name) for name in GAMES]
-    return [{"name": g.name, "board": f"{g.rows}x{g.columns}", "moves": g.actions, "description": g.about} for g in found]
+    found, shipped = [game_named(name) for name in GAMES], shipped_games()
+    against = {name: [p for p in players() if p != "alphazero" or name in shipped] for name in GAMES}
+    return [
+        {"name": g.name, "board": f"{g.rows}x{g.columns}", "moves": g.actions, "against": against[g.name], "description": g.about}
+        for g in found
+    ]
 
 
 LISTS: dict[str, Callable[[], Rows]] = {

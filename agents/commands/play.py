@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from agents.playback.sight import Sight
@@ -17,21 +18,35 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+FOR_TRACES = ("video", "show", "no_verify", "json_")
+FOR_GAMES = ("against", "simulations", "second", "web", "seed")
+FOR_PAGES = ("port", "no_browser")  # of games
 DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 
 
 @click.command("play")
 @click.argument("traces", nargs=-1, required=True, metavar="TRACE...|GAME", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=FILE, metavar="FILE.html", help="Web page to write. [default: beside the trace]")
+@click.option(
+    "-o", "--out", type=FILE, metavar="FILE", help="Web page (.html) to write, beside the trace by default; of a game its record (.json)."
+)
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
 @click.option("--no-verify", is_flag=True, help="Do not drive the trace again.")
 @click.option("--json", "json_", is_flag=True, help="Print what was found and written as JSON on stdout.")
-@click.option("--against", metavar="PLAYER", help="A game: random, mcts:1000, alphabeta:5, or a run's folder. [default: mcts]")
+@click.option(
+    "--against",
+    metavar="PLAYER",
+    help="A game: random, mcts:1000, alphabeta:5, alphazero (the network that ships), or a run's folder. [default: mcts]",
+)
 @click.option("--simulations", type=click.IntRange(1), default=400, show_default=True, help="A game: of a network's search, for a move.")
 @click.option("--second", is_flag=True, help="A game: move second.")
+@click.option("--web", is_flag=True, help="A game: in the browser. Also how recorded games (.json) are shown.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: where. [default: any free port]")
+@click.option("--no-browser", is_flag=True, help="A game in the browser: only say where it is.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     traces: tuple[Path, ...],
     out: Path | None,
     video: Path | None,
@@ -41,6 +56,9 @@ def command(
     against: str | None,
     simulations: int,
     second: bool,
+    web: bool,
+    port: int,
+    no_browser: bool,
     seed: int,
 ) -> int:
     """Verify a trace by re-simulating it, and write one web page that plays it: no server, no network, opens from disk.
@@ -53,19 +71,38 @@ def command(
     closedloop play failed.trace -o failed.html --video failed.mp4
     closedloop play runs/eval/traces --json
 
-    The name of a board game instead plays it in the terminal.
+    The name of a board game instead plays it, in the terminal or in the browser; the file of a recorded game shows that in the browser,
+    with what a search thinks of every move.
 
     \b
-    closedloop play connect_four --against runs/four
+    closedloop play connect_four --against alphazero --web
+    closedloop play othello --against runs/othello --second
+    closedloop play runs/games/connect_four-20261127-120000.json
     """
     from agents.cli import CRASHED
     from agents.commands.output import print_json
-    from agents.commands.play_game import is_game, play_game
+    from agents.commands.play_game import is_game, is_record, play_game
 
-    if len(traces) == 1 and is_game(traces[0]):
-        return play_game(str(traces[0]), against=against or "mcts", simulations=simulations, second=second, seed=seed)
-    if against is not None or second:
-        raise click.UsageError(f"--against and --second are for games, and {traces[0]} is none: see `closedloop list games`")
+    alone = traces[0] if len(traces) == 1 else None
+    if alone is not None and (is_record(alone) or is_game(alone)):
+        _check_game(ctx, alone, against, out)
+    if alone is not None and (is_record(alone) or (web and is_game(alone))):
+        from agents.commands.play_web import play_web
+
+        return play_web(
+            alone,
+            against=against,
+            simulations=simulations,
+            second=second,
+            seed=seed,
+            out=out,
+            port=port,
+            browser=not no_browser,
+        )
+    if alone is not None and is_game(alone):
+        return play_game(str(alone), against=against or "mcts", simulations=simulations, second=second, seed=seed, out=out)
+    if idle := _given(ctx, *FOR_GAMES, *FOR_PAGES):
+        raise click.UsageError(f"{idle}: are for games, and {traces[0]} is none: see `closedloop list games`")
     files = _files(traces)
     if len(files) > 1 and (out or video or show):
         raise click.UsageError(f"{len(files)} traces: -o, --video and --show take one")
@@ -81,6 +118,33 @@ def command(
         click.echo("\n".join([f"{len(failed)} of {len(files)} traces could not be played:", *(each["error"] for each in failed)]), err=True)
         return CRASHED
     return 0 if all(result["verified"] is None or result["verified"]["ok"] for result in results) else DIFFERS
+
+
+def _given(ctx: click.Context, *names: str) -> str:
+    """Those of the options that were given, as they are written; else nothing."""
+    given = [name for name in names if ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)]
+    return ", ".join(next(p.opts[-1] for p in ctx.command.params if p.name == name) for name in given)
+
+
+def _check_game(ctx: click.Context, what: Path, against: str | None, out: Path | None) -> None:
+    """Raises UsageError for options that would do nothing with this game, and BadParameter or FileExistsError for a place where no record
+    can be written."""
+    from agents.commands.play_game import has_network, is_record
+    from agents.games.record import check_place
+
+    if idle := _given(ctx, *FOR_TRACES):
+        raise click.UsageError(f"{idle}: for traces only, and {what} is a game")
+    if is_record(what):
+        if idle := _given(ctx, "second"):
+            raise click.UsageError(f"{idle}: who moves first is in the record {what} already; new games are begun on its page")
+    elif ctx.get_parameter_source("web") is ParameterSource.DEFAULT and (idle := _given(ctx, *FOR_PAGES)):
+        raise click.UsageError(f"{idle}: for a game in the browser; add --web")
+    if (idle := _given(ctx, "simulations")) and (against or not is_record(what)) and not has_network(against or "mcts"):
+        raise click.UsageError(f"{idle}: of a network whose name says none; write --against mcts:1000, alphabeta:5 or alphazero:400")
+    if out is not None:
+        if out.suffix != ".json":
+            raise click.BadParameter(f"{out}: records of games are written as .json", param_hint="-o")
+        check_place(out)
 
 
 def _all(

@@ -27,19 +27,22 @@ def train_game(settings: dict[str, Any], *, out: Path | None, dry_run: bool, jso
     """Train from the start; the exit code. Raises TrainConfigError, FileExistsError."""
     from agents.commands.compiling import checked_device
     from agents.learning.alphazero import config_from, train
+    from agents.learning.alphazero.trainer import check_machine
 
     config = config_from(settings)
     checked_device(config.device)
+    check_machine(config)
     return _show(config, json_) if dry_run else _close(train(config, out=out), json_)
 
 
 def resume_game(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> int:
     """Go on with a run; the exit code. Raises TrainConfigError, CheckpointError."""
     from agents.learning.alphazero import resume
-    from agents.learning.alphazero.trainer import read_config
+    from agents.learning.alphazero.trainer import check_machine, read_config
 
     if dry_run:
         config = read_config(folder)
+        check_machine(config)
         return _show(config.model_copy(update={"steps": steps or config.steps}), json_)
     return _close(resume(folder, steps=steps), json_)
 

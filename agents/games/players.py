@@ -18,6 +18,7 @@ from scenarios.errors import did_you_mean
 __all__ = ["AlphaBetaPlayer", "Player", "RandomPlayer", "RolloutPlayer", "SearchPlayer", "UnknownPlayer", "player_named", "players"]
 
 MCTS_SIMULATIONS = 1000
+ALPHAZERO_SIMULATIONS = 400
 ALPHABETA_DEPTH = {"tic_tac_toe": 9, "connect_four": 5, "go_5x5": 2}  # else 2
 
 
@@ -89,19 +90,28 @@ _MAKERS: dict[str, Callable[[Game[Any], int | None], Player]] = {
     "mcts": lambda game, number: RolloutPlayer(game, number or MCTS_SIMULATIONS),
     "alphabeta": lambda game, number: AlphaBetaPlayer(game, number or ALPHABETA_DEPTH.get(game.name, 2)),
 }
+NETWORK = "alphazero"  # the name of the networks that ship
 
 
 def players() -> list[str]:
     """Names that `player_named` knows."""
-    return list(_MAKERS)
+    return [*_MAKERS, NETWORK]
 
 
-def player_named(name: str, game: Game[Any]) -> Player:
-    """ "random", "mcts" or "mcts:200" (simulations), "alphabeta" or "alphabeta:4" (moves ahead). Raises UnknownPlayer."""
+def player_named(name: str, game: Game[Any], *, simulations: int = ALPHAZERO_SIMULATIONS, portion: int = 32) -> Player:
+    """ "random", "mcts" or "mcts:200" (simulations), "alphabeta" or "alphabeta:4" (moves ahead), "alphazero" or "alphazero:100" (the
+    network that ships for the game, and simulations).
+
+    simulations: of a network whose name says none. portion: positions that go through a network together. Raises UnknownPlayer.
+    """
     kind, colon, number = name.partition(":")
-    if kind not in _MAKERS:
-        hint = did_you_mean(kind, list(_MAKERS))
-        raise UnknownPlayer(f"no player {kind!r}{'; ' + hint if hint else '.'} Known: {', '.join(_MAKERS)}")
+    if kind not in players():
+        hint = did_you_mean(kind, players())
+        raise UnknownPlayer(f"no player {kind!r}{'; ' + hint if hint else '.'} Known: {', '.join(players())}")
     if colon and (kind == "random" or not number.isdecimal() or int(number) < 1):
-        raise UnknownPlayer(f"player {name!r}: after the colon comes a whole number of at least 1, for mcts and alphabeta only")
+        raise UnknownPlayer(f"player {name!r}: after the colon comes a whole number of at least 1, and none for random")
+    if kind == NETWORK:
+        from agents.learning.alphazero.shipped import shipped_player  # torch is imported for this one alone
+
+        return shipped_player(game, int(number) if colon else simulations, portion=portion)
     return _MAKERS[kind](game, int(number) if colon else None)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agents.games.tree import Choose, Edges, Evaluator, Integers, Tree, grow, new_tree, root_edges
 from envs.games import Game
 
-__all__ = ["Found", "SearchConfig", "considered_visits", "improved_policy", "search"]
+__all__ = ["Found", "SearchConfig", "considered_visits", "improved_policy", "playing", "search"]
 
 Floats = NDArray[np.float32]
 
@@ -51,6 +51,12 @@ class SearchConfig:
             raise ValueError(f"noise_share={self.noise_share}: must be 0 to 1")
 
 
+def playing(simulations: int) -> SearchConfig:
+    """How networks search when they play, not to learn: PUCT. With some hundred simulations it keeps more of what a position is worth than
+    sequential halving, which spends half of them before it has seen much (docs/games.md)."""
+    return SearchConfig(simulations=simulations, root="puct")
+
+
 class Found(NamedTuple):
     """What a search says of the roots. Games that are over have action 0 and zeros."""
 
@@ -69,7 +75,7 @@ def search(
     explore: as in self-play: noise on the root's prior (PUCT), or moves sampled from the policy by their Gumbel noise (Gumbel), so that
     the move is drawn and not the best. Without it only ties of UCT are random.
     """
-    tree = new_tree(game, state, evaluate, waves=config.simulations)
+    tree = new_tree(game, state, evaluate, waves=config.simulations, ahead=game.line > 0 and config.root != "uct")
     shape = (len(state.done), game.actions)
     if config.root == "gumbel":
         return _gumbel(
@@ -89,19 +95,23 @@ def search(
 
 
 def _found(tree: Tree, edges: Edges, action: Integers, policy: Floats) -> Found:
-    """A proven root plays what proves it."""
+    """A proven root plays what proves it, and its policy is of such moves alone."""
     every, live = np.arange(len(action)), edges.legal.any(axis=1)
     proven = (tree.proven[:, 0] != 2) & live
-    best = np.where(edges.legal & edges.known, edges.value, -np.inf)
-    certain = proven & (best[every, action] < tree.proven[:, 0])
-    action = np.where(certain, best.argmax(axis=1), action)
+    best = np.where(edges.legal & edges.certain, edges.value, -np.inf)
+    worse = proven & (best[every, action] < tree.proven[:, 0])
+    action = np.where(worse, best.argmax(axis=1), action)
     value = np.where(proven, tree.proven[:, 0], edges.value[every, action]) * live
+    keeps = edges.legal & edges.certain & (edges.value == tree.proven[:, :1])  # (B, A) as good as what is proven
+    share = np.where(keeps, policy + np.float32(1e-6), np.float32(0.0))
+    share /= np.maximum(share.sum(axis=1, keepdims=True), np.float32(1e-12))
+    policy = np.where(proven[:, None], share, policy)
     return Found(np.where(live, action, 0), edges.visits, policy, value.astype(np.float32), proven)
 
 
 def _most_visited(edges: Edges) -> Integers:
     """The move visited most, the better one among equals; one that is proven won before all, one proven lost after all."""
-    won = edges.known & (edges.value == 1.0)
+    won = edges.certain & (edges.value == 1.0)
     score = edges.visits + 0.25 * edges.value + np.where(won, 1e9, 0.0) - np.where(edges.lost, 1e6, 0.0)
     return np.asarray(np.where(edges.legal, score, -np.inf).argmax(axis=1))
 
@@ -204,8 +214,11 @@ def _gumbel(game: Game[Any], tree: Tree, evaluate: Evaluator, config: SearchConf
     for k in range(config.simulations):
 
         def root(edges: Edges, rows: Integers, k: int = k) -> Integers:
-            due = edges.visits == wanted[rows, k][:, None]
-            return np.asarray(np.where(edges.legal & due, score(edges, rows), -np.inf).argmax(axis=1))
+            open_ = edges.legal & ~edges.lost
+            due = open_ & (edges.visits == wanted[rows, k][:, None])
+            due = np.where(due.any(axis=1, keepdims=True), due, open_)  # where moves are lost others get their share
+            due = np.where(due.any(axis=1, keepdims=True), due, edges.legal)
+            return np.asarray(np.where(due, score(edges, rows), -np.inf).argmax(axis=1))
 
         grow(game, tree, evaluate, root, inner)
     edges, every = root_edges(tree), np.arange(len(count))

@@ -2,7 +2,9 @@
 
 A node is a position. Its edges are the moves from it, with how often each was tried and what came of it. All values are of the player to
 move at the node: 1 is won, -1 lost. What is certain is kept apart: a node is proven once it is over, or one of its moves is proven won, or
-all are proven; it is then worth exactly that, and is not searched further (MCTS-Solver, Winands et al. 2008).
+all are proven; it is then worth exactly that, and is not searched further (MCTS-Solver, Winands et al. 2008). A tree may look ahead: every
+move from a new node is then tried at once, those that end the game are certain before any wave has gone there, and the evaluator is not
+asked about a node where one of them wins.
 
 Shapes: B games, N nodes a tree (node 0 is the root), A actions, K rows of a wave that are still going.
 """
@@ -41,8 +43,13 @@ class Edges(NamedTuple):
     visits: Integers  # (K, A) how often a wave went there
     value: Floats  # (K, A) mean of what came of it, or what is proven; 0 where nothing is known
     known: NDArray[np.bool_]  # (K, A) whether `value` says something: visited, or proven
-    lost: NDArray[np.bool_]  # (K, A) proven lost
+    certain: NDArray[np.bool_]  # (K, A) `value` is proven
     own: Floats  # (K,) value that the evaluator gave the node itself
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """(K, A) moves proven lost."""
+        return np.asarray(self.certain & (self.value == -1.0))
 
 
 Choose = Callable[[Edges, Integers], Integers]  # (edges of K nodes, their rows (K,) in the batch) -> actions (K,)
@@ -61,10 +68,11 @@ class Tree(NamedTuple):
     own: Floats  # (B, N) value given by the evaluator
     player: NDArray[np.int8]  # (B, N)
     proven: NDArray[np.int8]  # (B, N) -1, 0, 1 for the player to move; UNKNOWN
+    ahead: NDArray[np.int8] | None  # (B, N, A) -1, 0, 1 for who plays a move that ends the game; UNKNOWN. None: does not look ahead
 
 
-def new_tree(game: Game[Any], state: Any, evaluate: Evaluator, *, waves: int) -> Tree:
-    """Trees of one node each, with room for `waves` more."""
+def new_tree(game: Game[Any], state: Any, evaluate: Evaluator, *, waves: int, ahead: bool = False) -> Tree:
+    """Trees of one node each, with room for `waves` more. ahead: whether they look a move ahead of every node."""
     batch, nodes = len(state.done), waves + 1
     shape = (batch, nodes, game.actions)
     tree = Tree(
@@ -78,6 +86,7 @@ def new_tree(game: Game[Any], state: Any, evaluate: Evaluator, *, waves: int) ->
         own=np.zeros((batch, nodes), dtype=np.float32),
         player=np.zeros((batch, nodes), dtype=np.int8),
         proven=np.full((batch, nodes), UNKNOWN),
+        ahead=np.full(shape, UNKNOWN) if ahead else None,
     )
     _add(game, tree, np.arange(batch), state, evaluate)
     return tree
@@ -94,12 +103,29 @@ def _add(game: Game[Any], tree: Tree, rows: Integers, state: Any, evaluate: Eval
     over = state.done
     tree.proven[rows[over], node[over]] = (state.outcome * (1 - 2 * state.player))[over]
     tree.own[rows[over], node[over]] = tree.proven[rows[over], node[over]]
-    if not over.all():
-        going = ~over
+    going = np.flatnonzero(~over)
+    if tree.ahead is not None and going.size:
+        going = going[_look_ahead(game, tree, rows[going], node[going], take(state, going))]
+    if going.size:
         logits, value = evaluate(take(state, going), legal[going])
         tree.logits[rows[going], node[going]] = np.where(legal[going], logits, -np.inf)
         tree.own[rows[going], node[going]] = value
     return node
+
+
+def _look_ahead(game: Game[Any], tree: Tree, rows: Integers, node: Integers, state: Any) -> NDArray[np.bool_]:
+    """Try every move from those nodes, mark what ends the game, and say which nodes (K,) are not decided by that."""
+    assert tree.ahead is not None
+    legal = tree.legal[rows, node]
+    parent, move = np.nonzero(legal)
+    after = game.step(take(state, parent), move)
+    worth = after.outcome * (1 - 2 * state.player[parent])
+    tree.ahead[rows[parent], node[parent], move] = np.where(after.done, worth, UNKNOWN)
+    tree.logits[rows, node] = np.where(legal, np.float32(0.0), -np.inf)
+    _prove(tree, rows, node)
+    proven = tree.proven[rows, node]
+    tree.own[rows, node] = np.where(proven == UNKNOWN, 0, proven)
+    return np.asarray(proven == UNKNOWN)
 
 
 def look(tree: Tree, rows: Integers, node: Integers) -> Edges:
@@ -109,6 +135,10 @@ def look(tree: Tree, rows: Integers, node: Integers) -> Edges:
     certain = proven != UNKNOWN
     same = tree.player[rows[:, None], child] == tree.player[rows, node][:, None]
     exact = np.where(same, proven, -proven)  # for the player to move here
+    if tree.ahead is not None:
+        soon = tree.ahead[rows, node]
+        exact = np.where(certain, exact, soon)
+        certain |= soon != UNKNOWN
     mean = tree.total[rows, node] / np.maximum(visits, 1)
     return Edges(
         legal=tree.legal[rows, node],
@@ -116,7 +146,7 @@ def look(tree: Tree, rows: Integers, node: Integers) -> Edges:
         visits=visits,
         value=np.where(certain, exact, mean).astype(np.float32),
         known=certain | (visits > 0),
-        lost=certain & (exact == -1),
+        certain=certain,
         own=tree.own[rows, node],
     )
 
@@ -130,7 +160,8 @@ def root_edges(tree: Tree) -> Edges:
 def grow(game: Game[Any], tree: Tree, evaluate: Evaluator, choose_root: Choose, choose: Choose) -> None:
     """One wave: down each tree by `choose_root` and `choose` to a move not tried yet, one new node there, its value up again.
 
-    Trees whose root is over stay as they are; a path that ends in what is proven adds no node, but counts as a visit.
+    Trees whose root is over stay as they are; a path that ends in what is proven adds no node, but counts as a visit. Once a root is proven
+    all visits go to the move that proves it, or that held out longest.
     """
     batch = len(tree.size)
     rows = np.flatnonzero(~tree.states.done[:: tree.own.shape[1]])
@@ -139,7 +170,12 @@ def grow(game: Game[Any], tree: Tree, evaluate: Evaluator, choose_root: Choose, 
     leaf = np.zeros(batch, dtype=np.int64)
     parents, wanted = np.full(batch, -1), np.zeros(batch, dtype=np.int64)
     while len(rows):
-        action = (choose if path else choose_root)(look(tree, rows, node), rows)
+        edges = look(tree, rows, node)
+        action = (choose if path else choose_root)(edges, rows)
+        if not path:
+            proven = tree.proven[rows, node]
+            sure = edges.certain & (edges.value == proven[:, None])
+            action = np.where(proven == UNKNOWN, action, np.where(sure, edges.visits, -1).argmax(axis=1))
         path.append((rows, node, action))
         after = tree.child[rows, node, action].astype(np.int64)
         new = after < 0
@@ -173,9 +209,6 @@ def _back_up(tree: Tree, path: list[tuple[Integers, Integers, Integers]], leaf: 
 def _prove(tree: Tree, rows: Integers, node: Integers) -> None:
     """Mark those nodes that are decided by what is proven of their moves: one wins, or all are proven."""
     edges = look(tree, rows, node)
-    certain = edges.known & (tree.child[rows, node] >= 0)
-    child = tree.child[rows, node]
-    certain &= tree.proven[rows[:, None], child] != UNKNOWN
-    best = np.where(edges.legal & certain, edges.value, -np.inf).max(axis=1)
-    decided = (best == 1) | (certain | ~edges.legal).all(axis=1)
+    best = np.where(edges.legal & edges.certain, edges.value, -np.inf).max(axis=1)
+    decided = (best == 1) | (edges.certain | ~edges.legal).all(axis=1)
     tree.proven[rows[decided], node[decided]] = best[decided].astype(np.int8)

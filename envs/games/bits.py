@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from envs.games.game import Flags, merge
 
-__all__ = ["StonesState", "Words", "bit_mask", "empty_board", "in_a_row", "placed", "spread", "word"]
+__all__ = ["StonesState", "Words", "bit_mask", "completing", "empty_board", "in_a_row", "placed", "spread", "word"]
 
 Words = NDArray[np.uint64]
 
@@ -73,4 +73,18 @@ def in_a_row(stones: Words, count: int, steps: tuple[int, ...]) -> NDArray[np.bo
             run = run & (run >> word(more * step))
             length += more
         found |= run != 0
+    return found
+
+
+def completing(stones: Words, count: int, steps: tuple[int, ...]) -> Words:
+    """(B,) the bits that would complete `count` in a row, one of `steps` apart: all the others of the line are set. Bits outside of the
+    board and bits that are set may be among them."""
+    found = np.zeros_like(stones)
+    for step in steps:
+        for gap in range(count):  # the place in the line that is to be filled
+            line = ~np.zeros_like(stones)
+            for k in (k for k in range(count) if k != gap):
+                by = word(abs(k - gap) * step)
+                line &= stones >> by if k > gap else stones << by
+            found |= line
     return found

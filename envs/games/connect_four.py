@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.games.bits import StonesState, bit_mask, empty_board, placed, spread, word
+from envs.games.bits import StonesState, bit_mask, completing, empty_board, placed, spread, word
 from envs.games.game import Actions, Flags, Symmetries
 from envs.games.text import grid_text
 
@@ -22,6 +22,7 @@ TOP = CELLS[0]  # (columns,)
 FULL = bit_mask(CELLS.reshape(-1))
 BOTTOMS = (word(1) << (STRIDE * np.arange(COLUMNS)).astype(np.uint64)).astype(np.uint64)  # (columns,) lowest bit of each
 WHOLE = BOTTOMS * bit_mask(range(ROWS))  # (columns,) all bits of each
+ODD_ROWS = np.broadcast_to(np.arange(ROWS)[::-1, None] % 2 == 0, (ROWS, COLUMNS))  # rows 1, 3, 5 from the bottom
 STEPS = (1, STRIDE - 1, STRIDE, STRIDE + 1)  # up, and the three directions to the right
 
 
@@ -33,7 +34,9 @@ class ConnectFour:
     rows, columns = ROWS, COLUMNS
     actions = COLUMNS
     planes = 2
+    inputs = 6
     longest = ROWS * COLUMNS
+    line = 4
     symmetries = Symmetries(
         points=np.stack([b.reshape(-1) for b in (np.arange(42).reshape(6, 7), np.arange(42).reshape(6, 7)[:, ::-1])]),
         actions=np.stack([np.arange(7), np.arange(7)[::-1]]),
@@ -49,11 +52,21 @@ class ConnectFour:
 
     def step(self, state: StonesState, action: Actions) -> StonesState:
         """One stone in each game."""
-        return placed(state, (state.stones + BOTTOMS[action]) & WHOLE[action], line=4, steps=STEPS, full=FULL)
+        return placed(state, (state.stones + BOTTOMS[action]) & WHOLE[action], line=self.line, steps=STEPS, full=FULL)
 
     def observe(self, state: StonesState) -> NDArray[np.int8]:
         """(B, 2, 6, 7) own stones, the opponent's."""
         return np.stack([spread(state.own, CELLS), spread(state.own ^ state.stones, CELLS)], axis=1).astype(np.int8)
+
+    def features(self, state: StonesState) -> NDArray[np.int8]:
+        """(B, 6, 6, 7) own stones, the opponent's; empty cells that would complete four for oneself, for the opponent; cells that can be
+        played now; and the rows in which, while both fill up columns, the player to move gets the last word: odd ones (counted from 1 at
+        the bottom) for who moved first, even ones for the other (V. Allis, "A knowledge-based approach of Connect-Four", 1988)."""
+        other, empty = state.own ^ state.stones, FULL ^ state.stones
+        free = (state.stones + BOTTOMS.sum()) & FULL
+        words = (state.own, other, completing(state.own, self.line, STEPS) & empty, completing(other, self.line, STEPS) & empty, free)
+        claims = np.where(state.player[:, None, None] == 0, ODD_ROWS, ~ODD_ROWS)
+        return np.stack([*(spread(bits, CELLS) for bits in words), claims], axis=1).astype(np.int8)
 
     def action_name(self, action: int) -> str:
         """Columns count from 1, as people do."""

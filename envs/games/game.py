@@ -4,7 +4,8 @@ Two players with opposite interests take turns, nothing is hidden and nothing is
 arrays whose first dimension is the batch; every row is a game of its own, so rows can be picked, joined and stepped together, and row b
 of a batch is what it would be alone. No function changes a state it is given.
 
-Shapes: B games, A actions, P points of the board, row by row from the top left as it is printed, C planes, S symmetries.
+Shapes: B games, A actions, P points of the board, row by row from the top left as it is printed, C planes, I planes for a network, S
+symmetries.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class Game(Protocol[S]):
     columns: int
     actions: int  # A
     planes: int  # C
+    inputs: int  # I, planes of `features`
     longest: int  # a game is over after this many moves at the latest
+    line: int  # so many in a row win, with a single move: searches then look a move ahead everywhere. 0: no game of lines
     symmetries: Symmetries
 
     def initial(self, batch: int) -> S:
@@ -93,6 +96,9 @@ class Game(Protocol[S]):
 
     def observe(self, state: S) -> NDArray[np.int8]:
         """(B, C, rows, columns) of 0 and 1: own stones of the player to move, the opponent's, then facts that are the same for both."""
+
+    def features(self, state: S) -> NDArray[np.int8]:
+        """(B, I, rows, columns) of 0 and 1, what a network is shown: `observe`, and what else the rules say of the position."""
 
     def action_name(self, action: int) -> str:
         """A move as people write it."""

@@ -51,7 +51,8 @@ class Go:
     Raises ValueError for a size that is not 2 to 9, or a komi that is no multiple of a half.
     """
 
-    planes = 4
+    planes = inputs = 4
+    line = 0
 
     def __init__(self, size: int, *, komi: float) -> None:
         if not 2 <= size <= SIZE_MAX:
@@ -217,6 +218,10 @@ class Go:
         whole = np.ones_like(seen)
         planes = np.stack([seen > 0, seen < 0, whole * (state.player == 0)[:, None], whole * state.passed[:, None]], axis=1)
         return planes.reshape(-1, 4, self.rows, self.columns).astype(np.int8)
+
+    def features(self, state: GoState) -> NDArray[np.int8]:
+        """As `observe`."""
+        return self.observe(state)
 
     def action_name(self, action: int) -> str:
         """A1 is the lower left."""

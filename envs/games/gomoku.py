@@ -48,7 +48,8 @@ class Gomoku:
     about = "Five in a row or more win."
     rows = columns = SIZE
     actions = longest = POINTS
-    planes = 2
+    planes = inputs = 2
+    line = COUNT
     symmetries = square_symmetries(SIZE)
 
     def initial(self, batch: int) -> GomokuState:
@@ -86,6 +87,10 @@ class Gomoku:
         """(B, 2, 9, 9) own stones, the opponent's."""
         seen = (state.cells[:, :POINTS] * (1 - 2 * state.player)[:, None]).reshape(-1, SIZE, SIZE)
         return np.stack([seen > 0, seen < 0], axis=1).astype(np.int8)
+
+    def features(self, state: GomokuState) -> NDArray[np.int8]:
+        """As `observe`."""
+        return self.observe(state)
 
     def action_name(self, action: int) -> str:
         """E5 is the middle."""

@@ -77,7 +77,8 @@ class Othello:
     about = "Stones enclosed in a line turn; most at the end win."
     rows = columns = SIZE
     actions = 65
-    planes = 2
+    planes = inputs = 2
+    line = 0
     longest = 2 * 60  # at most a pass after each of the sixty stones
     symmetries = square_symmetries(SIZE, others=1)
 
@@ -123,6 +124,10 @@ class Othello:
     def observe(self, state: OthelloState) -> NDArray[np.int8]:
         """(B, 2, 8, 8) own stones, the opponent's."""
         return np.stack([spread(state.own, CELLS), spread(state.other, CELLS)], axis=1).astype(np.int8)
+
+    def features(self, state: OthelloState) -> NDArray[np.int8]:
+        """As `observe`."""
+        return self.observe(state)
 
     def action_name(self, action: int) -> str:
         """Columns by letter, rows counted from the top, as is usual in Othello: D3 is a first move."""

@@ -25,7 +25,8 @@ class TicTacToe:
     about = "Three in a row win; a draw with good play."
     rows = columns = 3
     actions = longest = 9
-    planes = 2
+    planes = inputs = 2
+    line = 3
     symmetries = square_symmetries(3)
 
     def initial(self, batch: int) -> StonesState:
@@ -43,6 +44,10 @@ class TicTacToe:
     def observe(self, state: StonesState) -> NDArray[np.int8]:
         """(B, 2, 3, 3) own stones, the opponent's."""
         return np.stack([spread(state.own, CELLS), spread(state.own ^ state.stones, CELLS)], axis=1).astype(np.int8)
+
+    def features(self, state: StonesState) -> NDArray[np.int8]:
+        """As `observe`."""
+        return self.observe(state)
 
     def action_name(self, action: int) -> str:
         """B2 is the middle."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from agents.games import SearchConfig, play_match, search
 from agents.games.evaluators import Uniform
 from agents.games.players import RandomPlayer, SearchPlayer
 from agents.learning.alphazero.config import AlphaZeroConfig, config_from
+from agents.learning.alphazero.half import runs_here
 from agents.learning.alphazero.network import GameNetwork, NetworkEvaluator, load_network, save_network
 from agents.learning.alphazero.replay import Positions, Replay, seen_through
 from agents.learning.alphazero.run import Run, contest, learn
 from agents.learning.alphazero.selfplay import SelfPlay
-from agents.learning.alphazero.trainer import resume, train
+from agents.learning.alphazero.trainer import command, resume, train
 from agents.learning.checkpoint import CheckpointError
 from agents.learning.config import TrainConfigError
 from envs.games import GAMES, game_named, take
@@ -60,7 +62,7 @@ def test_notes_are_what_was_played(name: str) -> None:
     np.testing.assert_allclose(policy.sum(axis=1), 1.0, atol=1e-5)
     assert not policy[~legal].any()
     assert set(np.unique(value)) <= {-1.0, 0.0, 1.0}
-    empty = game.observe(game.initial(1)).reshape(game.planes, -1)
+    empty = game.features(game.initial(1)).reshape(game.inputs, -1)
     assert (planes == empty).all(axis=(1, 2)).sum() >= played.games  # each begins with the first position
     stones = planes[:, :2].sum(axis=(1, 2))
     if name == "connect_four":  # all end decided or full; the one who moves last is the winner, so signs alternate towards the end
@@ -153,6 +155,81 @@ def test_a_network_says_the_same_in_any_company(name: str) -> None:
         np.testing.assert_array_equal(alone[1][0], values[b])
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_what_was_said_is_remembered(half: bool) -> None:
+    """Asked again the network is not; its answers are the same bits as alone, and half as many bits say nearly the same."""
+    if half and not runs_here():
+        pytest.skip("this CPU does not compute in bfloat16")
+    game, random = game_named("connect_four"), np.random.default_rng(11)
+    state = game.initial(40)
+    judge, fresh = (NetworkEvaluator(network("connect_four"), game, portion=16, half=half) for _ in range(2))
+    exact = NetworkEvaluator(network("connect_four"), game, portion=16)
+    told = []
+    for _ in range(12):
+        legal = game.legal(state)
+        told.append((state, judge(state, legal)))
+        state = game.step(state, (random.random(legal.shape) * legal).argmax(axis=1))
+    assert judge.judged <= sum(len(np.unique(s.own * np.uint64(31) + s.stones)) for s, _ in told)  # the first position of all once
+    asked = judge.judged
+    for before, (logits, values) in told:
+        again = judge(before, game.legal(before))
+        alone = fresh(take(before, [7]), game.legal(take(before, [7])))
+        np.testing.assert_array_equal(again[0], logits)
+        np.testing.assert_array_equal(alone[0][0], logits[7])
+        np.testing.assert_array_equal(alone[1][0], values[7])
+        plain = exact(before, game.legal(before))
+        np.testing.assert_allclose(logits, plain[0], atol=0.03 if half else 1e-6)
+        np.testing.assert_allclose(values, plain[1], atol=0.03 if half else 1e-6)
+    assert judge.judged == asked
+
+
+@pytest.mark.parametrize("name", ["connect_four", "go_5x5"])
+def test_all_symmetries_are_asked_and_turned_back(name: str) -> None:
+    """A position and its images get the same value, and policies that are each other's images."""
+    game, random = game_named(name), np.random.default_rng(12)
+    states = [game.initial(len(game.symmetries.points))]
+    for _ in range(5):  # the same game in every image: row s is played through symmetry s
+        move = random.choice(np.flatnonzero(game.legal(take(states[-1], [0]))[0]))
+        images = np.argmax(game.symmetries.actions == move, axis=1)
+        states.append(game.step(states[-1], images))
+    judge = NetworkEvaluator(network(name), game, portion=8, symmetric=True)
+    logits, values = judge(states[-1], game.legal(states[-1]))
+    plain, single = NetworkEvaluator(network(name), game, portion=8)(states[-1], game.legal(states[-1]))
+    np.testing.assert_allclose(values, single.mean(), atol=1e-6)
+    assert np.ptp(single) > 1e-4
+    turned = np.take_along_axis(np.repeat(logits[:1], len(values), axis=0), game.symmetries.actions, axis=1)
+    np.testing.assert_allclose(logits, turned, atol=1e-5)
+    assert not np.allclose(plain, logits, atol=1e-4)
+
+
+def test_positions_that_want_one_slot_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory of two places: nearly all push each other out, and nothing else changes."""
+    game = game_named("connect_four")
+    state = game.step(take(game.initial(1), np.zeros(7, dtype=np.int64)), np.arange(7))
+    wanted = NetworkEvaluator(network("connect_four"), game, portion=8)(state, game.legal(state))
+    monkeypatch.setattr("agents.learning.alphazero.memory.Memory.SLOTS", 1)
+    small = NetworkEvaluator(network("connect_four"), game, portion=8)
+    for _ in range(2):
+        for a, b in zip(small(state, game.legal(state)), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert small.judged > 7
+
+
+def test_what_is_proven_is_learned_for_certain() -> None:
+    """Where the search has proven a position its value is learned, not how the game went on; and before it that counts as its end."""
+    game, config = game_named("connect_four"), tiny(value_mix=0.0, full_share=1.0, games=2)
+    play = SelfPlay(game, config, np.random.default_rng(0))
+    play.notes.taken[:] = 4
+    play.notes.player[:, :4] = [0, 1, 0, 1]
+    play.notes.thought[0, :4] = [0.3, 0.1, 1.0, 0.2]
+    play.notes.certain[0, 2] = True  # who moved first wins from there; later the game was thrown away
+    outcome = np.array([-1, -1], dtype=np.int8)
+    play.state = play.state._replace(outcome=outcome, done=np.ones(2, dtype=bool))
+    values = play._gather(np.arange(2)).value.reshape(2, 4)
+    np.testing.assert_array_equal(values[0], [1, -1, 1, 1])
+    np.testing.assert_array_equal(values[1], [-1, 1, -1, 1])
+
+
 def test_learning_fits_what_it_is_told() -> None:
     """On a few positions the losses fall towards what they can fall to."""
     game, random = game_named("connect_four"), np.random.default_rng(7)
@@ -205,6 +282,7 @@ def test_settings_are_checked() -> None:
         ({"opening_moves": 42}, "at most 42 moves"),
         ({"algo": "ppo"}, "learned by alphazero"),
         ({"full_share": 0.0}, "full_share"),
+        ({"half": True, "device": "cuda:0"}, "half: true: is for device cpu, not cuda:0"),
     ):
         with pytest.raises(TrainConfigError, match=message):
             tiny(**changes)
@@ -231,6 +309,12 @@ def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
     lines = (tmp_path / "run" / "progress.csv").read_text().splitlines()
     assert len(lines) == 5
     assert lines[-1].startswith("1024,")
+    card = json.loads((tmp_path / "run" / "final.json").read_text())
+    assert (card["command"], card["config"], card["moves"]) == ([command(tiny())], tiny().as_dict(), 1024)
+    assert 0 < card["core_seconds"] < 600
+    assert card["machine"]["bfloat16"] == runs_here()
+    assert card["versions"]["torch"] == torch.__version__
+    assert "needs" not in card
     game = game_named("connect_four")
     found = search(
         game, game.initial(1), NetworkEvaluator(load_network(result.final), game, portion=4), SearchConfig(), np.random.default_rng(0)
@@ -240,6 +324,11 @@ def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
         train(tiny(), out=tmp_path / "run", quiet=True)
     with pytest.raises(TrainConfigError, match="has done 1024 already"):
         resume(tmp_path / "run", steps=512, quiet=True)
+    for total in (1280, 1536):
+        resume(tmp_path / "run", steps=total, quiet=True)
+    card = json.loads((tmp_path / "run" / "final.json").read_text())
+    again = [f"closedloop train --resume FOLDER --steps {total}   # after {done} moves" for done, total in ((1024, 1280), (1280, 1536))]
+    assert card["command"] == [command(tiny()), *again]
 
 
 @pytest.mark.slow
@@ -289,6 +378,29 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.yaml").write_text(text.replace("games: 16", "games: 8"))
     with pytest.raises(CheckpointError, match="does not fit"):
         resume(tmp_path / "run", steps=512, quiet=True)
+
+
+def test_half_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a machine without bfloat16: by the dry run too, with no folder left behind; and on another device than the CPU."""
+    monkeypatch.setattr("agents.learning.alphazero.half.runs_here", lambda: False)
+    line = ["train", "--game", "connect_four", "--algo", "alphazero", "--set", "half=true"]
+    for more in (["--dry-run"], ["--out", str(tmp_path / "run")]):
+        assert cli.run([*line, *more]) == 2
+        assert "does not compute in bfloat16" in capsys.readouterr().err
+    with pytest.raises(TrainConfigError, match="does not compute in bfloat16"):
+        train(tiny(half=True), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(TrainConfigError, match="not meta"):
+        NetworkEvaluator(network("connect_four").to("meta"), game_named("connect_four"), portion=4, half=True)
+
+
+def test_the_command_of_a_run_begins_the_same_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("agents.learning.alphazero.half.runs_here", lambda: True)  # whatever this machine can
+    config = tiny(half=True, search={"simulations": 24, "root": "puct"}, value_mix=0.5, seed=3)
+    words = shlex.split(command(config))
+    assert words[0] == "closedloop"
+    assert cli.run([*words[1:], "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == config.as_dict()
 
 
 def test_stored_networks_are_checked(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.games import SearchConfig, play_match, player_named, search
 from agents.games.alphabeta import best_moves, move_values
 from agents.games.arena import elo_difference, openings, ratings
 from agents.games.evaluators import Rollouts, Uniform
 from agents.games.players import UnknownPlayer
-from agents.games.search import considered_visits, improved_policy
+from agents.games.record import replayed
+from agents.games.search import _most_visited, considered_visits, improved_policy
 from agents.games.tree import Edges, Evaluator
 from envs.games import GAMES, Game, game_named, join, take
 
@@ -110,6 +112,57 @@ def test_what_is_proven_is_true() -> None:
         assert values[found.action[b]] == np.nanmax(values)
 
 
+class Counting:
+    """Holds every position for even, and notes which it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def __call__(self, state: Any, legal: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.asked.append(state)
+        return Uniform()(state, legal)
+
+
+FOURS = ([20, 21, 22, 23], [22, 31, 40, 49], [20, 30, 40, 50], [58, 50, 42, 34], [1, 2, 3, 4])  # across, down, both diagonals, at an edge
+
+
+def open_fours() -> Any:
+    """Gomoku by hand: four in a row, of the first player or the second, and either of them to move. Whoever has it and is to move wins at
+    once, at both ends; in the last four positions both ends are taken."""
+    found = list[Any]()
+    for four, apart in (*((four, [8, 78, 72, 74]) for four in FOURS), (FOURS[0], [19, 24, 72, 74])):
+        pairs = [move for pair in zip(four, apart, strict=True) for move in pair]
+        found += [replayed(game_named("gomoku"), moves) for moves in (pairs, [*pairs, 76], [6, *pairs], [6, *pairs, 76])]
+    return join(found)
+
+
+@pytest.mark.parametrize("name", ["connect_four", "tic_tac_toe", "gomoku"])
+def test_a_move_ahead_is_seen_in_games_of_lines(name: str) -> None:
+    """A single simulation finds a win at once and knows it; the judge is asked only where no move wins at once, and nothing is asked once
+    the root is decided. Policies to learn from are of winning moves alone."""
+    game, judge_ = game_named(name), Counting()
+    depth = 4 if name == "tic_tac_toe" else 12
+    state = open_fours() if name == "gomoku" else positions(game, 300, depth, 10)
+    values = np.array([move_values(game, take(state, [b]), 1) for b in range(len(state.done))])
+    wins = np.nanmax(values, axis=1) == 1
+    assert wins.sum() >= 10
+    if name == "gomoku":
+        assert np.flatnonzero(wins).tolist() == [4 * k + own for k in range(5) for own in (0, 2)]
+        assert (np.nansum(values == 1, axis=1)[wins] == 2).all()
+    for root in ("gumbel", "puct"):
+        found = search(game, state, judge_, SearchConfig(simulations=1, root=root), np.random.default_rng(0))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found.proven & (found.value == 1), wins)
+        np.testing.assert_array_equal(values[wins, found.action[wins]], 1)
+        assert not found.policy[wins][values[wins] != 1].any()
+        np.testing.assert_allclose(found.policy.sum(axis=1), 1.0, atol=1e-5)
+    for asked in judge_.asked:
+        assert all(np.nanmax(move_values(game, take(asked, [b]), 1)) < 1 for b in range(0, len(asked.done), 7))
+    if wins.any():
+        judge_.asked.clear()
+        search(game, take(state, wins), judge_, SearchConfig(simulations=20), np.random.default_rng(0))
+        assert not judge_.asked
+
+
 @pytest.mark.parametrize("root", ["gumbel", "puct"])
 @pytest.mark.parametrize("name", ["connect_four", "go_5x5", "othello"])
 def test_a_game_is_searched_as_if_it_were_alone(name: str, root: str) -> None:
@@ -159,6 +212,14 @@ def test_the_improved_policy_is_better() -> None:
     assert ((policy * value).sum(axis=1) >= own - 1e-6).all()
     assert ((completed >= 0) & (completed <= 1)).all()
     assert not policy[~legal].any()
+
+
+def test_a_lucky_move_is_not_a_proven_one() -> None:
+    """A value of 1 from a single visit does not outweigh a hundred visits; a proven one does."""
+    visits, value, all_ = np.array([[100, 1, 30]]), np.array([[0.4, 1.0, 0.2]], np.float32), np.ones((1, 3), np.bool_)
+    lucky = Edges(all_, np.zeros((1, 3), np.float32), visits, value, all_, ~all_, np.zeros(1, np.float32))
+    assert _most_visited(lucky).tolist() == [0]
+    assert _most_visited(lucky._replace(certain=value == 1)).tolist() == [1]
 
 
 def test_alpha_beta_is_plain_minimax() -> None:
@@ -221,7 +282,8 @@ def test_elo() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("mtcs", "did you mean 'mcts'"), ("mcts:none", "whole number"), ("mcts:0", "whole number"), ("random:3", "only")]
+    ("name", "message"),
+    [("mtcs", "did you mean 'mcts'"), ("mcts:none", "whole number"), ("mcts:0", "whole number"), ("random:3", "none for random")],
 )
 def test_unknown_players_are_told(name: str, message: str) -> None:
     with pytest.raises(UnknownPlayer, match=message):

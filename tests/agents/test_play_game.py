@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from agents import cli
 from agents.commands.play import command
-from agents.games import player_named
+from agents.games import play_match, player_named
 from agents.games.alphabeta import move_values
 from agents.games.solved import SolvedError, judge_moves, load_solved
-from agents.learning.alphazero.network import GameNetwork, save_network
+from agents.learning.alphazero.network import GameNetwork, NetworkEvaluator, load_network, save_network
+from agents.learning.alphazero.shipped import shipped_games, shipped_network
 from envs.games import game_named, take
 
 
@@ -91,3 +92,20 @@ def test_solved_positions_of_connect_four(shared_data: Path) -> None:
         np.testing.assert_array_equal(values[sure], solved.values[b][sure])
         checked += int(sure.sum())
     assert checked > 30
+
+
+def test_the_network_that_ships(shared_data: Path) -> None:
+    """Alone it keeps what positions are worth as often as is asked of it; its card says what made it; with search it beats plain search."""
+    game = game_named("connect_four")
+    assert shipped_games() == ["connect_four"]
+    solved = load_solved(shared_data / "connect_four" / "positions.jsonl", game)
+    legal = game.legal(solved.state)
+    logits, _ = NetworkEvaluator(load_network(shipped_network("connect_four")), game, portion=64)(solved.state, legal)
+    action = np.where(legal, logits, -np.inf).argmax(axis=1)
+    kept = solved.values[np.arange(len(action)), action] == np.nanmax(solved.values, axis=1)
+    assert kept.mean() >= 0.85
+    assert kept[solved.critical].mean() >= 0.70
+    card = json.loads(shipped_network("connect_four").with_suffix(".json").read_text())
+    assert all(line.startswith("closedloop train ") for line in card["command"])
+    match = play_match(game, player_named("alphazero:50", game), player_named("mcts:50", game), openings_count=4, seed=0, opening_moves=0)
+    assert match.score.value > 0.8

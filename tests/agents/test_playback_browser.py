@@ -1,15 +1,18 @@
-"""The HTML player and the video in a real browser: headless Chromium, driven through its DevTools protocol over a pipe."""
+"""The HTML player, the video and the page of board games in headless Chromium, driven through its DevTools protocol over a pipe."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ import pytest
 from numpy.typing import NDArray
 
 from agents.evaluation.rollout import EpisodeResult
+from agents.games import SearchConfig, player_named
+from agents.games.record import GameRecord, load_record
+from agents.games.web import Table, serve
 from agents.gate.gallery import gallery
 from agents.gate.html import report_page
 from agents.gate.replays import Replay
@@ -28,6 +34,7 @@ from agents.playback.sight import Sight
 from agents.playback.trace import Trace
 from agents.playback.verify import Verification
 from envs.driving.palette import BELIEFS, CLASSES
+from envs.games import game_named
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 FLAGS = [
@@ -507,3 +514,106 @@ def test_the_report_fits_on_a_phone(browser: Browser, gate: str) -> None:
     browser.open(gate, width=390, height=844)
     assert browser.run("document.documentElement.scrollWidth") <= 390
     assert browser.logged == []
+
+
+TEXT = "document.getElementById('{}').textContent"
+STONES = "document.querySelectorAll('#board .stone:not(.ghost)').length"
+
+
+@contextmanager
+def served(table: Table) -> Iterator[str]:
+    """The address of the page of a board game."""
+    server = serve(table)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_board_game_is_played_saved_and_looked_at(browser: Browser, tmp_path: Path) -> None:
+    """A click drops a stone and is answered; a move is taken back; at the end every move is judged; the saved game opens again."""
+    game = game_named("connect_four")
+    config = SearchConfig(simulations=8, root="uct")
+    table = Table(game=game, opponent=player_named("random", game), comment="search", evaluate=None, config=config, out=tmp_path / "g.json")
+    moved = f"{TEXT.format('clock')} === '{{0}} / {{0}}' && document.querySelector('.spot.open') !== null"
+    with served(table) as url:
+        browser.open(url)
+        browser.wait(moved.format(0))
+        middle = "(({x, y, width, height}) => [x + width / 2, y + height / 2])"
+        box = browser.run(f"{middle}(document.querySelector('.spot').getBoundingClientRect())")
+        browser.click(*box)
+        browser.wait(moved.format(2))
+        assert browser.run(STONES) == 2
+        lowest = "s.cx.baseVal.value === 0.5 && s.cy.baseVal.value === 5.5"
+        assert browser.run(f"[...document.querySelectorAll('#board .stone:not(.ghost)')].some(s => {lowest})")
+        browser.key("u")
+        browser.wait(moved.format(0))
+        assert browser.run(STONES) == 0
+        played = 0
+        while not browser.run("/won|draw/.test(document.getElementById('status').textContent)"):
+            browser.key(str(browser.run("Number(document.querySelector('.spot.open').dataset.action)") + 1))
+            ready = f"(document.querySelector('.spot.open') !== null || /won|draw/.test({TEXT.format('status')}))"
+            browser.wait(f"{STONES} > {played} && {ready}")
+            played = browser.run(STONES)
+        browser.wait(f"document.querySelectorAll('#list .verdict:not(:empty)').length === {played}", 30.0)
+        browser.key("Home")
+        browser.wait(f"{TEXT.format('clock')} === '0 / {played}'")
+        assert browser.run(STONES) == 0
+        browser.run("document.getElementById('keep').click()")
+        browser.wait(f"{TEXT.format('saved')}.startsWith('Saved: closedloop play ')")
+        assert browser.logged == []
+        assert {request.removeprefix(url) for request in browser.requested} == {"", "position", "think", "move", "keep"}
+    record = load_record(tmp_path / "g.json")
+    assert (len(record.moves), record.players) == (played, ("you", "random"))
+    with served(dataclasses.replace(table, record=record)) as url:
+        browser.open(url, width=390, height=844)
+        browser.wait(f"document.querySelectorAll('#list .verdict:not(:empty)').length === {played}", 30.0)
+        assert browser.run(STONES) == played
+        assert browser.run("document.querySelector('.spot.open')") is None
+        assert browser.run("document.documentElement.scrollWidth") <= 390
+        assert browser.logged == []
+
+
+def test_points_are_played_in_other_games(browser: Browser, tmp_path: Path) -> None:
+    """Go: a point, and a pass that ends the game after another."""
+    game = game_named("go_5x5")
+    config = SearchConfig(simulations=4, root="uct")
+    table = Table(
+        game=game, opponent=player_named("random", game), comment="search", evaluate=None, config=config, out=tmp_path, second=True
+    )
+    with served(table) as url:
+        browser.open(url, theme="dark")
+        browser.wait(f"{TEXT.format('clock')} === '1 / 1' && document.querySelectorAll('.hint').length > 0")
+        first = browser.run("Number(document.querySelector('.spot:not(.open)').dataset.action)")
+        point = 0 if first != 0 else 1
+        browser.run(f"document.querySelector('.spot[data-action=\"{point}\"]').dispatchEvent(new MouseEvent('click'))")
+        browser.wait(f"{TEXT.format('clock')} === '3 / 3' && document.querySelectorAll('.hint').length > 0")
+        browser.key("p")
+        browser.wait(f"{TEXT.format('clock')} === '5 / 5' || /won/.test({TEXT.format('status')})")
+        assert browser.run("document.querySelector('#list li:nth-child(4)').textContent").startswith("4.pass")
+        assert browser.logged == []
+
+
+def test_somebody_else_plays_on_in_a_record(browser: Browser, tmp_path: Path) -> None:
+    """It is said on the page, and the game is kept under the name of whoever has played on."""
+    game, config = game_named("connect_four"), SearchConfig(simulations=8, root="uct")
+    record = GameRecord(game=game.name, moves=(3,), players=("you", "runs/gone"))
+    table = Table(
+        game=game,
+        opponent=player_named("random", game),
+        comment="search",
+        evaluate=None,
+        config=config,
+        out=tmp_path / "g.json",
+        record=record,
+        gone="runs/gone",
+    )
+    with served(table) as url:
+        browser.open(url)
+        browser.wait(f"{TEXT.format('clock')} === '2 / 2' && document.querySelector('.spot.open') !== null")
+        assert browser.run(TEXT.format("about")).endswith(" random plays on for gone.")
+        browser.run("document.getElementById('keep').click()")
+        browser.wait(f"{TEXT.format('saved')}.startsWith('Saved: closedloop play ')")
+        assert browser.logged == []
+    kept = load_record(tmp_path / "g.json")
+    assert (kept.moves[0], len(kept.moves), kept.players) == (3, 2, ("you", "random"))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.games import Game, game_named, perft, play, take
+from envs.games import Game, game_named, merge, perft, play, take
 from envs.games.connect_four import ConnectFour
 
 
@@ -87,6 +87,35 @@ def test_connect_four_ends_as_a_look_at_all_lines_tells() -> None:
     full = planes.sum(axis=(1, 2, 3)) == 42
     np.testing.assert_array_equal(~other, full & (state.outcome == 0))
     assert set(state.outcome[full].tolist()) == {-1, 0}  # the last stone is the second player's, and may win
+
+
+def test_connect_four_tells_a_network_what_the_rules_say() -> None:
+    """The planes beside the stones, cell by cell: where a stone would make four (put there and looked for), where one can be played, and
+    the rows of whoever is to move."""
+    game, random = ConnectFour(), np.random.default_rng(2)
+    state = game.initial(60)
+    for k in range(24):
+        legal = game.legal(state)
+        state = game.step(state, (random.random(legal.shape) * legal).argmax(axis=1))
+        if k < 14:
+            state = merge(state.done, game.initial(60), state)
+    seen, stones = game.features(state), game.observe(state)
+    np.testing.assert_array_equal(seen[:, :2], stones)
+    empty, count = stones.sum(axis=1) == 0, 0
+    for b in np.flatnonzero(~state.done)[:20]:
+        for who in (0, 1):
+            for r, c in np.argwhere(empty[b]):
+                board = np.pad(stones[b, who], 3)
+                board[r + 3, c + 3] = 1
+                ways = ((0, 1), (1, 0), (1, 1), (1, -1))
+                four = any(all(board[r + 3 + (j + k) * y, c + 3 + (j + k) * x] for k in range(4)) for j in range(-3, 1) for y, x in ways)
+                assert seen[b, 2 + who, r, c] == four
+                count += four
+        assert not seen[b, 2:4][:, ~empty[b]].any()
+        free = [(max(np.flatnonzero(empty[b, :, c])), c) for c in range(7) if empty[b, :, c].any()]
+        assert np.argwhere(seen[b, 4]).tolist() == sorted([int(r), c] for r, c in free)
+        assert seen[b, 5, :, 0].tolist() == ([0, 1] if state.player[b] == 0 else [1, 0]) * 3
+    assert count > 20
 
 
 @pytest.mark.parametrize("direction", [(0, 1), (1, 0), (1, 1), (1, -1)])

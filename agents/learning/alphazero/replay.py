@@ -1,4 +1,6 @@
-"""The positions learned from: a ring in which the oldest are overwritten. Shapes: N places, C planes, P points, A actions, M drawn."""
+"""The positions learned from: a ring in which the oldest are overwritten.
+
+Shapes: N places, C planes of `game.features`, P points, A actions, M drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ __all__ = ["Positions", "Replay", "seen_through"]
 class Positions(NamedTuple):
     """What is known of each position. Shapes: M positions."""
 
-    planes: NDArray[np.int8]  # (M, C, P)
+    planes: NDArray[np.int8]  # (M, C, P) what the network sees
     legal: NDArray[np.bool_]  # (M, A)
     policy: NDArray[np.float32]  # (M, A) what the search preferred; sums to one
     value: NDArray[np.float32]  # (M,) how it ended for the player to move, mixed with what the search thought
@@ -27,7 +29,7 @@ class Replay:
     def __init__(self, game: Game[Any], size: int) -> None:
         self.size, self.added = size, 0  # `added`: ever
         self.places = Positions(
-            planes=np.zeros((size, game.planes, game.rows * game.columns), dtype=np.int8),
+            planes=np.zeros((size, game.inputs, game.rows * game.columns), dtype=np.int8),
             legal=np.zeros((size, game.actions), dtype=np.bool_),
             policy=np.zeros((size, game.actions), dtype=np.float32),
             value=np.zeros(size, dtype=np.float32),

@@ -31,6 +31,7 @@ __all__ = ["Contest", "Losses", "Run", "contest", "learn"]
 
 ALPHA = 0.05  # of the arena's test: how often a network that is no better may be called better
 ROUND = 8  # openings between two looks at the evidence
+PORTION = 64  # positions judged together in self-play, at most
 LAST_RATE = 0.1  # of the learning rate, at the end of the run
 
 
@@ -63,13 +64,16 @@ class Run:
     config: AlphaZeroConfig
     iteration: int = 0
     seconds: float = 0.0
+    core_seconds: float = 0.0  # of all cores together
     owed: float = 0.0  # steps of learning that the positions so far have earned and that are not whole yet
     best_at: int = 0  # iteration of the best network
     contests: list[Contest] = field(default_factory=list)
+    totals: list[tuple[int, int]] = field(default_factory=list)  # (moves done, total from then on): at first, and for each new total
     rows: list[dict[str, float]] = field(default_factory=list)  # of progress.csv
 
     def __post_init__(self) -> None:
         config = self.config
+        self.totals = [(0, config.steps)]
         self.game = game_named(config.game)
         self.random = np.random.Generator(np.random.PCG64(config.seed))
         torch.manual_seed(config.seed)  # the first weights; nothing later draws from torch
@@ -87,8 +91,9 @@ class Run:
 
     def advance(self) -> dict[str, float]:
         """One round: self-play, then learning from it, then the arena where it is due. The row of progress.csv."""
-        config, begun = self.config, time.monotonic()
-        played = self.selfplay.play(NetworkEvaluator(self.network, self.game, portion=config.games), config.moves)
+        config, begun, core = self.config, time.monotonic(), time.process_time()
+        judge = NetworkEvaluator(self.network, self.game, portion=min(config.games, PORTION), half=config.half)
+        played = self.selfplay.play(judge, config.moves)
         self.replay.add(played.positions)
         between = time.monotonic()
         self.owed += len(played.positions.value) * config.reuse / config.batch
@@ -112,6 +117,7 @@ class Run:
         if self._due(config.evaluations):
             row |= self._judge()
         self.seconds += time.monotonic() - begun
+        self.core_seconds += time.process_time() - core
         row["seconds"] = self.seconds
         self.rows.append({key: value for key, value in row.items() if math.isfinite(value)})
         return self.rows[-1]
@@ -156,8 +162,9 @@ class Run:
             "optimiser": self.optimiser.state_dict(),
             "random": self.random.bit_generator.state,
             "added": self.replay.added,
-            "counters": {name: getattr(self, name) for name in ("iteration", "seconds", "owed", "best_at")},
+            "counters": {name: getattr(self, name) for name in ("iteration", "seconds", "core_seconds", "owed", "best_at")},
             "contests": [vars(c) for c in self.contests],
+            "totals": [list(pair) for pair in self.totals],
             "rows": self.rows,
             **{
                 name: {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in table.items()} for name, table in arrays.items()
@@ -181,6 +188,7 @@ class Run:
             setattr(self, name, type(getattr(self, name))(value))
         self.contests = [Contest(**each) for each in parts["contests"]]
         self.rows = [dict(row) for row in parts["rows"]]
+        self.totals = [(int(done), int(total)) for done, total in parts["totals"]]
 
 
 def learn(
@@ -203,7 +211,7 @@ def learn(
     for _ in range(steps):
         drawn = replay.draw(batch, random)
         drawn = seen_through(game, drawn, random.integers(len(game.symmetries.points), size=batch))
-        planes = torch.from_numpy(drawn.planes).reshape(batch, game.planes, game.rows, game.columns).float().to(device)
+        planes = torch.from_numpy(drawn.planes).reshape(batch, game.inputs, game.rows, game.columns).float().to(device)
         policy, value, legal = (torch.from_numpy(x).to(device) for x in (drawn.policy, drawn.value, drawn.legal))
         logits, guess = network(planes)
         policy_loss = _cross_entropy(logits.masked_fill(~legal, -1e9), policy)

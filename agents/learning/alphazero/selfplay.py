@@ -1,6 +1,6 @@
 """Games of the network against itself, all in step, and what is learned from each once it is over.
 
-Shapes: G games side by side, L moves of a game at most, C planes, P points, A actions.
+Shapes: G games side by side, L moves of a game at most, C planes of `game.features`, P points, A actions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Notes(NamedTuple):
     legal: NDArray[np.bool_]  # (G, L, A)
     policy: NDArray[np.float32]  # (G, L, A)
     thought: NDArray[np.float32]  # (G, L) the search's value, for the player to move
+    certain: NDArray[np.bool_]  # (G, L) whether that is proven
     player: NDArray[np.int8]  # (G, L)
     taken: NDArray[np.int64]  # (G,) positions noted
     moves: NDArray[np.int64]  # (G,) moves played, random ones at the start included
@@ -48,10 +49,11 @@ class SelfPlay:
         self.game, self.config, self.random = game, config, random
         games, longest = config.games, game.longest
         self.notes = Notes(
-            planes=np.zeros((games, longest, game.planes, game.rows * game.columns), dtype=np.int8),
+            planes=np.zeros((games, longest, game.inputs, game.rows * game.columns), dtype=np.int8),
             legal=np.zeros((games, longest, game.actions), dtype=np.bool_),
             policy=np.zeros((games, longest, game.actions), dtype=np.float32),
             thought=np.zeros((games, longest), dtype=np.float32),
+            certain=np.zeros((games, longest), dtype=np.bool_),
             player=np.zeros((games, longest), dtype=np.int8),
             taken=np.zeros(games, dtype=np.int64),
             moves=np.zeros(games, dtype=np.int64),
@@ -100,9 +102,9 @@ class SelfPlay:
             action = np.where((notes.moves < config.sample_moves) & thorough, drawn, action)
         if thorough:
             at = (every, notes.taken)
-            notes.planes[at] = self.game.observe(self.state).reshape(config.games, self.game.planes, -1)
+            notes.planes[at] = self.game.features(self.state).reshape(config.games, self.game.inputs, -1)
             notes.legal[at], notes.policy[at] = self.game.legal(self.state), found.policy
-            notes.thought[at], notes.player[at] = found.value, self.state.player
+            notes.thought[at], notes.certain[at], notes.player[at] = found.value, found.proven, self.state.player
             notes.taken[:] += 1
         self.state = self.game.step(self.state, action)
         notes.moves[:] += 1
@@ -113,7 +115,13 @@ class SelfPlay:
         notes = self.notes
         games = np.repeat(rows, notes.taken[rows])
         at = np.concatenate([np.arange(n) for n in notes.taken[rows]]) if len(games) else np.zeros(0, dtype=np.int64)
-        outcome = self.state.outcome[games] * (1 - 2 * notes.player[games, at])
-        mix = np.float32(self.config.value_mix)
-        value = (1 - mix) * outcome.astype(np.float32) + mix * notes.thought[games, at]
+        side = (1 - 2 * notes.player[rows]).astype(np.float32)  # (rows, L)
+        ends, ahead = np.zeros(side.shape, dtype=np.float32), self.state.outcome[rows].astype(np.float32)
+        for k in reversed(range(side.shape[1])):  # how it ends for player 0; what is proven sooner counts, whatever was played then
+            known = notes.certain[rows, k] & (k < notes.taken[rows])
+            ahead = np.where(known, notes.thought[rows, k] * side[:, k], ahead)
+            ends[:, k] = ahead
+        which = np.repeat(np.arange(len(rows)), notes.taken[rows])
+        mix = np.where(notes.certain[games, at], np.float32(1.0), np.float32(self.config.value_mix))
+        value = (1 - mix) * ends[which, at] * side[which, at] + mix * notes.thought[games, at]
         return Positions(notes.planes[games, at], notes.legal[games, at], notes.policy[games, at], value)

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import platform
+import shlex
 import signal
 import threading
 import time
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor
 
 from agents.learning.alphazero.config import AlphaZeroConfig, config_from
+from agents.learning.alphazero.half import NEEDS, check_half, runs_here
 from agents.learning.alphazero.network import save_network
 from agents.learning.alphazero.run import Run
 from agents.learning.checkpoint import CheckpointError, decode, encode
@@ -40,9 +42,9 @@ from agents.learning.record import as_yaml, git_state, write_json
 from agents.learning.trainer import RunResult
 from scenarios.files import write_atomic
 
-__all__ = ["read_config", "resume", "train"]
+__all__ = ["check_machine", "read_config", "resume", "train"]
 
-FORMAT, VERSION = "closedloop-alphazero", 1
+FORMAT, VERSION = "closedloop-alphazero", 2
 COLUMNS = (
     "steps", "seconds", "games", "positions", "length", "first", "policy_loss", "policy_entropy", "value_loss",
     "arena", "elo", "selfplay_seconds", "learning_seconds",
@@ -52,8 +54,10 @@ COLUMNS = (
 def train(config: AlphaZeroConfig, *, out: str | Path | None = None, quiet: bool = False) -> RunResult:
     """Train from the start into the folder `out` (default: `runs/<game>-alphazero-<time>`), which must be new or empty.
 
-    Ctrl-C ends the run after the present round and saves it (status `interrupted`). Raises FileExistsError if the folder is taken.
+    Ctrl-C ends the run after the present round and saves it (status `interrupted`). Raises FileExistsError if the folder is taken,
+    TrainConfigError for `half` where that cannot be.
     """
+    check_machine(config)
     folder = Path(out) if out is not None else Path("runs") / f"{config.title}-{time.strftime('%Y%m%d-%H%M%S')}"
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(17, "not empty; choose another --out, or go on with --resume", str(folder))
@@ -68,18 +72,27 @@ def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False)
     """Go on with the run in `folder` from its last checkpoint, exactly as it would have gone on (to the last bit, on the same machine).
 
     steps: a new total; the learning rate's fall and the times of judging then change with it. Raises TrainConfigError if the folder holds
-    no such run or `steps` are done already, CheckpointError if its checkpoint is missing or damaged.
+    no such run, `steps` are done already or this machine cannot do `half`, CheckpointError if its checkpoint is missing or damaged.
     """
     folder = Path(folder)
     config = read_config(folder)
+    check_machine(config)
     if steps is not None and steps != config.steps:
         config = config.model_copy(update={"steps": steps})
     run = Run(config)
     _load(folder / "checkpoint.safetensors", run)
     if run.iteration >= config.iterations and steps is not None:
         raise TrainConfigError(f"steps={steps}: the run in {folder} has done {run.steps} already; a new total must be larger")
+    if config.steps != run.totals[-1][1]:
+        run.totals.append((run.steps, config.steps))
     write_atomic(folder / "config.yaml", as_yaml(config))
     return _work(run, folder, quiet=quiet)
+
+
+def check_machine(config: AlphaZeroConfig) -> None:
+    """Raises TrainConfigError for what this machine cannot compute: `half`."""
+    if config.half:
+        check_half(torch.device(config.device).type)
 
 
 def read_config(folder: Path) -> AlphaZeroConfig:
@@ -143,15 +156,7 @@ def _save(folder: Path, run: Run) -> None:
     tree = {"format": FORMAT, "version": VERSION, **{name: encode(value, tensors) for name, value in run.parts().items()}}
     write_atomic(folder / "checkpoint.safetensors", safetensors.torch.save(tensors, {"checkpoint": json.dumps(tree)}))
     for name, network, iteration in (("policy", run.best, run.best_at), ("final", run.network, run.iteration)):
-        card = {
-            "command": "closedloop train --game " + run.config.game + " --algo alphazero",
-            "config": run.config.as_dict(),
-            "moves": iteration * run.config.games * run.config.moves,
-            "seconds": round(run.seconds, 1),
-            "elo": run.elo.get(str(iteration), 0.0),
-            "licence": "Apache-2.0",
-        }
-        save_network(folder / f"{name}.safetensors", network, name=f"{run.config.title}", card=card)
+        save_network(folder / f"{name}.safetensors", network, name=f"{run.config.title}", card=_card(run, iteration, f"{name}.safetensors"))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -159,6 +164,30 @@ def _save(folder: Path, run: Run) -> None:
     write_atomic(folder / "progress.csv", text.getvalue())
     write_json(folder / "arena.json", {"matches": [vars(c) for c in run.contests], "elo": run.elo})
     _draw(folder / "curves.png", run)
+
+
+def _card(run: Run, iteration: int, file: str) -> dict[str, Any]:
+    """What is told of the network of a round: all that has to be known to make it again, and what that takes."""
+    return {
+        "command": _commands(run),
+        "file": f"{file} of that run",
+        "data": "games against itself, nothing else",
+        "seed": run.config.seed,
+        "config": run.config.as_dict(),
+        **({"needs": NEEDS} if run.config.half else {}),
+        "moves": iteration * run.config.games * run.config.moves,
+        "seconds": round(run.seconds, 1),
+        "core_seconds": round(run.core_seconds, 1),  # of the whole run so far
+        "machine": {
+            "processor": platform.machine(),
+            "vectors": torch.backends.cpu.get_cpu_capability(),  # the instructions that torch uses
+            "bfloat16": runs_here(),
+            "cores": os.cpu_count(),
+        },
+        "elo": run.elo.get(str(iteration), 0.0),
+        "versions": versions(),
+        "licence": "Apache-2.0",
+    }
 
 
 def _load(path: Path, run: Run) -> None:
@@ -178,6 +207,24 @@ def _load(path: Path, run: Run) -> None:
         run.restore(parts)
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{path}: does not fit the run's configuration: {error}") from None
+
+
+def command(config: AlphaZeroConfig) -> str:
+    """The command line that begins such a run."""
+    both = (config.as_dict(), AlphaZeroConfig(game=config.game).as_dict())
+    plain, usual = ({k: v for k, v in c.items() if k != "search"} | {f"search.{k}": v for k, v in c["search"].items()} for c in both)
+    words = ["closedloop", "train", "--game", config.game, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
+    for name, value in plain.items():
+        if value != usual[name] and name not in ("steps", "seed"):
+            words += ["--set", f"{name}={json.dumps(value) if isinstance(value, bool) else value}"]
+    return shlex.join(words)
+
+
+def _commands(run: Run) -> list[str]:
+    """The command lines that make a run, one after another: new totals change the learning rate's fall. (Stops between do not matter.)"""
+    (_, first), *later = run.totals
+    again = (f"closedloop train --resume FOLDER --steps {total}   # after {done} moves" for done, total in later)
+    return [command(run.config.model_copy(update={"steps": first})), *again]
 
 
 def _draw(path: Path, run: Run) -> None:
