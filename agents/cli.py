@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("agents.commands.list_", "List scenarios, policies, environments and games."),
     "doctor": ("agents.commands.doctor", "Check this machine and this installation."),
     "bench": ("agents.commands.bench", "Measure the speed of simulator and perception."),
-    "study": ("agents.commands.study", "Study what perceiving costs, and write a report."),
+    "study": ("agents.commands.study", "Study what perceiving costs or how planners compare, and write a report."),
     "pretrain": ("agents.commands.pretrain", "Train the networks of the perception stack."),
     "eval-perception": ("agents.commands.eval_perception", "Judge the stages of perception on what they never saw."),
     "show": ("agents.commands.show", "Draw what the cameras see, in all weathers, on one sheet."),

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agents.commands.group import HelpfulGroup
+from agents.commands.study_output import closing, show_plan
+from agents.commands.study_planners import command as planners
 
 if TYPE_CHECKING:
-    from agents.evaluation.rollout import EpisodeResult
     from agents.studies.arms import Arm
     from agents.studies.perception import Study
 
@@ -34,7 +35,11 @@ def command() -> None:
 
     \b
     closedloop study perception --policy highway
+    closedloop study planners --episodes 100
     """
+
+
+command.add_command(planners)
 
 
 @command.command("perception")
@@ -135,7 +140,7 @@ def perception(
     resolve([arm.spec for arm in arms], plan)
     check_stages(arms)
     if dry_run:
-        return _show_plan(arms, plan, json_)
+        return show_plan(arms, plan, json_)
     return _drive(arms, plan, folder, weather=weather or "any", workers=workers, compile_=compile_, json_=json_)
 
 
@@ -181,13 +186,14 @@ def _drive(
     else:
         _show(made)
     click.echo(f"Report: {folder / 'report.html'}, {folder / 'report.json'}", err=True)
-    return _closing(made, results)
+    return closing(made, results)
 
 
 def _show(made: Study) -> None:
     from agents.commands.output import print_table
     from agents.evaluation.report import cell
-    from agents.studies.page import findings, signed
+    from agents.studies.html import signed
+    from agents.studies.page import findings
 
     rows = []
     for o in made.main:
@@ -200,34 +206,6 @@ def _show(made: Study) -> None:
         click.echo(f"- {line}")
     for warning in made.warnings:
         click.echo(warning)
-
-
-def _closing(made: Study, results: list[EpisodeResult]) -> int:
-    """Say what was lost; the exit code."""
-    from agents.cli import CRASHED, INTERRUPTED
-
-    for line in made.lost[:10]:
-        click.echo(f"lost: {line}", err=True)
-    if made.lost:
-        click.echo(f"{len(made.lost)} of {len(results)} episodes were lost to errors: no figure counts them", err=True)
-    if made.undriven:
-        click.echo("\n".join(["interrupted; not driven, and in no figure:", *made.undriven]), err=True)
-        return INTERRUPTED
-    return CRASHED if made.lost else 0
-
-
-def _show_plan(arms: list[Arm], plan: Any, json_: bool) -> int:
-    """Say what would be driven."""
-    from agents.commands.output import print_json
-
-    if json_:
-        entries = [{"scenario": name, "seeds": [seeds[0], seeds[-1]]} for name, seeds in plan.entries]
-        print_json({"arms": [vars(arm) for arm in arms], "entries": entries, "episodes": len(arms) * plan.episodes})
-        return 0
-    for arm in arms:
-        click.echo(arm.spec)
-    click.echo(f"{len(arms)} arms of {plan.episodes} episodes: {len(arms) * plan.episodes} in all")
-    return 0
 
 
 def _configs(
