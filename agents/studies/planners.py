@@ -93,8 +93,8 @@ def planner_study(
                 Entry(
                     arm=arm,
                     row=by_arm[labels[arm.spec], name],
-                    less_truth=truth and _less(here[arm.spec], here[truth.spec]),
-                    less_first=best and _less(here[arm.spec], here[best.spec]),
+                    less_truth=_less(here[arm.spec], here[truth.spec]) if truth else None,
+                    less_first=_less(here[arm.spec], here[best.spec]) if best else None,
                 )
             )
     return PlannerStudy(
@@ -139,7 +139,9 @@ def as_data(made: PlannerStudy) -> dict[str, Any]:
     """For report.json: the same tables, an arm by its spec."""
 
     def less(value: Less | None) -> dict[str, Any] | None:
-        return value and {"episodes": value.episodes} | {n: getattr(value, n).as_dict() for n in ("success", "at_fault", "score")}
+        if value is None:
+            return None
+        return {"episodes": value.episodes} | {name: getattr(value, name).as_dict() for name in ("success", "at_fault", "score")}
 
     return {
         "title": made.title,

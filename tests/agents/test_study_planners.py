@@ -76,7 +76,7 @@ def test_the_page_says_what_was_found() -> None:
     assert text.count("<svg") == 1
     for word in ("Against pdm", "Time per plan", "merge", "noisy", "0.16"):  # ms
         assert word in text
-    assert not any(part in text for part in ("<script", "<img", "http:", "https:"))
+    assert not any(part in text for part in ("<script", "<img", "<iframe", "src="))
     data = json.loads(json.dumps(as_data(made)))
     assert len(data["entries"]) == 15
     assert data["paces"][0]["per_second"] == pytest.approx(100.0)
