@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("agents.commands.schema", "Print the JSON Schema of scenario files, for editors."),
     "list": ("agents.commands.list_", "List scenarios, policies, environments and games."),
     "doctor": ("agents.commands.doctor", "Check this machine and this installation."),
-    "bench": ("agents.commands.bench", "Measure the speed of simulator and perception."),
+    "bench": ("agents.commands.bench", "Measure the speed of simulator, perception and planners."),
     "study": ("agents.commands.study", "Study what perceiving costs or how planners compare, and write a report."),
     "pretrain": ("agents.commands.pretrain", "Train the networks of the perception stack."),
     "eval-perception": ("agents.commands.eval_perception", "Judge the stages of perception on what they never saw."),

@@ -2,6 +2,9 @@
 
 What is timed is `plan` of scenes that are there: forecasts, routes and tracks are made before (part `scene` is that work by itself). The
 scenes are of several instants of a scenario, in turn, the ego rolling on as it began. A world's plan is one plan.
+
+The peer is the exhaustive Frenet planner `fop` of fiss-planner (Sun et al., RA-L 2022 and IROS 2023), written in C++, one world a call: as
+many candidates as `lattice` has, over 5 s, twelve vehicles at constant velocity on three lanes, their boxes checked at every 0.1 s.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from envs.driving.make import fit, sample_episodes
 from envs.driving.sim import DrivingSim
 from envs.driving.types import DrivingConfig
 
-__all__ = ["BATCHES", "FOR_PARKING", "SCENE", "PlanPace", "measure_plans", "scenes_of", "world_of"]
+__all__ = ["BATCHES", "FOR_PARKING", "PEER", "SCENE", "PlanPace", "measure_peer", "measure_plans", "scenes_of", "world_of"]
 
 BATCHES = (1, 64, 1024)
 SCENE = "scene"  # what a planner is given, made from the simulator
+PEER = "fiss-planner: fop"
 FOR_PARKING = "hybrid_astar"  # planner that is for goals to stand at
 EPISODES, FIRST_SEED = 64, 500_000  # distinct ones; worlds share them
 INSTANTS, APART = 4, 5  # scenes, and decisions of 0.2 s between them
@@ -32,7 +36,7 @@ INSTANTS, APART = 4, 5  # scenes, and decisions of 0.2 s between them
 class PlanPace:
     """One measurement."""
 
-    planner: str  # or SCENE
+    planner: str  # or SCENE, PEER
     scenario: str
     batch: int  # worlds planned for at once
     plans: int
@@ -64,6 +68,26 @@ def measure_plans(planner: str, *, scenario: str, batch: int, seconds: float, de
         spent += clock(device) - begun
         count += batch
     return PlanPace(planner=planner, scenario=scenario, batch=batch, plans=count, seconds=spent, device=device)
+
+
+def measure_peer(*, seconds: float) -> PlanPace:
+    """The peer for about `seconds` CPU seconds. Raises ModuleNotFoundError without fiss-planner."""
+    import fiss_planner as peer
+
+    line = peer.ReferenceLine([5.0 * k for k in range(121)], [0.0] * 121)
+    corridor = peer.Corridor.parallel_lanes(0.0, line.length, 3.5, 1, 1)
+    planner = peer.make_planner(peer.make_config("fop", num_width=4, num_speed=6, num_t=3))  # on each of three lanes: 216
+    others = [
+        peer.predict_constant_velocity(k, 20.0 + 15.0 * k, 3.5 * (k % 3 - 1), 0.0, 12.0 + k % 4, 4.6, 1.85, 5.0, 0.1) for k in range(12)
+    ]
+    plans, spent = 0, 0.0
+    while spent < seconds:
+        begun = clock("cpu")
+        for k in range(10):
+            planner.plan(peer.FrenetState(s=10.0 + k, s_d=14.0), line, corridor, others, target_speed=20.0)
+        spent += clock("cpu") - begun
+        plans += 10
+    return PlanPace(planner=PEER, scenario="three lanes", batch=1, plans=plans, seconds=spent)
 
 
 @torch.no_grad()

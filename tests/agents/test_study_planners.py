@@ -126,3 +126,16 @@ def test_plans_are_counted() -> None:
     assert world_of("hybrid_astar", "merge") == "parking"
     assert world_of("hybrid_astar", "parking/hard") == "parking/hard"
     assert world_of("pdm", "merge") == "merge"
+
+
+def test_speeds_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "planners", "--scenario", "merge", "--seconds", "0.05", "--out", str(tmp_path)]
+    assert cli.run([*words, "--planner", "pdm", "--planner", "scene", "--batch", "2", "--json"]) == 0
+    shown = capsys.readouterr()
+    record = json.loads(shown.out)
+    (written,) = tmp_path.glob("planners-*.json")
+    assert json.loads(written.read_text()) == record
+    assert [(rate["planner"], rate["batch"]) for rate in record["rates"]] == [("pdm", 2), ("scene", 2)]
+    assert all(rate["per_second"] == rate["plans"] / rate["seconds"] > 0.0 for rate in record["rates"])
+    assert cli.run([*words, "--planner", "pmd"]) == 2
+    assert "did you mean 'pdm'" in capsys.readouterr().err
