@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stress": ("agents.commands.stress", "Search a scenario for failures of a policy."),
     "play": ("agents.commands.play", "Verify a trace and turn it into a web page or a video."),
     "import": ("agents.commands.import_", "Turn recorded traffic into scenarios."),
-    "export": ("agents.commands.export", "Turn a trace of recorded traffic into a CommonRoad solution."),
+    "export": ("agents.commands.export", "Turn a trace into a CommonRoad solution."),
     "validate": ("agents.commands.validate", "Check scenario files and show every mistake."),
     "schema": ("agents.commands.schema", "Print the JSON Schema of scenario files, for editors."),
     "list": ("agents.commands.list_", "List scenarios, policies, environments and games."),
