@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-PLANNERS = ("idm_mobil", "pdm", "lattice", "mppi", "hybrid_astar")
 SCENE = "scene"
 
 
@@ -25,7 +25,7 @@ SCENE = "scene"
 @click.option("--scenario", default="merge/hard", show_default=True, metavar="NAME", help="Worlds to plan in; hybrid_astar parks.")
 @click.option("--seconds", type=click.FloatRange(0.05), default=3.0, show_default=True, help="CPU seconds a measurement.")
 @click.option("--device", default="cpu", show_default=True, help="Where the worlds live: cpu, cuda, cuda:1. A GPU is timed by the clock.")
-@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure fiss-planner, in C++, in the same run if it is installed.")
+@click.option("--peer/--no-peer", default=True, show_default=True, help="Measure fiss-planner, in C++, in the same run.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("benchmarks/results"), show_default=True, help="Folder."
 )
@@ -36,14 +36,14 @@ def command(
     """Plans per second per core: one plan of one world, on one thread, in CPU seconds.
 
     What planners are given, tracks, forecasts and routes, is made before and told apart (`scene`). hybrid_astar searches world by world, so
-    it is measured on as few worlds as are asked for. The peer is the Frenet planner fop of fiss-planner (pip install fiss-planner).
+    it is measured on the fewest at once that are asked for. The peer is the Frenet planner fop of fiss-planner (pip install fiss-planner).
 
     \b
     closedloop bench planners
     closedloop bench planners --planner pdm --planner lattice --batch 64
     """
-    from importlib.util import find_spec
-
+    if peer and find_spec("fiss_planner") is None:
+        raise click.UsageError("fiss-planner is not installed: pip install fiss-planner, or measure without it: --no-peer")
     import torch
 
     import scenarios
@@ -51,7 +51,7 @@ def command(
     from agents.commands.output import as_json, print_json
     from agents.evaluation.speed import machine
     from agents.evaluation.speed_planners import BATCHES, FOR_PARKING, measure_peer, measure_plans, world_of
-    from agents.planners.base import make_planner
+    from agents.planners.base import PLANNERS, make_planner
     from scenarios.files import write_atomic
 
     checked_device(device)
@@ -62,17 +62,17 @@ def command(
             make_planner(name)
     torch.set_num_threads(1)
     paces: list[PlanPace] = []
-    if peer and find_spec("fiss_planner") is not None:
+    if peer:
         paces.append(measure_peer(seconds=seconds))
         _say(paces[-1])
     for name in chosen:
-        for batch in sizes[:1] if name == FOR_PARKING else sizes:
+        for batch in (min(sizes),) if name == FOR_PARKING else sizes:
             paces.append(measure_plans(name, scenario=world_of(name, scenario), batch=batch, seconds=seconds, device=device))
             _say(paces[-1])
     record = {
         "task": f"worlds of {scenario}; hybrid_astar: of {world_of(FOR_PARKING, scenario)}",
         "device": device,
-        "unit": "plans per CPU-second of one thread, on a GPU per second; what planners are given is made before (`scene`)",
+        "unit": "plans per CPU-second of one thread, on a GPU per second, of all `episodes` in turn; what they are given is made before",
         "made": datetime.now().isoformat(timespec="seconds"),
         "machine": machine("torch", "numpy", "fiss-planner"),
         "rates": [{**vars(pace), "per_second": pace.per_second} for pace in paces],

@@ -9,7 +9,7 @@ import click
 __all__ = ["command"]
 
 FILE = click.Path(dir_okay=False, path_type=Path, exists=True)
-COSTS = ("JB1", "SA1", "WX1", "SM1", "SM2", "SM3", "MW1", "TR1")  # as in `agents.playback.solution`, which imports torch
+COSTS = ("JB1", "SA1", "WX1", "SM1", "SM2", "SM3", "MW1", "TR1")  # those of `agents.playback.solution`, which imports torch
 
 
 @click.command("export")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from agents.commands.study_output import closing, show_plan
+from agents.commands.study_output import asked, closing, judged, show_plan, written
 
 if TYPE_CHECKING:
     from agents.evaluation.speed_planners import PlanPace
+    from agents.evaluation.suite import Plan
     from agents.studies.arms import Arm
     from agents.studies.planners import PlannerStudy
 
@@ -97,42 +95,24 @@ def command(
     return _drive(arms, plan, folder, seconds=seconds, workers=workers, compile_=compile_, json_=json_)
 
 
-def _drive(arms: list[Arm], plan: Any, folder: Path, *, seconds: float, workers: int | None, compile_: bool, json_: bool) -> int:
-    """Judge all arms, time the planners, and write the report; the exit code."""
-    from dataclasses import asdict
-
-    from agents.commands.output import CountProgress, as_json, print_json
-    from agents.evaluation.suite import Interrupted, default_workers, judge
+def _drive(arms: list[Arm], plan: Plan, folder: Path, *, seconds: float, workers: int | None, compile_: bool, json_: bool) -> int:
+    """Time the planners, judge all arms, and write the report; the exit code."""
+    from agents.commands.output import print_json
     from agents.studies.planners import as_data, planner_study
     from agents.studies.planners_page import page
-    from scenarios.files import write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written, before anything is driven
-    specs = [arm.spec for arm in arms]
-    workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1)
-    paces: list[PlanPace] = []
-    try:
-        with CountProgress(len(specs) * plan.episodes) as tick:
-            results = judge(specs, plan, workers=workers, progress=tick, compile=compile_)
-        if seconds > 0.0:
-            paces = _timed(arms, [name for name, _ in plan.entries], seconds)
-    except Interrupted as stop:
-        results = stop.results
-        if all(r.error for r in results):
-            raise  # there is nothing to keep
     where, seeds = [name for name, _ in plan.entries], plan.entries[0][1]
-    line = shlex.join(["closedloop", "study", *sys.argv[2:]]) if sys.argv[1:2] == ["study"] else ""
+    paces = _timed(arms, where, seconds) if seconds > 0.0 else []  # first: what goes wrong here takes nothing that was driven
+    results = judged(arms, plan, workers=workers, compile_=compile_)
     title = f"{', '.join(dict.fromkeys(arm.policy for arm in arms))} on {', '.join(where)}"
-    made = planner_study(arms, results, title=title, command=line, scenarios=where, seeds=seeds, paces=paces)
+    made = planner_study(arms, results, title=title, command=asked(), scenarios=where, seeds=seeds, paces=paces)
     data = as_data(made)
-    write_atomic(folder / "report.json", as_json(data) + "\n")
-    write_atomic(folder / "episodes.json", as_json([asdict(r) for r in results]) + "\n")
-    write_atomic(folder / "report.html", page(made))
+    written(folder, data, results, page(made))
     if json_:
         print_json(data)
     else:
         _show(made)
-    click.echo(f"Report: {folder / 'report.html'}, {folder / 'report.json'}", err=True)
     return closing(made, results)
 
 

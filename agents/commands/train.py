@@ -96,7 +96,7 @@ def command(
 
     Settings that are not given are those tuned for the scenario's family; --dry-run shows them. The run's folder gets the best and the
     last policy, learning curves, TensorBoard events, a checkpoint and everything needed to repeat the run. Ctrl-C saves and ends with
-    exit code 130; --resume goes on.
+    exit code 130; --resume goes on, but not with --imitate.
 
     \b
     closedloop train --scenario highway --steps 1M --out runs/mine
@@ -165,28 +165,27 @@ def _taken(folder: Path) -> dict[str, Any]:
 
 
 def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> int:
-    from agents.learning.checkpoint import load_checkpoint
     from agents.learning.record import read_config
-    from agents.learning.trainer import resume
+    from agents.learning.trainer import resume, resumed_config
 
     if dry_run:
-        config = read_config(folder)
-        load_checkpoint(folder / "checkpoint.safetensors")
-        return _show(config.model_copy(update={"steps": steps or config.steps}), json_)
+        return _show(resumed_config(folder, steps), json_)
     return _close(resume(folder, steps=steps), read_config(folder), json_)
 
 
 def check_training(config: TrainConfig) -> None:
-    """What can be checked before training: seeds, scenarios (one episode of each), device. Raises ScenarioError or UsageError."""
+    """What can be checked before training: seeds, scenarios (one episode of each), device, what is begun with.
+
+    Raises ScenarioError, TrainConfigError, CheckpointError, BundleError or UsageError.
+    """
     import torch
 
     from agents.commands.compiling import require_compiler
-    from agents.learning.checkpoint import load_checkpoint
+    from agents.learning.beginning import check_beginning
     from scenarios import load, sample
 
     require_compiler(config.compile)
-    if config.init:
-        load_checkpoint(Path(config.init) / "checkpoint.safetensors")
+    check_beginning(config)
     try:
         seeds = config.seeds
     except ValueError as error:
@@ -224,7 +223,8 @@ def _close(result: RunResult, config: TrainConfig, json_: bool) -> int:
         click.echo(f"{result.status} after {result.steps} steps in {result.seconds:.0f} s: {_figures(result.best)}")
         click.echo(f"Policy: {result.policy}   curves: {result.folder / 'curves.png'}")
         stopped = result.status == "interrupted"
-        again = ["train", "--resume", str(result.folder)] if stopped else ["eval", str(result.folder), *_scenarios(config)]
+        go_on = "--init" if config.imitate else "--resume"  # states to imitate by are not kept: from there only by rewards
+        again = ["train", go_on, str(result.folder)] if stopped else ["eval", str(result.folder), *_scenarios(config)]
         click.echo(f"{'Go on' if stopped else 'Judge it on fresh episodes'}: {shlex.join(['closedloop', *again])}", err=True)
     return INTERRUPTED if result.status == "interrupted" else 0
 

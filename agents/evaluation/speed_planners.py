@@ -1,7 +1,8 @@
 """How fast planners plan: plans per CPU second of one thread, for one world and for many at once.
 
 What is timed is `plan` of scenes that are there: forecasts, routes and tracks are made before (part `scene` is that work by itself). The
-scenes are of several instants of a scenario, in turn, the ego rolling on as it began. A world's plan is one plan.
+scenes are of the same 64 episodes of a scenario however many are planned for at once, in turn, and of several instants, the ego rolling on
+as it began. A world's plan is one plan. Measured are whole turns, so that every episode counts alike.
 
 The peer is the exhaustive Frenet planner `fop` of fiss-planner (Sun et al., RA-L 2022 and IROS 2023), written in C++, one world a call: as
 many candidates as `lattice` has, over 5 s, twelve vehicles at constant velocity on three lanes, their boxes checked at every 0.1 s.
@@ -9,8 +10,10 @@ many candidates as `lattice` has, over 5 s, twelve vehicles at constant velocity
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -20,15 +23,16 @@ from agents.planners.scene import SceneMaker
 from envs.driving.bank import build_bank
 from envs.driving.make import fit, sample_episodes
 from envs.driving.sim import DrivingSim
-from envs.driving.types import DrivingConfig
+from envs.driving.types import DrivingConfig, Setup, State
+from perception.states import map_tensors
 
-__all__ = ["BATCHES", "FOR_PARKING", "PEER", "SCENE", "PlanPace", "measure_peer", "measure_plans", "scenes_of", "world_of"]
+__all__ = ["BATCHES", "FOR_PARKING", "PEER", "SCENE", "PlanPace", "measure_peer", "measure_plans", "world_of"]
 
 BATCHES = (1, 64, 1024)
 SCENE = "scene"  # what a planner is given, made from the simulator
 PEER = "fiss-planner: fop"
 FOR_PARKING = "hybrid_astar"  # planner that is for goals to stand at
-EPISODES, FIRST_SEED = 64, 500_000  # distinct ones; worlds share them
+EPISODES, FIRST_SEED = 64, 500_000  # distinct ones
 INSTANTS, APART = 4, 5  # scenes, and decisions of 0.2 s between them
 
 
@@ -41,6 +45,7 @@ class PlanPace:
     batch: int  # worlds planned for at once
     plans: int
     seconds: float  # CPU; on a GPU of the clock
+    episodes: int = EPISODES  # distinct ones that were planned for
     device: str = "cpu"
 
     @property
@@ -55,18 +60,20 @@ def world_of(planner: str, scenario: str) -> str:
 
 
 def measure_plans(planner: str, *, scenario: str, batch: int, seconds: float, device: str = "cpu") -> PlanPace:
-    """Plan for `batch` worlds at once for about `seconds` CPU seconds, after a warm-up of one plan.
+    """Plan for `batch` worlds at once, once for every episode and on until `seconds` CPU seconds are over, after a warm-up of one plan.
 
     planner: a name, or SCENE. Raises PlannerError, ScenarioError for names that do not exist.
     """
-    plans = _plans(planner, scenario, batch, device)
-    next(plans)
+    turn = _turn(planner, scenario, batch, device)
     count, spent = 0, 0.0
-    while spent < seconds:
-        begun = clock(device)
-        next(plans)
-        spent += clock(device) - begun
-        count += batch
+    with torch.no_grad():
+        turn[0]()
+        while spent < seconds or not count:
+            for plan in turn:
+                begun = clock(device)
+                plan()
+                spent += clock(device) - begun
+                count += batch
     return PlanPace(planner=planner, scenario=scenario, batch=batch, plans=count, seconds=spent, device=device)
 
 
@@ -87,38 +94,50 @@ def measure_peer(*, seconds: float) -> PlanPace:
             planner.plan(peer.FrenetState(s=10.0 + k, s_d=14.0), line, corridor, others, target_speed=20.0)
         spent += clock("cpu") - begun
         plans += 10
-    return PlanPace(planner=PEER, scenario="three lanes", batch=1, plans=plans, seconds=spent)
+    return PlanPace(planner=PEER, scenario="three lanes", batch=1, plans=plans, seconds=spent, episodes=1)
 
 
 @torch.no_grad()
-def _plans(name: str, scenario: str, batch: int, device: str) -> Iterator[None]:
-    """One batch of plans each time."""
+def _turn(name: str, scenario: str, batch: int, device: str) -> list[Callable[[], object]]:
+    """Plans for all episodes, `batch` at once."""
     planner: Planner | None = None if name == SCENE else make_planner(name)
-    sim = _sim(scenario, batch, device)
-    maker = SceneMaker(sim)
-    if planner is None:
-        while True:
-            maker()
-            yield
     # who searches anew from every place may take minutes where he would in truth follow a path: from the start alone
-    scenes = scenes_of(sim, maker, 1 if isinstance(planner, Remembering) else INSTANTS)
-    while True:
-        for scene in scenes:
-            planner.plan(scene)
-            yield
+    worlds = _worlds(scenario, batch, device, 1 if isinstance(planner, Remembering) else INSTANTS)
+    maker = SceneMaker(worlds[0].sim)
+    if planner is None:
+        return [partial(_scene, maker, world) for world in worlds]
+    return [partial(planner.plan, _scene(maker, world)) for world in worlds]
 
 
-def _sim(scenario: str, batch: int, device: str) -> DrivingSim:
-    episodes = sample_episodes(scenario, min(EPISODES, batch), FIRST_SEED)
+class _Instant(NamedTuple):
+    """`batch` worlds at one instant, for a simulator to be put into."""
+
+    sim: DrivingSim
+    setup: Setup
+    state: State
+
+
+def _scene(maker: SceneMaker, now: _Instant) -> Scene:
+    """What planners are given there."""
+    now.sim.setup, now.sim.state = now.setup, now.state
+    return maker()
+
+
+def _worlds(scenario: str, batch: int, device: str, instants: int) -> list[_Instant]:
+    """Every episode at least once, and every instant, by turns; worlds share the episodes where there are more of them."""
+    episodes = sample_episodes(scenario, EPISODES, FIRST_SEED)
     config = fit(DrivingConfig(action="continuous"), episodes)
-    return DrivingSim(build_bank(episodes, config), config, batch=batch, device=device)
-
-
-def scenes_of(sim: DrivingSim, maker: SceneMaker, count: int = INSTANTS) -> list[Scene]:
-    """What planners are given at `count` instants, while the ego rolls on; the simulator is moved."""
-    scenes = [maker()]
-    while len(scenes) < count:
+    bank = build_bank(episodes, config)
+    every = DrivingSim(bank, config, batch=EPISODES, device=device)
+    states = [every.state]
+    while len(states) < instants:
         for _ in range(APART):
-            sim.step(torch.zeros(sim.batch, 1, 2, device=sim.device))
-        scenes.append(maker())
-    return scenes
+            every.step(torch.zeros(EPISODES, 1, 2, device=device))
+        states.append(every.state)
+    sim, groups = DrivingSim(bank, config, batch=batch, device=device), -(-EPISODES // batch)
+    found = []
+    for k in range(max(groups, instants)):
+        rows = (k % groups * batch + torch.arange(batch, device=device)) % EPISODES
+        setup, state = (map_tensors(lambda value, rows=rows: value[rows], part) for part in (every.setup, states[k % instants]))
+        found.append(_Instant(sim, setup, state))
+    return found

@@ -67,6 +67,7 @@ class TrainConfig(BaseModel):
     planner: str = ""  # the learner tells this planner what to aim at (`agents.planners.wish`); "": it drives by itself
     imitate: str = ""  # all steps are for distilling this planner by DAgger (`agents.learning.dagger`); "": reinforcement learning
     init: str = ""  # folder of a run whose last policy, critic and normaliser this one begins with; "": from scratch
+    init_sha256: str = ""  # of its checkpoint, which `train` fills in; another one is refused
     reward: dict[str, float] = {}  # weights of `envs.driving.rewards.RewardWeights`, by name
     normalise_observations: bool = True
     normalise_rewards: bool = False  # by the running deviation of the return

@@ -62,55 +62,64 @@ def imitate(
     each: Callable[[float, float], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Teach `learner` what `expert` does in `worlds`, for `steps` more decisions over all worlds.
+    """Teach `learner` what `expert` does in `worlds`, for `steps` decisions over all worlds.
 
     each: called after every round with the error of the actor on the states of that round before it learned from them (root mean square,
     in units of the action), and the loss after it has. stop: asked at every step; what was driven until then is not learned from.
-    Keeps every observation, 4 F bytes each.
+    Keeps every observation as it came, 4 F bytes each for `steps` of them: 0.5 GB for 300,000 at the level truth.
     """
     policy, rng = learner.policy, np.random.default_rng(learner.seed)
     assert isinstance(policy, ActorCriticPolicy)
+    turns = -(-steps // worlds.num_envs)
     rounds = max(1, min(ROUNDS, steps // worlds.num_envs))
-    lengths = [-(-steps // worlds.num_envs) * (k + 1) // rounds - -(-steps // worlds.num_envs) * k // rounds for k in range(rounds)]
     for group in policy.optimizer.param_groups:
         group["lr"] = RATE
-    seen: list[Floats] = []
-    wanted: list[Floats] = []
-    returns: list[Floats] = []
-    worlds.reset()
-    for k, length in enumerate(lengths):
-        led = k == 0 and learner.num_timesteps == 0
-        found = _drive(learner, worlds, expert, length, led=led, stop=stop)
+    space: Any = worlds.action_space
+    first = np.asarray(worlds.reset())
+    states = np.empty((turns, *first.shape), np.float32)  # (all T, B, F), pages of which are taken only when they are filled
+    labels = np.empty((turns, worlds.num_envs, *space.shape), np.float32)
+    returns = np.empty((turns, worlds.num_envs), np.float32)
+    for k in range(rounds):
+        begun, end = turns * k // rounds, turns * (k + 1) // rounds
+        here = slice(begun, end)
+        found = _drive(learner, worlds, expert, states[here], labels[here], led=k == 0, stop=stop)
         if found is None:
             return
-        states, labels, rewards, dones = found
-        error = _error(policy, worlds, states, labels)
-        seen.append(states.reshape(-1, states.shape[-1]))
-        wanted.append(labels.reshape(-1, labels.shape[-1]))
-        returns.append(_returns(policy, worlds, rewards, dones, learner.gamma).reshape(-1))
-        loss = _learn(policy, _tensor(policy, worlds, np.concatenate(seen)), np.concatenate(wanted), np.concatenate(returns), rng)
+        error = _error(policy, worlds, states[here], labels[here])
+        returns[here] = _returns(policy, worlds, *found, learner.gamma)
+        loss = _learn(policy, worlds, _flat(states[:end]), _flat(labels[:end]), returns[:end].reshape(-1), rng)
         learner._n_updates += EPOCHS
         with torch.no_grad():
             policy.log_std.copy_(torch.log(torch.from_numpy(error).clamp(min=1e-6)).clamp(*NOISE))
         each(float(np.sqrt(np.mean(error**2))), loss)
 
 
+def _flat(values: Floats) -> Floats:
+    """(T, B, X) -> (T B, X), the same memory."""
+    return values.reshape(-1, values.shape[-1])
+
+
 def _drive(
-    learner: OnPolicyAlgorithm, worlds: VecNormalize, expert: Expert, length: int, *, led: bool, stop: Callable[[], bool]
-) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]] | None:
-    """Observations (T, B, F) as they come, labels (T, B, C), rewards and ends (T, B) of `length` steps; None if stopped."""
-    rows = []
+    learner: OnPolicyAlgorithm, worlds: VecNormalize, expert: Expert, states: Floats, labels: Floats, *, led: bool, stop: Callable[[], bool]
+) -> tuple[Floats, NDArray[np.bool_]] | None:
+    """Fill in observations (T, B, F) as they come and labels (T, B, C) of T steps; rewards and ends (T, B) of them, None if stopped.
+
+    Where the time was over the reward has in it what the critic expects from there on, as in Stable-Baselines3: it goes on, unseen.
+    """
+    rewards, dones = np.empty(states.shape[:2], np.float32), np.empty(states.shape[:2], np.bool_)
+    policy: Any = learner.policy
     space: Any = worlds.action_space
-    for _ in range(length):
+    for t in range(len(states)):
         if stop():
             return None
-        raw, label = np.array(worlds.get_original_obs(), dtype=np.float32), expert()
-        action = label if led else _mean(learner.policy, _tensor(learner.policy, worlds, raw)).cpu().numpy()
-        _, reward, done, _ = worlds.step(np.clip(action, space.low, space.high))
+        states[t], labels[t] = worlds.get_original_obs(), expert()
+        action = labels[t] if led else _mean(policy, _tensor(policy, worlds, states[t])).cpu().numpy()
+        _, rewards[t], dones[t], infos = worlds.step(np.clip(action, space.low, space.high))
+        if late := [row for row in np.flatnonzero(dones[t]) if infos[row].get("TimeLimit.truncated")]:
+            last = np.stack([infos[row]["terminal_observation"] for row in late])  # normalised already
+            rewards[t, late] += learner.gamma * _worth(policy, torch.as_tensor(last, dtype=torch.float32, device=policy.device))
         learner.num_timesteps += worlds.num_envs
-        rows.append((raw, label, reward.astype(np.float32), done))
-    states, labels, rewards, dones = (np.stack(part) for part in zip(*rows, strict=True))
-    return states, labels, rewards, dones
+    return rewards, dones
 
 
 def _tensor(policy: ActorCriticPolicy, worlds: VecNormalize, raw: Floats) -> Tensor:
@@ -126,26 +135,35 @@ def _mean(policy: Any, seen: Tensor) -> Tensor:
     return mean
 
 
+def _worth(policy: ActorCriticPolicy, seen: Tensor) -> Floats:
+    """What the critic expects, (R,)."""
+    with torch.no_grad():
+        worth: Floats = policy.predict_values(seen)[:, 0].cpu().numpy()
+    return worth
+
+
 def _error(policy: ActorCriticPolicy, worlds: VecNormalize, states: Floats, labels: Floats) -> Floats:
-    """(C,) root mean square."""
-    off = _mean(policy, _tensor(policy, worlds, states.reshape(-1, states.shape[-1]))).cpu().numpy() - labels.reshape(-1, labels.shape[-1])
-    error: Floats = np.sqrt(np.mean(off**2, axis=0)).astype(np.float32)
+    """(C,) root mean square, of (T, B, F) and (T, B, C)."""
+    found = [_mean(policy, _tensor(policy, worlds, seen)).cpu().numpy() for seen in states]
+    error: Floats = np.sqrt(np.mean((np.stack(found) - labels) ** 2, axis=(0, 1))).astype(np.float32)
     return error
 
 
-def _batches(count: int, rng: np.random.Generator) -> Iterator[Tensor]:
+def _batches(count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     for _ in range(EPOCHS):
-        yield from torch.split(torch.from_numpy(rng.permutation(count)), BATCH)
+        rows = rng.permutation(count)
+        yield from (rows[k : k + BATCH] for k in range(0, count, BATCH))
 
 
-def _learn(policy: Any, seen: Tensor, wanted: Floats, returns: Floats, rng: np.random.Generator) -> float:
+def _learn(policy: Any, worlds: VecNormalize, states: Floats, wanted: Floats, returns: Floats, rng: np.random.Generator) -> float:
     """Squared errors of the mean action and of the critic down; the actor's, on the average over the last pass."""
-    target, worth = torch.from_numpy(wanted).to(seen.device), torch.from_numpy(returns).to(seen.device).unsqueeze(1)
     losses: list[float] = []
-    for rows in _batches(len(seen), rng):
-        loss = functional.mse_loss(policy.get_distribution(seen[rows]).distribution.mean, target[rows])
+    for rows in _batches(len(states), rng):
+        seen = _tensor(policy, worlds, states[rows])  # a minibatch at a time: normalising is done in 8 bytes a number, and anew
+        target, worth = (torch.from_numpy(part[rows]).to(seen.device) for part in (wanted, returns))
+        loss = functional.mse_loss(policy.get_distribution(seen).distribution.mean, target)
         _descend(policy, loss)
-        _descend(policy, functional.mse_loss(policy.predict_values(seen[rows]), worth[rows]))
+        _descend(policy, functional.mse_loss(policy.predict_values(seen)[:, 0], worth))
         losses.append(float(loss.detach()))
     return float(np.mean(losses[-(len(losses) // EPOCHS) :]))
 
@@ -160,8 +178,7 @@ def _descend(policy: ActorCriticPolicy, loss: Tensor) -> None:
 
 def _returns(policy: ActorCriticPolicy, worlds: VecNormalize, rewards: Floats, dones: NDArray[np.bool_], gamma: float) -> Floats:
     """(T, B) discounted: G_t = r_t + gamma G_t+1, nothing beyond an end, the critic's word beyond the round."""
-    with torch.no_grad():
-        after = policy.predict_values(_tensor(policy, worlds, np.array(worlds.get_original_obs(), dtype=np.float32)))[:, 0].cpu().numpy()
+    after = _worth(policy, _tensor(policy, worlds, np.array(worlds.get_original_obs(), dtype=np.float32)))
     out = np.zeros_like(rewards)
     for t in reversed(range(len(rewards))):
         after = rewards[t] + gamma * np.where(dones[t], 0.0, after)

@@ -16,6 +16,7 @@ from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputF
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.learning.algorithms import build_model, find_algorithm
+from agents.learning.beginning import learned_from
 from agents.learning.checkpoint import Checkpoint, begin_with, load_checkpoint, restore, save_checkpoint, take
 from agents.learning.config import TrainConfig, command_line
 from agents.learning.curves import draw_curves
@@ -106,6 +107,7 @@ class Run(BaseCallback):
         self.last: Validation | None = None
         self.last_at = (-1, -1)  # `moment` of it
         self.perception = perception_weights(worlds.driving) if worlds.driving else {}
+        self.data = learned_from(config)
         self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:
             restore(self.learner, checkpoint, algorithm=config.algo, normalise=self.normalise)
@@ -226,7 +228,7 @@ class Run(BaseCallback):
         """Write a policy of this run with its card."""
         card = {
             "command": command_line(self.config),
-            "data": "episodes drawn from the scenarios named in the command, nothing else",
+            "data": self.data,
             "licence": "Apache-2.0",
             "validation": figures,
             "seconds": round(self.seconds, 1),

@@ -15,7 +15,7 @@ from agents.evaluation.stats import LEVEL, Estimate, of_means, paired_difference
 from agents.evaluation.suite import policy_labels
 from agents.studies.arms import ANY, RANDOM, Arm, plan_arms
 
-__all__ = ["FIGURES", "Entry", "Less", "PlannerStudy", "as_data", "planner_arms", "planner_study"]
+__all__ = ["FIGURES", "Entry", "Leader", "Less", "PlannerStudy", "as_data", "planner_arms", "planner_study"]
 
 FIGURES = ("success", "collision", "at fault", "driving score", "nuPlan score")  # of `agents.evaluation.report.COLUMNS`
 
@@ -41,6 +41,16 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leader:
+    """Who succeeds most often in a scenario on a level, those without a level included."""
+
+    scenario: str
+    level: str
+    entry: Entry
+    tied: list[str]  # others from whom the episodes cannot tell it: the interval of the paired difference of success holds 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannerStudy:
     """Everything that came of it."""
 
@@ -51,6 +61,7 @@ class PlannerStudy:
     seed: int  # of the first
     first: str  # policy that the others are compared with
     table: list[Entry]
+    leaders: list[Leader]
     paces: list[PlanPace]
     warnings: list[str]
     lost: list[str]  # a line an episode that an error took
@@ -105,11 +116,27 @@ def planner_study(
         seed=min(seeds),
         first=first,
         table=table,
+        leaders=_leaders(table, driven),
         paces=list(paces),
         warnings=[text for text in (trained_on(seeds), repeats(results)) if text],
         lost=[f"{r.policy}, {r.scenario}, seed {r.seed}: {r.error}" for r in results if r.end == "error"],
         undriven=missing(results) if any(r.end == "interrupted" for r in results) else [],
     )
+
+
+def _leaders(table: Sequence[Entry], driven: dict[str, dict[tuple[str, int], EpisodeResult]]) -> list[Leader]:
+    """One for each scenario and level with two or more policies. The higher driving score leads where as many episodes succeeded."""
+    found = []
+    for scenario, level in dict.fromkeys((e.row.scenario, e.arm.level) for e in table if e.arm.level != ANY):
+        here = [e for e in table if e.row.scenario == scenario and e.arm.level in (level, ANY) and e.row.episodes]
+        mine = {e.arm.spec: {key: r for key, r in driven[e.arm.spec].items() if key[0] == scenario} for e in here}
+        if len(here) < 2 or not all(mine.values()):  # all scenarios together
+            continue
+        best = max(here, key=lambda e: (e.row.figures["success"].value, e.row.figures["driving score"].value))
+        less = [(e.arm.policy, _happened(mine[best.arm.spec], mine[e.arm.spec], "success")) for e in here if e is not best]
+        tied = [policy for policy, difference in less if not difference.low > 0.0]
+        found.append(Leader(scenario=scenario, level=level, entry=best, tied=tied))
+    return found
 
 
 def _find(arms: Sequence[Arm], policy: str, level: str) -> Arm | None:
@@ -124,15 +151,18 @@ def _less(mine: dict[tuple[str, int], EpisodeResult], other: dict[tuple[str, int
         np.array([[side[key].metrics["driving_score"] for side in (mine, other)] for key in keys if key[0] == name]) for name in scenarios
     ]
 
-    def happened(metric: str) -> Estimate:
-        return paired_difference(*([side[key].metrics[metric] > 0.0 for key in keys] for side in (mine, other)))
-
     return Less(
         episodes=len(keys),
-        success=happened("success"),
-        at_fault=happened("collision_at_fault"),
+        success=_happened(mine, other, "success"),
+        at_fault=_happened(mine, other, "collision_at_fault"),
         score=of_means(scores, lambda m: m[..., 0] - m[..., 1]),
     )
+
+
+def _happened(mine: dict[tuple[str, int], EpisodeResult], other: dict[tuple[str, int], EpisodeResult], metric: str) -> Estimate:
+    """How much oftener it happened to the first, over the episodes that both drove."""
+    keys = [key for key in mine if key in other]
+    return paired_difference(*([side[key].metrics[metric] > 0.0 for key in keys] for side in (mine, other)))
 
 
 def as_data(made: PlannerStudy) -> dict[str, Any]:
@@ -164,6 +194,9 @@ def as_data(made: PlannerStudy) -> dict[str, Any]:
                 "less_truth": less(e.less_truth), "less_first": less(e.less_first),
             }
             for e in made.table
+        ],
+        "leaders": [
+            {"scenario": one.scenario, "level": one.level, "arm": one.entry.arm.spec, "tied": one.tied} for one in made.leaders
         ],
         "paces": [{**vars(pace), "per_second": pace.per_second} for pace in made.paces],
     }  # fmt: skip

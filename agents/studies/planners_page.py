@@ -28,17 +28,20 @@ def page(made: PlannerStudy) -> str:
 
 
 def findings(made: PlannerStudy) -> list[str]:
-    """The report in sentences: who is best where, and what seeing less costs each. None if it was interrupted."""
+    """The report in sentences: who is best where, if anybody is for sure, and what seeing less costs each. None if it was interrupted."""
     if made.undriven:
         return []  # what was driven is mostly what ended soon, as collisions do
     told = []
-    for scenario, level in dict.fromkeys((e.row.scenario, e.arm.level) for e in made.table if e.arm.level != ANY):
-        here = [e for e in made.table if (e.row.scenario, e.arm.level) == (scenario, level) and e.row.episodes]
-        if len(here) < 2 or scenario == "all scenarios":
-            continue
-        best = max(here, key=lambda e: (e.row.figures["success"].value, e.row.figures["driving score"].value))
-        shown = cell(best.row.figures["success"], "rate")
-        told.append(f"{scenario} on {level}: {best.arm.policy} succeeds most often, {shown} % of {best.row.episodes} episodes.")
+    for leader in made.leaders:
+        best = leader.entry
+        shown = f"{cell(best.row.figures['success'], 'rate')} % of {best.row.episodes} episodes"
+        if leader.tied:
+            told.append(
+                f"{leader.scenario} on {leader.level}: {best.arm.policy}, which succeeds in {shown}, cannot be told apart from "
+                f"{', '.join(leader.tied)}."
+            )
+        else:
+            told.append(f"{leader.scenario} on {leader.level}: {best.arm.policy} succeeds most often, in {shown}.")
     last = made.table[-1].row.scenario if made.table else ""
     for e in made.table:
         less = e.less_truth

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,20 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents import cli
 from agents.evaluation.rollout import rollout
-from agents.learning import config_from, train
+from agents.learning import config_from, resume, train
+from agents.learning.beginning import check_beginning
 from agents.learning.checkpoint import load_checkpoint
 from agents.learning.config import TrainConfigError
-from agents.learning.dagger import PlannerExpert
-from agents.learning.record import read_progress
+from agents.learning.dagger import PlannerExpert, _drive, _returns
+from agents.learning.record import read_config, read_progress
 from agents.learning.worlds import Worlds, driving_worlds
 from agents.policies.base import load_policy
-from agents.policies.bundle import load_bundle
+from agents.policies.bundle import PolicyBundle, load_bundle, save_bundle
 from agents.policies.sb3 import Actor
 from agents.policies.spec import ObservationSpec
 from envs.driving.make import sample_episodes
@@ -70,6 +74,24 @@ class Points(VecEnv):
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         return [False] * self.num_envs
+
+
+class Timed(Points):
+    """Every fourth step ends all episodes: those of odd rows because the time is over, those of even rows for good. A step is worth 1."""
+
+    def reset(self) -> Any:
+        self.steps = 0
+        return super().reset()
+
+    def step_wait(self) -> Any:
+        self.at, self.steps = self.at + 0.3 * self.moves, self.steps + 1
+        self.last, over = self.at.astype(np.float32), self.steps % 4 == 0
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if over:
+            infos = [{"terminal_observation": self.last[k], "TimeLimit.truncated": k % 2 == 1} for k in range(self.num_envs)]
+            self.at = self.rng.uniform(-2.0, 2.0, (self.num_envs, 2))
+        ones = np.ones(self.num_envs, dtype=np.float32)
+        return self.at.astype(np.float32), ones, np.full(self.num_envs, over), infos
 
 
 def points(config: Any, done: int) -> Worlds:
@@ -132,20 +154,104 @@ def test_critics_learn_too(clone: Path) -> None:
     assert np.corrcoef(value, got)[0, 1] > 0.8
 
 
-def test_a_planner_is_imitated_in_the_simulator(brief: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_beyond_a_timeout_stands_what_the_critic_expects() -> None:
+    """Terminated is not truncated: beyond an end there is nothing, beyond a timeout the critic's word."""
+    inner = Timed(6, 1)
+    worlds = VecNormalize(inner, norm_reward=False, gamma=0.9)
+    learner = PPO("MlpPolicy", worlds, gamma=0.9, seed=3, device="cpu")
+    worlds.reset()
+    states, labels = np.empty((4, 6, 2), np.float32), np.empty((4, 6, 2), np.float32)
+    found = _drive(learner, worlds, inner.expert, states, labels, led=True, stop=lambda: False)
+    assert found is not None
+    rewards, dones = found
+    assert np.array_equal(dones, np.arange(4)[:, None] == np.full((4, 6), 3))
+    with torch.no_grad():
+        worth = learner.policy.predict_values(torch.as_tensor(worlds.normalize_obs(inner.last)))[:, 0].numpy()
+    assert np.abs(worth[1::2]).max() > 0.1  # or nothing would be seen
+    beyond = np.where(np.arange(6) % 2 == 1, 0.9 * worth, 0.0)
+    assert rewards == pytest.approx(1.0 + np.where(dones, beyond, 0.0), abs=1e-6)
+    policy: Any = learner.policy
+    assert _returns(policy, worlds, rewards, dones, 0.9)[0] == pytest.approx(1.0 + 0.9 + 0.81 + 0.729 * (1.0 + beyond), abs=1e-5)
+
+
+@pytest.fixture
+def driver(brief: str, tmp_path: Path) -> Path:
+    """A run in the simulator."""
+    folder = tmp_path / "driver"
     words = [part for key, value in {**SMALL, "envs": 4, "episodes": 4}.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-    run = ["train", "--scenario", brief, "--imitate", "idm_mobil", "--steps", "80", "--out", str(tmp_path / "run"), *words, "--json"]
-    assert cli.run(run) == 0
-    assert json.loads(capsys.readouterr().out)["status"] == "finished"
-    policy = load_policy(str(tmp_path / "run"))
+    assert cli.run(["train", "--scenario", brief, "--imitate", "idm_mobil", "--steps", "80", "--out", str(folder), *words, "--json"]) == 0
+    return folder
+
+
+def test_a_planner_is_imitated_in_the_simulator(brief: str, driver: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads((driver / "result.json").read_text())["status"] == "finished"
+    capsys.readouterr()
+    policy = load_policy(str(driver))
     assert (policy.needs.action, policy.needs.ticks_per_step) == ("continuous", 2)
     (result,) = rollout(policy, sample_episodes(brief, 1, 5), batch=1)
     assert not result.error
-    more = ["train", "--init", str(tmp_path / "run"), "--steps", "1M", "--dry-run", "--json"]
-    assert cli.run(more) == 0
+    assert cli.run(["train", "--init", str(driver), "--steps", "1M", "--dry-run", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["imitate"], told["init"], told["network"]) == ("", str(tmp_path / "run"), [32])
+    assert (told["imitate"], told["init"], told["network"]) == ("", str(driver), [32])
     assert (told["driving"]["ticks_per_step"], told["scenario"], told["hyper"]["gamma"]) == (2, [brief], 0.99)
+
+
+def test_networks_begin_only_as_what_they_are(driver: Path, clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["train", "--init", str(driver), "--steps", "80", "--dry-run"]
+    for words, said in (
+        (["--set", "activation=relu"], "activation: relu; the policy in"),
+        (["--set", "normalise_observations=false"], "normalise_observations: False"),
+        (["--set", "network=[16]"], "network: [16]"),
+        (["--algo", "a2c"], "algo: a2c"),
+        (["--action", "discrete"], "driving.action: discrete"),
+        (["--action", "plan"], "planner: a planner's wishes"),
+        (["--set", "driving.nearest=3"], "numbers, not the"),
+        (["--set", "init_sha256='0123'"], "init_sha256: 0123; the checkpoint in"),
+    ):
+        assert cli.run([*base, *words]) == 2, words
+        assert said in capsys.readouterr().err
+    with pytest.raises(TrainConfigError, match="not the 2 "):
+        check_beginning(settings(init=str(clone)))
+    older = tmp_path / "older"
+    shutil.copytree(driver, older)
+    bundle = load_bundle(driver / "final.safetensors")
+    renamed = bundle.spec.observation.model_copy(update={"features": "0" * 64})
+    save_bundle(
+        older / "final.safetensors", PolicyBundle(spec=bundle.spec.model_copy(update={"observation": renamed}), tensors=bundle.tensors)
+    )
+    assert cli.run(["train", "--init", str(older), "--steps", "80", "--dry-run"]) == 2
+    assert "mean something else" in capsys.readouterr().err
+
+
+def test_cards_say_what_was_learned_from(clone: Path, tmp_path: Path) -> None:
+    first = json.loads((clone / "final.json").read_text())
+    assert first["data"].endswith("what the planner pdm would do in every state, nothing else")
+    hyper = {"n_steps": 4, "batch_size": 64, "n_epochs": 1}
+    run = train(settings(init=str(clone), hyper=hyper, steps=64), out=tmp_path / "run", make_worlds=points, quiet=True)
+    sha256 = hashlib.sha256((clone / "checkpoint.safetensors").read_bytes()).hexdigest()
+    card = json.loads((run.folder / "final.json").read_text())
+    for part in (str(clone), sha256, first["data"], first["command"]):
+        assert part in card["data"]
+    assert card["config"]["init_sha256"] == read_config(run.folder).init_sha256 == sha256
+    assert sha256 in card["command"]
+    with pytest.raises(TrainConfigError, match="init_sha256: 00; the checkpoint in"):
+        train(settings(init=str(clone), init_sha256="00"), out=tmp_path / "other", make_worlds=points, quiet=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_that_imitates_is_not_resumed(clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it has seen is gone: a network fitted to the rest alone would be another."""
+    with pytest.raises(TrainConfigError, match=r"done 6400 of 12800 steps and cannot go on.*not kept.*--init"):
+        resume(clone, steps=12800, make_worlds=points, quiet=True)
+    assert read_config(clone).steps == 6400
+    assert resume(clone, make_worlds=points, quiet=True).status == "finished"  # there is nothing left to learn
+    half = tmp_path / "half"
+    shutil.copytree(clone, half)
+    text = (half / "config.yaml").read_text()
+    (half / "config.yaml").write_text(text.replace("steps: 6400", "steps: 9600"))  # as if it had been stopped
+    for words in ([], ["--dry-run"]):
+        assert cli.run(["train", "--resume", str(half), *words]) == 2
+        assert "done 6400 of 9600 steps" in capsys.readouterr().err
 
 
 def test_the_expert_is_the_planner(brief: str) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from agents import cli
-from agents.playback.solution import VEHICLE, driven, solution
+from agents.commands import export
+from agents.playback.solution import COSTS, VEHICLE, driven, solution
 from agents.playback.storage import TraceError
 from agents.playback.trace import Trace
 from scenarios.importers import import_file
@@ -38,6 +39,11 @@ def trace(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert cli.run(["eval", "pdm", "--scenario", f"{scenario}/log", *words]) == 0
     (found,) = (folder / "out").rglob("*.trace")
     return found
+
+
+def test_the_command_offers_every_cost_function() -> None:
+    """It names them itself, as it must not wait for torch."""
+    assert export.COSTS == COSTS
 
 
 def test_ticks_between_decisions_are_the_simulators_own(trace: Path) -> None:
