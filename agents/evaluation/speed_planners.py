@@ -138,6 +138,10 @@ def _worlds(scenario: str, batch: int, device: str, instants: int) -> list[_Inst
     found = []
     for k in range(max(groups, instants)):
         rows = (k % groups * batch + torch.arange(batch, device=device)) % EPISODES
-        setup, state = (map_tensors(lambda value, rows=rows: value[rows], part) for part in (every.setup, states[k % instants]))
-        found.append(_Instant(sim, setup, state))
+        pick = partial(_rows, rows)
+        found.append(_Instant(sim, map_tensors(pick, every.setup), map_tensors(pick, states[k % instants])))
     return found
+
+
+def _rows(rows: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return value[rows]

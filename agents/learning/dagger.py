@@ -112,7 +112,7 @@ def _drive(
     for t in range(len(states)):
         if stop():
             return None
-        states[t], labels[t] = worlds.get_original_obs(), expert()
+        states[t], labels[t] = np.asarray(worlds.get_original_obs()), expert()
         action = labels[t] if led else _mean(policy, _tensor(policy, worlds, states[t])).cpu().numpy()
         _, rewards[t], dones[t], infos = worlds.step(np.clip(action, space.low, space.high))
         if late := [row for row in np.flatnonzero(dones[t]) if infos[row].get("TimeLimit.truncated")]:
