@@ -1,4 +1,4 @@
-"""`closedloop bench`: simulation speed on this machine, beside a peer in the same run."""
+"""`closedloop bench`: speed on this machine, of the simulator beside a peer in the same run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agents.commands.bench_perception import command as perception
+from agents.commands.bench_planners import command as planners
 from agents.commands.group import HelpfulGroup
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ def command() -> None:
     \b
     closedloop bench driving
     closedloop bench perception
+    closedloop bench planners
     closedloop bench driving --batch 256 --batch 1024 --seconds 5
     """
 
 
 command.add_command(perception)
+command.add_command(planners)
 
 
 @command.command("driving")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agents.commands.group import HelpfulGroup
+from agents.commands.study_output import asked, closing, judged, show_plan, written
+from agents.commands.study_planners import command as planners
 
 if TYPE_CHECKING:
-    from agents.evaluation.rollout import EpisodeResult
     from agents.studies.arms import Arm
     from agents.studies.perception import Study
 
@@ -34,7 +33,11 @@ def command() -> None:
 
     \b
     closedloop study perception --policy highway
+    closedloop study planners --episodes 100
     """
+
+
+command.add_command(planners)
 
 
 @command.command("perception")
@@ -107,10 +110,10 @@ def perception(
     if train is not None and policies:
         raise click.UsageError("either --policy, to judge policies that there are, or --train, to make some")
     names, levels = scenarios or ("highway",), tuple(dict.fromkeys(levels)) or SAME_SPACE
-    asked = tuple(dict.fromkeys(sweeps)) or ("all",)
-    if len(asked) > 1 and {"all", "none"} & {*asked}:
+    wanted = tuple(dict.fromkeys(sweeps)) or ("all",)
+    if len(wanted) > 1 and {"all", "none"} & {*wanted}:
         raise click.UsageError("--sweep all and --sweep none stand alone")
-    chosen = () if asked == ("none",) else asked if asked != ("all",) else _every(sweep_level)
+    chosen = () if wanted == ("none",) else wanted if wanted != ("all",) else _every(sweep_level)
     options = (("detector", detector), ("noise", noise), ("weather", weather), ("cameras", cameras))
     given = {key: value for key, value in options if value is not None}
     folder = out or Path("runs") / "study" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
@@ -135,7 +138,7 @@ def perception(
     resolve([arm.spec for arm in arms], plan)
     check_stages(arms)
     if dry_run:
-        return _show_plan(arms, plan, json_)
+        return show_plan(arms, plan, json_)
     return _drive(arms, plan, folder, weather=weather or "any", workers=workers, compile_=compile_, json_=json_)
 
 
@@ -149,45 +152,30 @@ def _drive(
     arms: list[Arm], plan: Any, folder: Path, *, weather: str, workers: int | None, compile_: bool, json_: bool
 ) -> int:  # fmt: skip
     """Judge all arms and write the report; the exit code."""
-    from dataclasses import asdict
-
-    from agents.commands.output import CountProgress, as_json, print_json
-    from agents.evaluation.suite import Interrupted, default_workers, judge
+    from agents.commands.output import print_json
     from agents.studies.page import page
     from agents.studies.perception import as_data, study
-    from scenarios.files import write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written, before anything is driven
-    specs = [arm.spec for arm in arms]
-    workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1)
-    try:
-        with CountProgress(len(specs) * plan.episodes) as tick:
-            results = judge(specs, plan, workers=workers, account=True, progress=tick, compile=compile_)
-    except Interrupted as stop:
-        results = stop.results
-        if all(r.error for r in results):
-            raise  # there is nothing to keep
+    results = judged(arms, plan, workers=workers, compile_=compile_, account=True)
     where, seeds = [name for name, _ in plan.entries], plan.entries[0][1]
-    line = shlex.join(["closedloop", "study", *sys.argv[2:]]) if sys.argv[1:2] == ["study"] else ""
     policies = [name for name in dict.fromkeys(arm.policy for arm in arms) if name != "random"]
     title = f"What perceiving costs {', '.join(policies)} on {', '.join(where)}"
-    made = study(arms, results, title=title, command=line, scenarios=where, seeds=seeds, weather=weather)
+    made = study(arms, results, title=title, command=asked(), scenarios=where, seeds=seeds, weather=weather)
     data = as_data(made)
-    write_atomic(folder / "report.json", as_json(data) + "\n")
-    write_atomic(folder / "episodes.json", as_json([asdict(r) for r in results]) + "\n")
-    write_atomic(folder / "report.html", page(made))
+    written(folder, data, results, page(made))
     if json_:
         print_json(data)
     else:
         _show(made)
-    click.echo(f"Report: {folder / 'report.html'}, {folder / 'report.json'}", err=True)
-    return _closing(made, results)
+    return closing(made, results)
 
 
 def _show(made: Study) -> None:
     from agents.commands.output import print_table
     from agents.evaluation.report import cell
-    from agents.studies.page import findings, signed
+    from agents.studies.html import signed
+    from agents.studies.page import findings
 
     rows = []
     for o in made.main:
@@ -200,34 +188,6 @@ def _show(made: Study) -> None:
         click.echo(f"- {line}")
     for warning in made.warnings:
         click.echo(warning)
-
-
-def _closing(made: Study, results: list[EpisodeResult]) -> int:
-    """Say what was lost; the exit code."""
-    from agents.cli import CRASHED, INTERRUPTED
-
-    for line in made.lost[:10]:
-        click.echo(f"lost: {line}", err=True)
-    if made.lost:
-        click.echo(f"{len(made.lost)} of {len(results)} episodes were lost to errors: no figure counts them", err=True)
-    if made.undriven:
-        click.echo("\n".join(["interrupted; not driven, and in no figure:", *made.undriven]), err=True)
-        return INTERRUPTED
-    return CRASHED if made.lost else 0
-
-
-def _show_plan(arms: list[Arm], plan: Any, json_: bool) -> int:
-    """Say what would be driven."""
-    from agents.commands.output import print_json
-
-    if json_:
-        entries = [{"scenario": name, "seeds": [seeds[0], seeds[-1]]} for name, seeds in plan.entries]
-        print_json({"arms": [vars(arm) for arm in arms], "entries": entries, "episodes": len(arms) * plan.episodes})
-        return 0
-    for arm in arms:
-        click.echo(arm.spec)
-    click.echo(f"{len(arms)} arms of {plan.episodes} episodes: {len(arms) * plan.episodes} in all")
-    return 0
 
 
 def _configs(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_training", "command"]
 
-PLAN = ("planner=lattice", "driving.action=continuous", "driving.ticks_per_step=2", "hyper.gamma=0.99")  # --action plan: a plan lasts 0.2 s
+TIMED = ("driving.action=continuous", "driving.ticks_per_step=2", "hyper.gamma=0.99")  # a plan lasts 0.2 s
+PLAN = ("planner=lattice", *TIMED)  # --action plan
 
 
 @click.command("train")
@@ -42,6 +43,13 @@ PLAN = ("planner=lattice", "driving.action=continuous", "driving.ticks_per_step=
     "--action",
     type=click.Choice(["continuous", "discrete", "plan"]),
     help="Pedals and wheel, manoeuvres, or what a planner is to aim at (side, pace, boldness), which then drives. [default: as tuned]",
+)
+@click.option("--imitate", metavar="PLANNER", help="Distil a planner (pdm, lattice, ...) by DAgger, instead of learning from rewards.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Begin with the last policy of the run in DIR, and its scenarios, level, actions and network where they are not given.",
 )
 @click.option("--seed", type=click.IntRange(0, 1_000_000), help="Seed of the run. [default: 0]")
 @click.option("--envs", type=click.IntRange(1), help="Worlds, or games, side by side. [default: 256, or as tuned; games: 128]")
@@ -73,6 +81,8 @@ def command(
     out: Path | None,
     observation: str | None,
     action: str | None,
+    imitate: str | None,
+    init: Path | None,
     seed: int | None,
     envs: int | None,
     settings: tuple[str, ...],
@@ -86,7 +96,7 @@ def command(
 
     Settings that are not given are those tuned for the scenario's family; --dry-run shows them. The run's folder gets the best and the
     last policy, learning curves, TensorBoard events, a checkpoint and everything needed to repeat the run. Ctrl-C saves and ends with
-    exit code 130; --resume goes on.
+    exit code 130; --resume goes on, but not with --imitate.
 
     \b
     closedloop train --scenario highway --steps 1M --out runs/mine
@@ -94,9 +104,11 @@ def command(
     closedloop train --scenario merge/hard --action plan --set planner=pdm
     closedloop train --scenario merge --scenario merge/hard --algo sac --set hyper.batch_size=256
     closedloop train --resume runs/mine --steps 2M
+    closedloop train --scenario merge/hard --imitate pdm --steps 300k --out runs/like_pdm
+    closedloop train --init runs/like_pdm --steps 2M --out runs/better
     closedloop train --game connect_four --algo alphazero --set search.simulations=32
     """
-    from agents.learning.config import config_from, parse_count, parse_settings
+    from agents.learning.config import overlaid, parse_count, parse_settings
 
     try:
         count = parse_count(steps) if steps is not None else None
@@ -105,8 +117,8 @@ def command(
     named = {"scenario": scenario or None, "game": game, "algo": algo, "seed": seed, "envs": envs, "compile": compile_, "device": device}
     given = {key: value for key, value in named.items() if value is not None}
     if game is not None and resume_ is None:
-        if scenario or observation is not None or action is not None or compile_ is not None:
-            raise click.UsageError("--game: a board game has no --scenario, no --observation, no --action and nothing to --compile")
+        if scenario or observation is not None or action is not None or compile_ is not None or imitate or init:
+            raise click.UsageError("--game: a board game has no --scenario, --observation, --action, --imitate, --init or --compile")
         if envs is not None:
             given["games"] = given.pop("envs")
         given |= {"steps": count} if count is not None else {}
@@ -115,13 +127,25 @@ def command(
         settings = (*settings, f"driving.observation={observation}")
     if action is not None:
         settings = (*(PLAN if action == "plan" else (f"driving.action={action}",)), *settings)
+    if imitate is not None:
+        if action not in (None, "continuous"):
+            raise click.UsageError(f"--imitate: what a planner does are continuous actions, not --action {action}")
+        settings = (*TIMED, *settings, f"imitate={imitate}")
     if resume_ is not None:
-        if given or settings or out:
+        if given or settings or out or init:
             raise click.UsageError("a resumed run keeps its configuration: with --resume, only --steps, --dry-run and --json may be given")
         return (resume_game if is_game_run(resume_) else _resume)(resume_, count, dry_run=dry_run, json_=json_)
+    if init is not None:
+        return _train(overlaid(_taken(init), {**parse_settings(settings), **given}), count, out, dry_run=dry_run, json_=json_)
     if not scenario:
         raise click.UsageError("say what to train on: --scenario NAME (see `closedloop list scenarios`), --game NAME, or --resume DIR")
-    config = config_from({**parse_settings(settings), **given, **({"steps": count} if count is not None else {})})
+    return _train({**parse_settings(settings), **given}, count, out, dry_run=dry_run, json_=json_)
+
+
+def _train(given: dict[str, Any], steps: int | None, out: Path | None, *, dry_run: bool, json_: bool) -> int:
+    from agents.learning.config import config_from
+
+    config = config_from({**given, **({"steps": steps} if steps is not None else {})})
     check_training(config)
     if dry_run:
         return _show(config, json_)
@@ -130,26 +154,38 @@ def command(
     return _close(train(config, out=out), config, json_)
 
 
-def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> int:
-    from agents.learning.checkpoint import load_checkpoint
+def _taken(folder: Path) -> dict[str, Any]:
+    """What a run that begins with the policy in `folder` takes over from there, unless told otherwise."""
     from agents.learning.record import read_config
-    from agents.learning.trainer import resume
+
+    before = read_config(folder).as_dict()
+    names = ("scenario", "algo", "driving", "planner", "reward", "network", "activation", "normalise_observations", "normalise_rewards")
+    taken = {name: before[name] for name in names} | {"init": str(folder)}
+    return taken | ({"hyper": {"gamma": before["hyper"]["gamma"]}} if "gamma" in before["hyper"] else {})
+
+
+def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> int:
+    from agents.learning.record import read_config
+    from agents.learning.trainer import resume, resumed_config
 
     if dry_run:
-        config = read_config(folder)
-        load_checkpoint(folder / "checkpoint.safetensors")
-        return _show(config.model_copy(update={"steps": steps or config.steps}), json_)
+        return _show(resumed_config(folder, steps), json_)
     return _close(resume(folder, steps=steps), read_config(folder), json_)
 
 
 def check_training(config: TrainConfig) -> None:
-    """What can be checked before training: seeds, scenarios (one episode of each), device. Raises ScenarioError or UsageError."""
+    """What can be checked before training: seeds, scenarios (one episode of each), device, what is begun with.
+
+    Raises ScenarioError, TrainConfigError, CheckpointError, BundleError or UsageError.
+    """
     import torch
 
     from agents.commands.compiling import require_compiler
+    from agents.learning.beginning import check_beginning
     from scenarios import load, sample
 
     require_compiler(config.compile)
+    check_beginning(config)
     try:
         seeds = config.seeds
     except ValueError as error:
@@ -187,7 +223,8 @@ def _close(result: RunResult, config: TrainConfig, json_: bool) -> int:
         click.echo(f"{result.status} after {result.steps} steps in {result.seconds:.0f} s: {_figures(result.best)}")
         click.echo(f"Policy: {result.policy}   curves: {result.folder / 'curves.png'}")
         stopped = result.status == "interrupted"
-        again = ["train", "--resume", str(result.folder)] if stopped else ["eval", str(result.folder), *_scenarios(config)]
+        go_on = "--init" if config.imitate else "--resume"  # states to imitate by are not kept: from there only by rewards
+        again = ["train", go_on, str(result.folder)] if stopped else ["eval", str(result.folder), *_scenarios(config)]
         click.echo(f"{'Go on' if stopped else 'Judge it on fresh episodes'}: {shlex.join(['closedloop', *again])}", err=True)
     return INTERRUPTED if result.status == "interrupted" else 0
 

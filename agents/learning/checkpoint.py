@@ -13,7 +13,7 @@ and {"map": [[key, value], ...]} for a dict.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from scenarios.files import write_atomic
 
-__all__ = ["Checkpoint", "CheckpointError", "decode", "encode", "load_checkpoint", "restore", "save_checkpoint", "take"]
+__all__ = ["Checkpoint", "CheckpointError", "begin_with", "decode", "encode", "load_checkpoint", "restore", "save_checkpoint", "take"]
 
 FORMAT, VERSION = "closedloop-checkpoint", 1
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")
@@ -90,6 +90,17 @@ def restore(model: BaseAlgorithm, checkpoint: Checkpoint, *, algorithm: str, nor
             setattr(model, name, checkpoint.counters.get(name, 0))
     if isinstance(model, OffPolicyAlgorithm):  # the buffer is empty: explore before learning from it, as at the start
         model.learning_starts += model.num_timesteps
+
+
+def begin_with(model: BaseAlgorithm, checkpoint: Checkpoint, *, algorithm: str, normalise: VecNormalize) -> None:
+    """Let a fresh run begin with another's networks and normaliser, its own counters and optimiser. Raises CheckpointError."""
+    counters = dict.fromkeys(checkpoint.counters, 0)
+    try:
+        fresh = model.get_parameters()
+        parameters = {**fresh, "policy": checkpoint.parameters["policy"]}
+    except KeyError:
+        raise CheckpointError("the checkpoint has no policy") from None
+    restore(model, replace(checkpoint, parameters=parameters, counters=counters), algorithm=algorithm, normalise=normalise)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

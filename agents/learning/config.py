@@ -20,13 +20,23 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from agents.learning.algorithms import check_hyper, find_algorithm
+from agents.learning.algorithms import Algorithm, check_hyper, find_algorithm
 from agents.learning.seeds import Seeds, seeds_for
 from agents.policies.spec import ACTIVATIONS
 from envs.driving.types import DrivingConfig
 from scenarios.errors import did_you_mean
 
-__all__ = ["DEFAULTS", "TrainConfig", "TrainConfigError", "command_line", "config_from", "parse_count", "parse_settings", "read_yaml"]
+__all__ = [
+    "DEFAULTS",
+    "TrainConfig",
+    "TrainConfigError",
+    "command_line",
+    "config_from",
+    "overlaid",
+    "parse_count",
+    "parse_settings",
+    "read_yaml",
+]
 
 DEFAULTS = Path(__file__).resolve().parent / "defaults"
 _Positive = Annotated[int, Field(ge=1)]
@@ -55,6 +65,9 @@ class TrainConfig(BaseModel):
     tensorboard: bool = True
     driving: DrivingConfig = DrivingConfig()
     planner: str = ""  # the learner tells this planner what to aim at (`agents.planners.wish`); "": it drives by itself
+    imitate: str = ""  # all steps are for distilling this planner by DAgger (`agents.learning.dagger`); "": reinforcement learning
+    init: str = ""  # folder of a run whose last policy, critic and normaliser this one begins with; "": from scratch
+    init_sha256: str = ""  # of its checkpoint, which `train` fills in; another one is refused
     reward: dict[str, float] = {}  # weights of `envs.driving.rewards.RewardWeights`, by name
     normalise_observations: bool = True
     normalise_rewards: bool = False  # by the running deviation of the return
@@ -79,7 +92,7 @@ class TrainConfig(BaseModel):
         if not (isinstance(info.context, Mapping) and info.context.get("complete")):
             algo, names = given.get("algo", "ppo"), given.get("scenario", ())
             if isinstance(algo, str) and all(isinstance(n, str) for n in names):
-                given = _merge(layered_defaults(names, algo), given)
+                given = overlaid(layered_defaults(names, algo), given)
         if isinstance(given.get("network"), list):
             given["network"] = tuple(given["network"])
         if isinstance(given.get("driving"), Mapping):
@@ -93,6 +106,7 @@ class TrainConfig(BaseModel):
         if self.driving.action not in algorithm.actions:
             problems.append(f"driving.action: {self.algo} learns {' or '.join(algorithm.actions)} actions, not {self.driving.action}")
         problems += _planner_problems(self.planner, self.driving)
+        problems += _imitation_problems(self.imitate, self.planner, self.driving, algorithm)
         if self.driving.learners != 1:
             problems.append(f"driving.learners: {self.driving.learners}; one policy is trained on one learner a world: must be 1")
         if self.driving.autopilot:
@@ -185,19 +199,19 @@ def layered_defaults(names: tuple[str, ...], algo: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in files:
         parts = _defaults_in(file)
-        merged = _merge(_merge(merged, parts.get("all", {})), parts.get(algo, {}))
+        merged = overlaid(overlaid(merged, parts.get("all", {})), parts.get(algo, {}))
     actions = find_algorithm(algo).actions
     if merged.get("driving", {}).get("action") not in actions:  # a family tuned for manoeuvres, an algorithm that cannot choose among them
-        merged = _merge(merged, {"driving": {"action": actions[0]}})
+        merged = overlaid(merged, {"driving": {"action": actions[0]}})
     return merged
 
 
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid on `under`, mappings key by key."""
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = overlaid(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
@@ -224,6 +238,25 @@ def _planner_problems(planner: str, driving: DrivingConfig) -> list[str]:
     if driving.observation == "pixels":
         return ["driving.observation: pixels; a planner needs tracks, and images alone tell of none"]
     return []
+
+
+def _imitation_problems(imitate: str, planner: str, driving: DrivingConfig, algorithm: Algorithm) -> list[str]:
+    from agents.planners.base import PLANNERS
+
+    if not imitate:
+        return []
+    if imitate not in PLANNERS:
+        return [f"imitate: no planner {imitate!r}; {did_you_mean(imitate, PLANNERS) or 'known: ' + ', '.join(PLANNERS)}"]
+    problems = []
+    if not algorithm.on_policy:
+        problems.append(f"imitate: {algorithm.name} cannot go on from a distilled policy; ppo, a2c and trpo can")
+    if driving.action != "continuous":
+        problems.append(f"driving.action: {driving.action}; what a planner does are continuous actions")
+    if driving.observation == "pixels":
+        problems.append("driving.observation: pixels; a planner needs tracks, and images alone tell of none")
+    if planner:
+        problems.append(f"planner: {planner!r} is told wishes, and a planner that is imitated has none: leave one of the two out")
+    return problems
 
 
 def _reward_problems(weights: Mapping[str, float]) -> list[str]:
@@ -271,5 +304,5 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise TrainConfigError(f"--set {setting}: {text!r} is not valid YAML") from None
         for part in reversed(key.split(".")):
             value = {part: value}
-        nested = _merge(nested, value)
+        nested = overlaid(nested, value)
     return nested

@@ -36,6 +36,7 @@ COLUMNS = (
     "reward", "reward_p10", "reward_p90", "length", "success", "collision",  # of the training episodes that ended lately
     "val_success", "val_success_low", "val_success_high", "val_collision", "val_collision_low", "val_collision_high",
     "val_reward", "val_length", "best", "loss", "policy_loss", "value_loss", "entropy", "kl", "explained_variance", "learning_rate",
+    "imitation_error",  # of a policy that learns from a planner: root mean square, of actions
 )  # fmt: skip
 
 

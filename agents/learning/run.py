@@ -16,7 +16,8 @@ from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputF
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.learning.algorithms import build_model, find_algorithm
-from agents.learning.checkpoint import Checkpoint, restore, save_checkpoint, take
+from agents.learning.beginning import learned_from
+from agents.learning.checkpoint import Checkpoint, begin_with, load_checkpoint, restore, save_checkpoint, take
 from agents.learning.config import TrainConfig, command_line
 from agents.learning.curves import draw_curves
 from agents.learning.export import bundle_from_model
@@ -46,6 +47,7 @@ _LOGGED = {
     "train/kl_divergence_loss": "kl",
     "train/explained_variance": "explained_variance",
     "train/learning_rate": "learning_rate",
+    "imitation/error": "imitation_error",
 }
 # variance floor of the observation normaliser: a feature that hardly ever moves (a rare kind of vehicle) must not be blown up to the
 # limit when it does; observations come scaled to about [-1, 1], so a deviation of 0.1 is small
@@ -105,6 +107,7 @@ class Run(BaseCallback):
         self.last: Validation | None = None
         self.last_at = (-1, -1)  # `moment` of it
         self.perception = perception_weights(worlds.driving) if worlds.driving else {}
+        self.data = learned_from(config)
         self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:
             restore(self.learner, checkpoint, algorithm=config.algo, normalise=self.normalise)
@@ -117,6 +120,10 @@ class Run(BaseCallback):
                 )
             if kept := checkpoint.notes["best"]:
                 self.best = Best(score=tuple(kept["score"]), steps=kept["steps"], figures=kept["figures"])
+        elif config.init:
+            begin_with(
+                self.learner, load_checkpoint(Path(config.init) / "checkpoint.safetensors"), algorithm=config.algo, normalise=self.normalise
+            )
         self.begun = self.drawn = time.monotonic()
         self.first = done
         self.next_report = self.next_validation = done
@@ -145,9 +152,28 @@ class Run(BaseCallback):
     def learn(self) -> None:
         """Train until all steps are done or `stopping` is set."""
         left = self.config.steps - self.steps
-        if left > 0:
+        if left > 0 and self.config.imitate:
+            self._imitate(left)
+        elif left > 0:
             interval = 1 if find_algorithm(self.config.algo).on_policy else self.config.envs  # rollouts; episodes
             self.learner.learn(left, callback=self, log_interval=interval, reset_num_timesteps=self.first == 0)
+
+    def _imitate(self, steps: int) -> None:
+        """Learn what the expert of the worlds does. Raises ValueError where there is none."""
+        from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+        from agents.learning.dagger import imitate
+
+        if self.worlds.expert is None or not isinstance(self.learner, OnPolicyAlgorithm):
+            raise ValueError(f"imitate={self.config.imitate!r}: these worlds have nobody to imitate")
+
+        def learned(error: float, loss: float) -> None:
+            self.learner.logger.record("imitation/error", error)
+            self.learner.logger.record("train/loss", loss)
+            self.console.say(f"{self.steps} decisions: the network was off by {error:.3f} (root mean square)")
+            self._on_rollout_end()
+
+        imitate(self.learner, self.normalise, self.worlds.expert, steps=steps, each=learned, stop=lambda: self.stopping)
 
     def _on_step(self) -> bool:
         return not self.stopping
@@ -202,7 +228,7 @@ class Run(BaseCallback):
         """Write a policy of this run with its card."""
         card = {
             "command": command_line(self.config),
-            "data": "episodes drawn from the scenarios named in the command, nothing else",
+            "data": self.data,
             "licence": "Apache-2.0",
             "validation": figures,
             "seconds": round(self.seconds, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from agents.learning.beginning import pinned
 from agents.learning.checkpoint import load_checkpoint
 from agents.learning.config import TrainConfig, TrainConfigError
 from agents.learning.progress import Console
@@ -21,7 +23,7 @@ from agents.learning.record import read_config, start_record, write_config, writ
 from agents.learning.run import Run
 from agents.learning.worlds import MakeWorlds, driving_worlds
 
-__all__ = ["RunResult", "TrainingCrashed", "resume", "train"]
+__all__ = ["RunResult", "TrainingCrashed", "resume", "resumed_config", "train"]
 
 
 class TrainingCrashed(RuntimeError):
@@ -56,6 +58,7 @@ def train(
     the folder is taken, TrainingCrashed if training fails under way.
     """
     folder = Path(out) if out is not None else Path("runs") / f"{config.title}-{time.strftime('%Y%m%d-%H%M%S')}"
+    config = pinned(config)
     start_record(folder, config)
     return _run(config, folder, make_worlds, quiet=quiet, resumed=False)
 
@@ -64,18 +67,31 @@ def resume(folder: str | Path, *, steps: int | None = None, make_worlds: MakeWor
     """Go on with the run in `folder`, from its last checkpoint, with its own configuration.
 
     steps: a new total, to go on beyond what is done. What is restored and what is not: see `agents.learning.checkpoint`. Raises
-    TrainConfigError if the folder holds no run or `steps` are done already, CheckpointError if its checkpoint is missing or damaged;
-    else as `train`.
+    TrainConfigError if the folder holds no run, if `steps` are done already, or if the run imitates a planner and is not done: its states
+    are not kept. CheckpointError if its checkpoint is missing or damaged; else as `train`.
     """
     folder = Path(folder)
+    config = resumed_config(folder, steps)
+    if config.steps != read_config(folder).steps:
+        write_config(folder, config)
+    return _run(config, folder, make_worlds, quiet=quiet, resumed=True)
+
+
+def resumed_config(folder: Path, steps: int | None = None) -> TrainConfig:
+    """The configuration with which `resume` would go on. Raises what it raises."""
     config = read_config(folder)
+    done = load_checkpoint(folder / "checkpoint.safetensors").counters["num_timesteps"]
     if steps is not None and steps != config.steps:
-        done = load_checkpoint(folder / "checkpoint.safetensors").counters["num_timesteps"]
         if steps <= done:
             raise TrainConfigError(f"steps={steps}: the run in {folder} has done {done} already; a new total must be larger")
         config = config.model_copy(update={"steps": steps})
-        write_config(folder, config)
-    return _run(config, folder, make_worlds, quiet=quiet, resumed=True)
+    if config.imitate and done < config.steps:
+        raise TrainConfigError(
+            f"imitate={config.imitate}: the run in {folder} has done {done} of {config.steps} steps and cannot go on: a network is "
+            "distilled from all states that it has met, and they are not kept. Begin anew, or learn from rewards from what there is: "
+            f"closedloop train --init {shlex.quote(str(folder))}"
+        )
+    return config
 
 
 def _run(config: TrainConfig, folder: Path, make_worlds: MakeWorlds, *, quiet: bool, resumed: bool) -> RunResult:

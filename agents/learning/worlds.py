@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.learning.config import TrainConfig
 from agents.policies.spec import DrivingSpec, ObservationSpec
+
+if TYPE_CHECKING:
+    from agents.learning.dagger import Expert
 
 __all__ = ["MakeWorlds", "Worlds", "driving_spec", "driving_worlds"]
 
@@ -24,6 +28,7 @@ class Worlds:
     validation: VecEnv  # row k starts with validation episode k at every reset; more rows than episodes repeat them
     observation: ObservationSpec
     driving: DrivingSpec | None = None  # None: not the driving simulator
+    expert: Expert | None = None  # what is to be imitated would do in the training worlds now; None: nobody is imitated
 
 
 MakeWorlds = Callable[[TrainConfig, int], Worlds]  # (configuration, steps already done) -> environments
@@ -66,4 +71,11 @@ def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
         return Worlds(
             training=next(chosen), validation=next(chosen), observation=observation_spec(config.driving), driving=driving_spec(config)
         )
-    return Worlds(training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config))
+    expert: Expert | None = None
+    if config.imitate:
+        from agents.learning.dagger import PlannerExpert
+
+        expert = PlannerExpert(training, config.imitate)
+    return Worlds(
+        training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config), expert=expert
+    )

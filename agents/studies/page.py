@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
 from typing import Any
 
 from agents.evaluation.report import cell, versions
-from agents.evaluation.stats import LEVEL, Estimate
+from agents.evaluation.stats import LEVEL
 from agents.evaluation.struck import CAUSES, WINDOW
 from agents.studies.arms import ANY, RANDOM
 from agents.studies.failures import BY_HIDDEN, BY_NOTICED
+from agents.studies.html import Cell, document, figure, points, section, signed, table
 from agents.studies.perception import Study
 from agents.studies.plots import levels_plot, sensitivity_plot, weather_plot, why_plot
 
-__all__ = ["findings", "page", "signed"]
+__all__ = ["findings", "page"]
 
 CAUSE_TEXT = {
     "known": "believed where it was: the policy's own doing",
@@ -26,29 +25,12 @@ CAUSE_TEXT = {
     "outside": "not believed, and outside what is looked at: the cameras of perceived, range and field of view of the other levels",
 }
 OPTION_TEXT = {"recall": "recall kept", "position": "error of place", "latency": "latency", "drop": "frames lost"}
-Cell = str | tuple[str, str]  # text, or text and class
 
 
 def page(made: Study) -> str:
     """The whole HTML text."""
     parts = [_head(made), _levels(made), _policies(made), _sensitivity(made), _weather(made), _collisions(made), _words(made)]
-    title, style = html.escape(made.title), (files("agents.studies") / "style.css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="closedloop">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body><main>
-{"".join(filter(None, parts))}
-</main></body>
-</html>
-"""
+    return document(made.title, parts)
 
 
 def findings(made: Study) -> list[str]:
@@ -58,7 +40,7 @@ def findings(made: Study) -> list[str]:
         less = o.less_truth
         if less is None or not less.episodes:
             continue
-        points = _points(less.success)
+        off = points(less.success)
         on = f"{o.arm.policy} on {o.arm.shown}"
         gap = f"gap {signed(o.gap, 2)}" if o.gap else f"no gap can be given ({o.no_gap})"
         within = {
@@ -66,7 +48,7 @@ def findings(made: Study) -> list[str]:
             "no": "It is more than 10 points below.",
             "unclear": "Whether it is within 10 points cannot be told from so few episodes.",
         }[o.within]
-        told.append(f"{on} succeeds in {cell(o.figures.success, 'rate')} % of episodes, {points} points against the truth; {gap}. {within}")
+        told.append(f"{on} succeeds in {cell(o.figures.success, 'rate')} % of episodes, {off} points against the truth; {gap}. {within}")
     for row in made.differences:
         names = f"{row['first'].policy} and {row['second'].policy}"
         if row["better"]:
@@ -106,13 +88,13 @@ def _levels(made: Study) -> str:
         row: list[Cell] = [(o.arm.policy, "text"), ("-" if o.arm.level == ANY else o.arm.shown, "text")]
         row += [f"{o.figures.episodes}" + (f" (+{o.figures.lost} lost)" if o.figures.lost else "")]
         row += [cell(o.figures.success, "rate"), cell(o.figures.collision, "rate"), cell(o.figures.reward, "mean")]
-        row += [_points(less.success) if less else "", signed(o.gap, 2) if o.gap else (o.no_gap, "text wide") if o.no_gap else ""]
+        row += [points(less.success) if less else "", signed(o.gap, 2) if o.gap else (o.no_gap, "text wide") if o.no_gap else ""]
         body.append(row)
-    return _section(
+    return section(
         "The perception gap",
         "Gap: the share of the way from the return with the truth down to that of acting at random that is lost by seeing less. 0: nothing "
         "is; 1: no better than random. Below 0: better than with the truth.",
-        _figure(levels_plot(made)) + _table(heads, body, text=2),
+        figure(levels_plot(made)) + table(heads, body, text=2),
     )
 
 
@@ -126,11 +108,11 @@ def _policies(made: Study) -> str:
         body.append(
             [
                 (row["level"], "text"), (row["first"].policy, "text"), (row["second"].policy, "text"), f"{less.episodes}",
-                _points(less.success), _points(less.collision), signed(less.reward, 2), (row["better"] or "cannot be told", "text"),
+                points(less.success), points(less.collision), signed(less.reward, 2), (row["better"] or "cannot be told", "text"),
             ]
         )  # fmt: skip
     intro = "First less second, pair by pair on the same episodes. Better: by success if its interval leaves out 0, else by return."
-    return _section("Policies on the same level", intro, _table(heads, body, text=3))
+    return section("Policies on the same level", intro, table(heads, body, text=3))
 
 
 def _sensitivity(made: Study) -> str:
@@ -150,7 +132,7 @@ def _sensitivity(made: Study) -> str:
         f"On the level {level}, one thing made worse at a time (position 0: no errors of place). Recall: share kept of what the error "
         "model would detect. Latency: decisions from a frame to the arrival of what was seen in it."
     )
-    return _section("How much worse perception may get", intro, _figure(sensitivity_plot(made)) + _table(heads, body, text=2))
+    return section("How much worse perception may get", intro, figure(sensitivity_plot(made)) + table(heads, body, text=2))
 
 
 def _weather(made: Study) -> str:
@@ -159,15 +141,15 @@ def _weather(made: Study) -> str:
     heads = ["policy", "level", "weather", "episodes", "success, %", "collision, %", "return", "success less truth's, points"]
     body: list[list[Cell]] = []
     for row in made.weathers:
-        figure, less = row["figures"], row["less_truth"]
-        text: list[Cell] = [(row["arm"].policy, "text"), (row["arm"].shown, "text"), (row["condition"], "text"), f"{figure.episodes}"]
-        rates = [cell(figure.success, "rate"), cell(figure.collision, "rate"), cell(figure.reward, "mean")]
-        body.append([*text, *rates, _points(less.success) if less else ""])
+        figures, less = row["figures"], row["less_truth"]
+        text: list[Cell] = [(row["arm"].policy, "text"), (row["arm"].shown, "text"), (row["condition"], "text"), f"{figures.episodes}"]
+        rates = [cell(figures.success, "rate"), cell(figures.collision, "rate"), cell(figures.reward, "mean")]
+        body.append([*text, *rates, points(less.success) if less else ""])
     intro = (
         "The weather that cameras see in each episode, by its seed. Perceived and pixels look through it, and noisy errs as in it; how the "
         "other levels fare in the same episodes shows what is chance."
     )
-    return _section("Where it fails: weather", intro, _figure(weather_plot(made)) + _table(heads, body, text=3))
+    return section("Where it fails: weather", intro, figure(weather_plot(made)) + table(heads, body, text=3))
 
 
 def _collisions(made: Study) -> str:
@@ -180,30 +162,30 @@ def _collisions(made: Study) -> str:
         "ego from behind counts too. How often random collides is left out."
     )
     if not told:
-        return _section("Where it fails: collisions", intro, "<p>No policy collided.</p>")
+        return section("Where it fails: collisions", intro, "<p>No policy collided.</p>")
 
     def counts(keys: Iterable[str], part: str) -> Callable[[dict[str, Any]], list[Cell]]:
         return lambda row: [str(row[part][key]) for key in keys]
 
-    def table(heads: Sequence[str], cells: Callable[[dict[str, Any]], list[Cell]]) -> str:
+    def counted(heads: Sequence[str], cells: Callable[[dict[str, Any]], list[Cell]]) -> str:
         body: list[list[Cell]] = [
             [(row["arm"].policy, "text"), (row["arm"].shown, "text"), str(row["collisions"]), *cells(row)] for row in rows
         ]
-        return _table(["policy", "level", "collisions", *heads], body, text=2)
+        return table(["policy", "level", "collisions", *heads], body, text=2)
 
     words = "".join(f"<dt>{cause}</dt><dd>{CAUSE_TEXT[cause]}</dd>" for cause in CAUSES)
-    text = _figure(why_plot(made), "narrow") + f"<dl>{words}</dl>" + table(CAUSES, counts(CAUSES, "causes"))
+    text = figure(why_plot(made), "narrow") + f"<dl>{words}</dl>" + counted(CAUSES, counts(CAUSES, "causes"))
     text += "<p>By the distance at which it was noticed, for as long as it was then followed without a break until the collision:</p>"
-    text += table(BY_NOTICED, counts(BY_NOTICED, "noticed"))
+    text += counted(BY_NOTICED, counts(BY_NOTICED, "noticed"))
     text += f"<p>By occlusion: for how much of the {WINDOW:g} s there was no line of sight to it, whatever was believed:</p>"
-    text += table(BY_HIDDEN, counts(BY_HIDDEN, "hidden"))
+    text += counted(BY_HIDDEN, counts(BY_HIDDEN, "hidden"))
 
     def kinds(row: dict[str, Any]) -> list[Cell]:
         error = "" if row["error"] is None else f"{row['error']:.1f}"
         return [(", ".join(f"{kind} {count}" for kind, count in row["kinds"].items()), "text"), error]
 
-    text += "<p>By kind, and how far from the truth it was believed on average:</p>" + table(("kind", "mean error, m"), kinds)
-    return _section("Where it fails: collisions", intro, text)
+    text += "<p>By kind, and how far from the truth it was believed on average:</p>" + counted(("kind", "mean error, m"), kinds)
+    return section("Where it fails: collisions", intro, text)
 
 
 def _words(made: Study) -> str:
@@ -217,40 +199,4 @@ def _words(made: Study) -> str:
         "thing. Two things closer to each other than that can be taken for one another.",
         f"Made by {known}.",
     ]
-    return _section("What the words mean", "", "<ul>" + "".join(f'<li class="soft">{html.escape(line)}</li>' for line in lines) + "</ul>")
-
-
-def _section(title: str, intro: str, body: str) -> str:
-    return f"<section>\n<h2>{html.escape(title)}</h2>\n" + (f"<p>{html.escape(intro)}</p>\n" if intro else "") + body + "\n</section>\n"
-
-
-def _figure(svg: str, kind: str = "") -> str:
-    return f'<figure class="{kind}">{svg}</figure>\n' if svg else ""
-
-
-def _table(heads: Sequence[str], body: Sequence[Sequence[Cell]], *, text: int) -> str:
-    """text: so many columns from the left hold words."""
-    top = "".join(f'<th class="text">{h}</th>' if k < text or h in ("better", "kind") else f"<th>{h}</th>" for k, h in enumerate(heads))
-    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>\n" for row in body)
-    return f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n'
-
-
-def _cell(given: Cell) -> str:
-    text, kind = given if isinstance(given, tuple) else (given, "")
-    shown = html.escape(text)
-    if not kind and "[" in shown:  # intervals in smaller print
-        value, _, rest = shown.partition(" [")
-        shown = f"{value} <small>[{rest}</small>"
-    return f'<td class="{kind}">{shown}</td>' if kind else f"<td>{shown}</td>"
-
-
-def _points(less: Estimate) -> str:
-    """A difference of shares in points of a hundred: '-4.0 [-7.1, -0.9]'."""
-    return signed(less, 1, 100.0) if less.n else "-"
-
-
-def signed(estimate: Estimate, digits: int, scale: float = 1.0) -> str:
-    """'+0.12 [+0.03, +0.20]', without a sign before 0."""
-    values = (round(v * scale, digits) for v in (estimate.value, estimate.low, estimate.high))
-    value, low, high = ("-" if math.isnan(v) else f"{v:+.{digits}f}" if v else f"{0:.{digits}f}" for v in values)
-    return f"{value} [{low}, {high}]"
+    return section("What the words mean", "", "<ul>" + "".join(f'<li class="soft">{html.escape(line)}</li>' for line in lines) + "</ul>")

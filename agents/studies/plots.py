@@ -15,7 +15,7 @@ from agents.studies.arms import ANY, RANDOM
 from agents.studies.perception import Study
 from envs.driving.camera.config import CONDITIONS
 
-__all__ = ["AXES", "levels_plot", "sensitivity_plot", "weather_plot", "why_plot"]
+__all__ = ["AXES", "COLOURS", "as_svg", "draw_points", "levels_plot", "sensitivity_plot", "weather_plot", "why_plot"]
 
 COLOURS = ("#2563a8", "#c2570c", "#1b7f4b", "#7c3aed", "#b4235f", "#0e7490")
 MARKS = ("o", "s", "^")  # where there are more than colours
@@ -43,7 +43,7 @@ def levels_plot(made: Study) -> str:
             for k, policy in enumerate(policies):
                 mine = [o for o in shown if o.arm.policy == policy]
                 x = [places.index(o.arm.shown) + (k - (len(policies) - 1) / 2) * 0.16 for o in mine]
-                _points(axis, x, [getattr(o.figures, name) for o in mine], scale, COLOURS[k % len(COLOURS)], policy)
+                draw_points(axis, x, [getattr(o.figures, name) for o in mine], scale, COLOURS[k % len(COLOURS)], policy)
             for k, outcome in enumerate(baselines):
                 value = getattr(outcome.figures, name).value * scale
                 style = (":", "--", "-.")[k % 3]
@@ -54,7 +54,7 @@ def levels_plot(made: Study) -> str:
             if scale == 100.0:
                 axis.set_ylim(-4, 104)
 
-    return _svg("levels", draw, (11.0, 3.6), (1, 3))
+    return as_svg("levels", draw, (11.0, 3.6), (1, 3))
 
 
 def sensitivity_plot(made: Study) -> str:
@@ -86,7 +86,7 @@ def sensitivity_plot(made: Study) -> str:
             axis.set_ylim(-4, 104)
         axes[0].set_ylabel("% of episodes", fontsize=9)
 
-    return _svg("sensitivity", draw, (3.0 * max(len(options), 2), 3.5), (1, len(options)))
+    return as_svg("sensitivity", draw, (3.0 * max(len(options), 2), 3.5), (1, len(options)))
 
 
 def weather_plot(made: Study) -> str:
@@ -103,12 +103,12 @@ def weather_plot(made: Study) -> str:
                 x = [found.index(row["condition"]) + (k - (len(arms) - 1) / 2) * min(0.16, 0.8 / len(arms)) for row in mine]
                 values = [getattr(row["figures"], name) for row in mine]
                 turn, place = divmod(k, len(COLOURS))
-                _points(axis, x, values, scale, COLOURS[place], f"{arm.policy}, {arm.shown}", MARKS[turn % len(MARKS)])
+                draw_points(axis, x, values, scale, COLOURS[place], f"{arm.policy}, {arm.shown}", MARKS[turn % len(MARKS)])
             axis.set_xticks(range(len(found)), found)
             axis.set_title(label, fontsize=10, loc="left")
             axis.set_ylim(-4, 104)
 
-    return _svg("weather", draw, (11.0, 3.6), (1, 2))
+    return as_svg("weather", draw, (11.0, 3.6), (1, 2))
 
 
 def why_plot(made: Study) -> str:
@@ -131,10 +131,10 @@ def why_plot(made: Study) -> str:
         axis.set_xlim(left=0)
         axis.set_xlabel("% of episodes that ended in a collision", fontsize=9)
 
-    return _svg("why", draw, (9.0, 1.2 + 0.42 * len(rows)), (1, 1))
+    return as_svg("why", draw, (9.0, 1.2 + 0.42 * len(rows)), (1, 1))
 
 
-def _points(axis: Any, x: Sequence[float], values: Sequence[Estimate], scale: float, colour: str, label: str, mark: str = "o") -> None:
+def draw_points(axis: Any, x: Sequence[float], values: Sequence[Estimate], scale: float, colour: str, label: str, mark: str = "o") -> None:
     """Estimates as points with their intervals; bounds that are not known are left out."""
     y = np.array([v.value for v in values]) * scale
     low, high = (np.array([getattr(v, side) for v in values]) * scale for side in ("low", "high"))
@@ -142,7 +142,7 @@ def _points(axis: Any, x: Sequence[float], values: Sequence[Estimate], scale: fl
     axis.errorbar(x, y, yerr=reach, fmt=mark, color=colour, markersize=5, capsize=3, linewidth=1.4, label=label)
 
 
-def _svg(name: str, draw: Callable[[Any], None], size: tuple[float, float], grid: tuple[int, int]) -> str:
+def as_svg(name: str, draw: Callable[[Any], None], size: tuple[float, float], grid: tuple[int, int]) -> str:
     """A figure as an SVG element; the same bytes for the same figures. `name` keeps the ids of several in one page apart."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

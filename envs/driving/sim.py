@@ -81,14 +81,19 @@ class DrivingSim:
         self.setup, self.state = core.reset_where(mask, setup, core.reset(setup, self.config.learners), self.setup, self.state)
 
     @torch.no_grad()
-    def step(self, action: Tensor) -> Out:
-        """One decision step, `config.ticks_per_step` physics ticks. For action shapes see `DrivingConfig.action`."""
+    def step(self, action: Tensor, *, keep: list[State] | None = None) -> Out:
+        """One decision step, `config.ticks_per_step` physics ticks. For action shapes see `DrivingConfig.action`.
+
+        keep: gets the state after every tick.
+        """
         before = self.state.stats
         state, command = self._begin(self.state, self.setup, self.maps, action)
         touched: Tensor | None = None
         for index in self._indices:
             state, hit = self._tick(state, self.setup, self.maps, self.logs, command, index)
             touched = hit if touched is None else touched | hit
+            if keep is not None:
+                keep.append(state)
         assert touched is not None
         self.state = state
         out: Out = self._conclude(before, state, self.setup, self.maps, touched)

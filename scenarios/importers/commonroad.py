@@ -28,7 +28,7 @@ from scenarios.kinds import KIND_SPECS, Kind
 from scenarios.network import RoadNetwork
 from scenarios.serialize import MAX_AGENTS, Recording
 
-__all__ = ["import_commonroad"]
+__all__ = ["import_commonroad", "shift_of"]
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def import_commonroad(path: str | Path) -> Imported:
     scenario, report = file.scenario, ImportReport()
     if not 0.01 <= scenario.dt <= 0.5:
         raise ImportFileError(f"{path}: time step {scenario.dt} s; expected 0.01 to 0.5 s")
-    shift = _shift(scenario)
+    shift = shift_of(scenario)
     try:
         network = build_network(scenario, shift, top_speed(scenario), report)
     except ValueError as error:
@@ -84,7 +84,7 @@ def import_commonroad(path: str | Path) -> Imported:
     )
 
 
-def _shift(scenario: Any) -> Floats:
+def shift_of(scenario: Any) -> Floats:
     """(2,) m to subtract from all coordinates: zero, or whole metres that bring the map's middle to the origin."""
     points = np.concatenate([lanelet.center_vertices[:, :2] for lanelet in scenario.lanelet_network.lanelets])
     if np.abs(points).max() <= CENTRED:
