@@ -16,7 +16,12 @@ S = TypeVar("S")
 
 
 def map_tensors(function: Callable[..., Tensor], first: S, *others: Any) -> S:
-    """`function` of the tensors at the same place of states of the same type. Raises TypeError for anything but NamedTuples of tensors."""
+    """`function` of the tensors at the same place of states of the same type; a part that is None stays so.
+
+    Raises TypeError for anything but NamedTuples of tensors.
+    """
+    if first is None:
+        return first
     if isinstance(first, Tensor):
         return cast(S, function(first, *others))
     if isinstance(first, tuple) and hasattr(first, "_fields"):

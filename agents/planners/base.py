@@ -17,8 +17,8 @@ from perception.types import Forecasts, Tracks
 from scenarios.errors import did_you_mean
 
 __all__ = [
-    "DT", "PLANNERS", "STEPS", "Costs", "Ego", "Place", "Plan", "Planner", "PlannerError", "Remembering", "Route", "Scene", "Spot",
-    "Trajectory", "make_planner",
+    "DT", "PLANNERS", "STEPS", "Costs", "Ego", "Passage", "Place", "Plan", "Planner", "PlannerError", "Remembering", "Route", "Scene",
+    "Spot", "Trajectory", "make_planner",
 ]  # fmt: skip
 
 DT = 0.2  # s between the steps of a trajectory
@@ -103,6 +103,24 @@ class Spot(NamedTuple):
     yaw: Tensor  # rad
 
 
+class Passage(NamedTuple):
+    """A place that the ego has to drive through, when and how. Ego frame. All (B,)."""
+
+    wanted: Tensor  # bool; False: the goal is another, and the rest means nothing
+    x: Tensor  # m, its middle
+    y: Tensor
+    cos: Tensor  # of its long side
+    sin: Tensor
+    half_length: Tensor  # m
+    half_width: Tensor  # m
+    heading: Tensor  # rad, wanted of the ego
+    tolerance: Tensor  # rad
+    slow: Tensor  # m/s, at least; -inf: no bound
+    fast: Tensor  # m/s, at most; +inf: no bound
+    opens: Tensor  # s from now; below 0: open
+    closes: Tensor  # s from now; below 0: over
+
+
 class Scene(NamedTuple):
     """Everything a planner is given."""
 
@@ -113,6 +131,7 @@ class Scene(NamedTuple):
     place: Place
     around: Tracks  # (B, U) all there are, the nearest and the others, ego frame
     spot: Spot
+    passage: Passage | None = None  # None: no world of the simulator has one
 
 
 class Trajectory(NamedTuple):

@@ -31,6 +31,7 @@ class Weights:
     collision: float = 60.0  # per collision expected
     clearance: float = 3.0  # per collision expected with a box that is a time gap longer
     road: float = 30.0  # per m outside
+    passage: float = 2.0  # per m by which a goal to be driven through is missed
     rules: float = 20.0  # per m/s too fast on the average, or per m beyond a line
     lane: float = 1.0
     discount: float = 2.5  # s in which a collision ahead loses weight by a factor e: there will be other plans before it

@@ -16,6 +16,7 @@ from torch import Tensor
 from agents.planners.base import DT, STEPS, Costs, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision, comfort, off_road, speeding, weighed
 from agents.planners.obstacles import Obstacles
+from agents.planners.passage import missed, shares_for, stations, waits_at
 from agents.planners.proposals import Driven, drive, ways
 from agents.planners.route import at
 
@@ -54,8 +55,16 @@ class Pdm:
     def propose(self, scene: Scene) -> Proposed:
         """All proposals and what they cost."""
         around, route, wide, stop, aim = ways(scene, PATHS, ASIDE)
-        driven = drive(scene.ego, route, aim, aim.new_tensor(SHARES), wide, around.weight, stop)
+        shares, goal = aim.new_tensor(SHARES), None
+        if scene.passage is not None:
+            goal = stations(scene.passage, scene.route)[:, list(PATHS)]
+            shares = shares_for(scene.passage, route, goal, shares)
+            stop = torch.minimum(stop, waits_at(scene.passage, goal))
+        driven = drive(scene.ego, route, aim, shares, wide, around.weight, stop)
         costs = self.score(scene, around, route, aim, stop, driven)
+        if scene.passage is not None and goal is not None:
+            miss = missed(scene.passage, goal, driven.trajectory, driven.s).flatten(1)
+            costs = costs._replace(progress=costs.progress + self.weights.passage * miss)
         path = torch.tensor(PATHS, device=aim.device).repeat_interleave(len(SHARES))
         return Proposed(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), costs, path)
 

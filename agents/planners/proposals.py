@@ -75,11 +75,11 @@ def stop_of(route: Route, rules: Stops, ego: Ego) -> Tensor:
 def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, likely: Tensor, stop: Tensor) -> Driven:
     """Follow L paths at V shares of the limit for S steps.
 
-    aim (B, L) m: offset from the path in the end. share (V,). there: obstacles on the same L paths, likely (B, H) their weights.
-    stop (B, L) m.
+    aim (B, L) m: offset from the path in the end. share (V,) or (B, L, V). there: obstacles on the same L paths,
+    likely (B, H) their weights. stop (B, L) m.
     """
     batch, paths = aim.shape
-    shape = (batch, paths, len(share))
+    shape = (batch, paths, share.shape[-1])
     wide = {name: getattr(ego, name).view(-1, 1, 1) for name in ("length", "width", "wheelbase", "steer_max", "speed_max")}
     x = y = s = aim.new_zeros(shape)
     yaw = torch.zeros_like(s)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.planners.base import Ego, Place, Scene, Spot
+from agents.planners.base import Ego, Passage, Place, Scene, Spot
 from agents.planners.route import make_route
 from envs.driving.eyes import Eyes
 from envs.driving.lights import light_states
@@ -65,7 +65,31 @@ class SceneMaker:
             forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
         else:
             forecasts = _forecast_rows(forecasts, chosen)
-        return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup))
+        return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup), self.passage(ego))
+
+    def passage(self, ego: Ego) -> Passage | None:
+        """What the goal asks for, if it is a region to drive through; None where no episode's is."""
+        if not self.sim.bank.features.regions:
+            return None
+        state, setup, dt = self.sim.state, self.sim.setup, self.sim.config.dt
+        x, y, yaw, length, width, heading, tolerance, slow, fast = (part.contiguous() for part in setup.region.unbind(-1))
+        dx, dy, turned = x - ego.x, y - ego.y, yaw - ego.yaw
+        opens, closes = ((setup.goal_window - state.step.unsqueeze(1)).to(x.dtype) * dt).unbind(1)
+        return Passage(
+            wanted=(setup.goal_kind[:, 0] == 2) & ~_stands(setup),
+            x=dx * ego.cos + dy * ego.sin,
+            y=dy * ego.cos - dx * ego.sin,
+            cos=torch.cos(turned),
+            sin=torch.sin(turned),
+            half_length=0.5 * length,
+            half_width=0.5 * width,
+            heading=heading - ego.yaw,
+            tolerance=tolerance,
+            slow=slow,
+            fast=fast,
+            opens=opens,
+            closes=closes,
+        )
 
 
 def _ego(state: State, setup: Setup, dt: float) -> Ego:
@@ -142,9 +166,14 @@ def _known(tracks: Tracks) -> Tracks:
 
 def _spot(setup: Setup) -> Spot:
     """The region of slot 0, if it is one to stand in."""
-    x, y, _, _, _, heading, _, slow, fast = setup.region.unbind(-1)
-    stands = (setup.goal_kind[:, 0] == 2) & (slow <= 0.0) & (fast >= 0.0) & (fast <= CREEP)
-    return Spot(stands, x.contiguous(), y.contiguous(), heading.contiguous())
+    x, y, _, _, _, heading, _, _, _ = setup.region.unbind(-1)
+    return Spot(_stands(setup), x.contiguous(), y.contiguous(), heading.contiguous())
+
+
+def _stands(setup: Setup) -> Tensor:
+    """Whether the goal is a region to come to rest in, (B,) bool."""
+    slow, fast = setup.region[:, 7], setup.region[:, 8]
+    return (setup.goal_kind[:, 0] == 2) & (slow <= 0.0) & (fast >= 0.0) & (fast <= CREEP)
 
 
 def _forecast_rows(forecasts: Forecasts, rows: Tensor) -> Forecasts:

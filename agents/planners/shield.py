@@ -226,7 +226,8 @@ def _worlds(scene: Scene, rows: Tensor) -> Scene:
         **{name: getattr(scene.forecasts, name)[rows] for name in scene.forecasts._fields if name != "time"}
     )
     place = scene.place._replace(map_id=scene.place.map_id[rows], lights=scene.place.lights[rows])
-    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, few(scene.around), few(scene.spot))
+    passage = None if scene.passage is None else few(scene.passage)
+    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, few(scene.around), few(scene.spot), passage)
 
 
 def _pick(table: Tensor, path: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.planners.base import Costs, Ego, Plan, Remembering, Scene
+from agents.planners.base import Costs, Ego, Plan, Scene
+from agents.planners.hybrid_astar import HybridAstar, Memory
+from agents.planners.paths import PAST
 from agents.planners.policy import PlannerPolicy
 from agents.planners.scene import SceneMaker
 from agents.planners.vehicle import to_action
@@ -33,6 +35,7 @@ SHOWN = 24  # candidates
 CHEAPEST = 8  # of those, the best
 HOPELESS = 1e3  # cost of what is no candidate at all: a lane that does not exist
 EVERY = 4  # of so many steps of a trajectory one is shown
+APART = 0.5  # m between the places shown of a path that is followed
 LIKELY = 0.05  # futures less likely than this are not shown
 LEVELS = ("truth", "visible", "noisy")  # where no camera has to draw
 
@@ -60,8 +63,7 @@ def planner_of(policy: Policy) -> PlannerPolicy | PlannedPolicy | None:
 
 
 def plan_again(trace: Trace) -> list[Thought] | None:
-    """One thought a step. None where no planner drove, or one with a memory, or it cannot be found by what the trace calls it, or it saw
-    through cameras.
+    """One thought a step. None where no planner drove, or it cannot be found by what the trace calls it, or it saw through cameras.
 
     Raises TraceError if the episode cannot be simulated.
     """
@@ -73,23 +75,52 @@ def plan_again(trace: Trace) -> list[Thought] | None:
     except (PolicyError, OSError, ValueError):
         return None
     planner = planner_of(policy)
-    if planner is None or isinstance(getattr(planner, "planner", None), Remembering):
-        return None  # the latter drives by a path of long ago
+    if planner is None:
+        return None
     if trace.policy_hash != str(getattr(getattr(policy, "bundle", None), "sha256", "")):
         return None
     sim = simulator(trace)
     eyes = Eyes(sim) if needs_eyes(sim.config) else None
     scenes, thoughts = SceneMaker(sim), []
+    searching, memory = getattr(planner, "planner", None), None
     for k in range(trace.steps):
         scene = scenes(eyes)
-        plan = _plan(planner, sim, scene, eyes)
-        action = trace.actions[k, 0]
-        same = bool(np.array_equal(to_action(plan.trajectory, scene.ego)[0, 0].numpy(force=True), action))
-        thoughts.append(_thought(plan, scene, same=same))
+        if isinstance(searching, HybridAstar) and bool(scene.spot.wanted[0]):
+            mine, memory = searching.drive(scene, memory, torch.tensor([k == 0], device=sim.device))
+            thoughts.append(_path(memory, scene, same=_same(mine, trace, k)))
+        else:
+            plan = _plan(planner, sim, scene, eyes)
+            thoughts.append(_thought(plan, scene, same=_same(to_action(plan.trajectory, scene.ego), trace, k)))
         sim.step(torch.from_numpy(trace.actions[k : k + 1].copy()).to(sim.device))
         if eyes is not None:
             eyes.look()
     return thoughts
+
+
+def _same(action: torch.Tensor, trace: Trace, step: int) -> bool:
+    """Whether this (1, 1, 2) is the action that was recorded."""
+    return bool(np.array_equal(action[0, 0].numpy(force=True), trace.actions[step, 0]))
+
+
+def _path(memory: Memory, scene: Scene, *, same: bool) -> Thought:
+    """What is left of the path that is being followed, a place every APART m; it costs its metres. Without a path: the ego's place."""
+    ego, rest = scene.ego, 0.0
+    x, y, yaw, s, leg = (getattr(memory.paths, name)[0].numpy(force=True) for name in ("x", "y", "yaw", "s", "leg"))
+    half = 0.5 * float(ego.wheelbase[0])  # a path is one of the rear axle
+    here = np.array([[float(ego.x[0]), float(ego.y[0])]])
+    places = here
+    on = np.flatnonzero((leg >= int(memory.progress.leg[0])) & (leg != PAST))
+    if len(on):
+        middle = np.stack([x + half * np.cos(yaw), y + half * np.sin(yaw)], axis=-1).astype(np.float64)
+        leg_now = on[leg[on] == leg[on[0]]]
+        nearest = leg_now[np.hypot(*(middle[leg_now] - here).T).argmin()]
+        ahead = on[on >= nearest]
+        rest = float(s[ahead[-1]] - s[ahead[0]])
+        turns = np.append(np.diff(leg[ahead]) != 0, True)  # the ends of legs
+        shown = turns | np.append(True, np.diff(np.floor(s[ahead] / APART)) > 0)
+        places = np.concatenate([here, middle[ahead[shown]]])
+    costs = dict.fromkeys(Costs._fields, 0.0) | {"progress": rest}
+    return Thought(places, places[None], np.zeros(1, np.int64), rest, costs, _futures(scene), same)
 
 
 def _plan(planner: PlannerPolicy | PlannedPolicy, sim: DrivingSim, scene: Scene, eyes: Eyes | None) -> Plan:

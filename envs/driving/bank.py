@@ -199,6 +199,7 @@ def _features(setup: Setup, maps: Maps) -> Features:
         scripts=bool((setup.script > 0).any()),
         lane_changes=bool((idm & setup.changes_lanes).any()) and bool(((maps.lane_left >= 0) | (maps.lane_right >= 0)).any()),
         paths=bool(((lane_field(maps.lane_type, setup.map_id, setup.lane) == int(LaneType.PATH)) & (setup.lane >= 0)).any()),
+        regions=bool((setup.goal_kind == 2).any()),
         entries=bool(((setup.enter > 0) & (setup.role != int(Role.LOG))).any()),
     )
 

@@ -46,6 +46,7 @@ class Features(NamedTuple):
     lane_changes: bool = True
     entries: bool = True
     paths: bool = True  # agents on private recorded paths
+    regions: bool = True  # goals that are a region
 
 
 def free_road(speed: Tensor, wanted: Tensor, accel: Tensor, decel: Tensor) -> Tensor:

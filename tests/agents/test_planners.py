@@ -45,7 +45,7 @@ def a_sim(scenario: str, *, rows: list[int] | None = None, ticks: int = 25, leve
 
 
 def leaves(value: Any) -> list[Tensor]:
-    return [leaf for part in value for leaf in (leaves(part) if isinstance(part, tuple) else [part])]
+    return [leaf for part in value if part is not None for leaf in (leaves(part) if isinstance(part, tuple) else [part])]
 
 
 def same(a: Any, b: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,26 @@ def test_the_plans_are_those_that_were_driven(traces: dict[str, Trace], planned:
             assert all(0.05 <= probability <= 1.0 for probability, _ in thought.futures)
 
 
+def test_a_path_that_is_followed_is_shown_to_its_end(tmp_path: Path) -> None:
+    episode = sample(load("parking"), 2000)
+    (result,) = rollout(load_policy("hybrid_astar"), [episode], batch=1, traces=TraceRule(folder=tmp_path))
+    trace = Trace.load(result.trace)
+    thoughts = plan_again(trace)
+    assert result.end == "arrived" and thoughts is not None and len(thoughts) == trace.steps
+    assert all(thought.same for thought in thoughts)
+    goal = episode.goal.region
+    assert goal is not None
+    for thought in thoughts:
+        np.testing.assert_allclose(thought.chosen[-1], (goal.x, goal.y), atol=0.2)  # it leads into the bay
+        gaps = np.hypot(*np.diff(thought.chosen, axis=0).T)
+        assert gaps.max() < 1.6 and gaps[1:].sum() <= 1.1 * thought.total + 0.1  # the middle drives wider bends than the rear axle
+    driven = np.stack([trace.states["x"][:, 0], trace.states["y"][:, 0]], axis=-1)
+    first = thoughts[0].chosen
+    off = np.hypot(*(driven[:, None] - first[None]).transpose(2, 0, 1)).min(axis=1)
+    assert off.max() < 0.6  # and that is what was driven
+    assert thoughts[-1].total < 1.0 < thoughts[0].total
+
+
 def test_the_player_is_told_in_centimetres(traces: dict[str, Trace], planned: dict[str, list[Thought]]) -> None:
     trace, thoughts = traces["pdm"], planned["pdm"]
     told = compact_thoughts(trace, thoughts)
@@ -59,7 +80,6 @@ def test_where_no_planner_drove_or_it_is_not_known_there_are_none(traces: dict[s
     assert plan_again(traces["random"]) is None
     assert plan_again(replace(traces["pdm"], policy="mine", command="")) is None
     assert plan_again(replace(traces["pdm"], policy_hash="0" * 64)) is None
-    assert plan_again(replace(traces["pdm"], policy="hybrid_astar", command="")) is None  # it drives by what it remembers
     assert planner_of(load_policy("shield:random")) is None
     found = planner_of(load_policy("shield:lattice~brake_limit=0.9@visible"))
     assert found is not None and found.name == "lattice"
