@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Ego, Route, Scene, Trajectory
-from agents.planners.obstacles import Obstacles, OnPath, obstacles, on_path
+from agents.planners.obstacles import Obstacles, OnPath, kept, obstacles, on_path
 from agents.planners.route import at, to_path
 from agents.planners.rules import Stops, stops
 from agents.planners.vehicle import curvature_of, look_ahead, pursue, steer_towards
@@ -59,7 +59,7 @@ class Ways(NamedTuple):
 def ways(scene: Scene, paths: Sequence[int], aside: Sequence[float]) -> Ways:
     """paths: L indices of the route's; aside: m from the middle of each, left positive."""
     rules, rows = stops(scene), list(paths)
-    around = obstacles(scene, rules.trusted)
+    around = kept(obstacles(scene, rules.trusted))
     there = on_path(around, scene.route)
     route = take(scene.route, rows)
     aim = route.d.new_tensor(aside).expand_as(route.d)
