@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import Costs, Plan, Scene, Trajectory
-from agents.planners.obstacles import kept, obstacles, on_path
+from agents.planners.obstacles import obstacles, on_path
 from agents.planners.pdm import URGENT, choose
 from agents.planners.proposals import ACCEL, BESIDE, DECEL, GAP, HEADWAY, drive, stop_of
 from agents.planners.route import OWN, at, to_frenet
@@ -40,7 +40,7 @@ class IdmMobil:
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`. The costs are MOBIL's gains, negative."""
         ego, route, rules = scene.ego, scene.route, stops(scene)
-        around = kept(obstacles(scene, rules.trusted))
+        around = obstacles(scene, rules.trusted)
         there = on_path(around, route)
         aim = torch.zeros_like(route.d)
         driven = drive(ego, route, aim, aim.new_ones(1), there, around.weight, stop_of(route, rules, ego))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision, comfort, infeasible, off_road, speeding, weighed
-from agents.planners.obstacles import Obstacles, kept, obstacles
+from agents.planners.obstacles import Obstacles, obstacles
 from agents.planners.pdm import ASIDE, PATHS, SHARES, Pdm, choose, lane_cost
 from agents.planners.proposals import placed, stop_of
 from agents.planners.route import at
@@ -75,7 +75,7 @@ class Mppi:
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`. Two candidates: PDM's plan and what became of it."""
         ego, rules = scene.ego, stops(scene)
-        around = kept(obstacles(scene, rules.trusted))
+        around = obstacles(scene, rules.trusted)
         begin = Pdm(self.weights).plan(scene)
         which = torch.div(begin.chosen, len(SHARES), rounding_mode="floor")
         path, aim = begin.chosen.new_tensor(PATHS)[which], ego.x.new_tensor(ASIDE)[which]  # (B,) both

@@ -114,7 +114,7 @@ def test_one_mode_of_probability_one_is_the_deterministic_case(name: str, scene:
 
 def test_futures_are_the_likeliest_modes_between_now_and_the_forecast(scene: Scene) -> None:
     nobody = torch.zeros_like(scene.tracks.mask)
-    around = obstacles(scene, nobody)
+    around = obstacles(scene, nobody, every=True)
     shape = (WORLDS, NEAREST, MODES, STEPS)
     x = around.x.view(shape)
     likeliest = scene.forecasts.probability.argmax(-1)
