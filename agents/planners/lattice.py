@@ -20,6 +20,7 @@ from agents.planners.pdm import Proposed, choose, lane_cost
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
 from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, ways
 from agents.planners.route import at, to_path
+from agents.planners.vehicle import FORESIGHT
 
 __all__ = ["Lattice"]
 
@@ -45,6 +46,7 @@ class Lattice:
 
     weights: Weights = field(default_factory=lambda: Weights(progress=0.15))
     name: str = "lattice"
+    foresight: int = FORESIGHT  # steps of its plans over which braking is foreseen, see `agents.planners.vehicle.to_action`
 
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agents.planners.base import Costs, Ego, Plan, Remembering, Scene
 from agents.planners.policy import PlannerPolicy
 from agents.planners.scene import SceneMaker
-from agents.planners.vehicle import to_action
+from agents.planners.vehicle import action_of
 from agents.playback.compact import packed
 from agents.playback.trace import Trace
 from agents.playback.verify import simulator
@@ -84,7 +84,7 @@ def plan_again(trace: Trace) -> list[Thought] | None:
         scene = scenes(eyes)
         plan = _plan(planner, sim, scene, eyes)
         action = trace.actions[k, 0]
-        same = bool(np.array_equal(to_action(plan.trajectory, scene.ego)[0, 0].numpy(force=True), action))
+        same = bool(np.array_equal(action_of(planner.planner, plan, scene.ego)[0, 0].numpy(force=True), action))
         thoughts.append(_thought(plan, scene, same=same))
         sim.step(torch.from_numpy(trace.actions[k : k + 1].copy()).to(sim.device))
         if eyes is not None:
