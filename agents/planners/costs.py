@@ -53,7 +53,7 @@ def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights, s
     times the future's weight, summed. Futures that no candidate comes near (`_met`) are left out, which changes no bit.
     """
     mine = Trajectory(*(part[..., stride - 1 :: stride] for part in mine))  # (B, N, S')
-    places = Obstacles(*(part[..., stride - 1 :: stride] for part in around[:7]), *around[7:])
+    places = Obstacles(*(part[..., stride - 1 :: stride] if part.dim() == 3 else part for part in around))
     world, future = _met(mine, ego, places, weights).nonzero(as_tuple=True)  # (Q,) pairs
     x, y, c, s, pace = (part[world] for part in mine[:5])  # (Q, N, S')
     ox, oy, oc, os, xx, xy, yy = (part[world, future].unsqueeze(1) for part in places[:7])  # (Q, 1, S')
