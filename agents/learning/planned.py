@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from agents.planners.scene import SceneMaker
-from agents.planners.vehicle import to_action
+from agents.planners.vehicle import action_of
 from agents.planners.wish import WISHES, guide, make_guided
 from envs.driving.sb3_env import DrivingVecEnv
 
@@ -43,7 +43,7 @@ class PlannedVecEnv(VecEnvWrapper):
         scene = self.scenes(self.inner.worlds.eyes)
         wish = torch.as_tensor(np.asarray(actions, dtype=np.float32), device=scene.ego.x.device)
         plan = guide(self.planner, scene, wish)
-        self.venv.step_async(to_action(plan.trajectory, scene.ego)[:, 0].cpu().numpy())
+        self.venv.step_async(action_of(self.planner, plan, scene.ego)[:, 0].cpu().numpy())
 
     def step_wait(self) -> VecEnvStepReturn:
         return self.venv.step_wait()

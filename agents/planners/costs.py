@@ -1,7 +1,7 @@
 """What trajectories cost: one library for all planners.
 
 Every term is a plain function of trajectories and says its unit; `Weights` turns them into one number. Shapes: B worlds, N candidates,
-S steps, H futures of obstacles. Ego frame.
+S steps, S' of them that are looked at, H futures of obstacles, Q pairs of a world (and a path) and a future that matters there. Ego frame.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ __all__ = ["Weights", "collision", "collision_on_path", "comfort", "infeasible",
 
 LON_ACCEL, LON_BRAKE, LAT_ACCEL, JERK = 2.4, 4.05, 4.89, 4.13  # m/s^2, m/s^2, m/s^2, m/s^3: nuPlan's bounds of comfort
 SIGMA_MIN = 0.02  # m, doubt that nobody is below; keeps the deterministic case finite
+LONGER = 1.0  # m, by which boxes are longer at a standstill where a time gap is asked for
+CERTAIN = 6.0  # standard deviations: what is further off overlaps with probability 0 in single precision
 KERB = 0.2  # m that corners should keep from the edge
 
 
@@ -49,27 +51,51 @@ def collision(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights, s
 
     For every future the probability of overlap along and across the ego's heading, each a normal integral, as if the two errors were
     independent (exact where the covariance's axes are the ego's); then the worst of every `stride`-th step
-    times the future's weight, summed.
+    times the future's weight, summed. Futures that no candidate comes near (`_met`) are left out, which changes no bit.
     """
-    x, y, c, s, pace = (part[..., stride - 1 :: stride].unsqueeze(2) for part in mine[:5])  # (B, N, 1, S')
-    ox, oy, oc, os, xx, xy, yy = (part[..., stride - 1 :: stride].unsqueeze(1) for part in around[:7])  # (B, 1, H, S')
+    mine = Trajectory(*(part[..., stride - 1 :: stride] for part in mine))  # (B, N, S')
+    places = Obstacles(*(part[..., stride - 1 :: stride] if part.dim() == 3 else part for part in around))
+    world, future = _met(mine, ego, places, weights).nonzero(as_tuple=True)  # (Q,) pairs
+    x, y, c, s, pace = (part[world] for part in mine[:5])  # (Q, N, S')
+    ox, oy, oc, os, xx, xy, yy = (part[world, future].unsqueeze(1) for part in places[:7])  # (Q, 1, S')
+    half_l, half_w = (part[world, future].view(-1, 1, 1) for part in places[7:9])
+    length, width = (0.5 * part[world].view(-1, 1, 1) for part in (ego.length, ego.width))
     dx, dy = ox - x, oy - y
     along, across = dx * c + dy * s, dy * c - dx * s
     cos, sin = (oc * c + os * s).abs(), (os * c - oc * s).abs()
-    half_l, half_w = around.half_length[:, None, :, None], around.half_width[:, None, :, None]
-    length, width = 0.5 * ego.length.view(-1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1)
     reach_along, reach_across = length + half_l * cos + half_w * sin, width + half_l * sin + half_w * cos
     sigma_along = torch.sqrt((xx * c * c + 2.0 * xy * c * s + yy * s * s).clamp(min=0.0))
     sigma_across = torch.sqrt((xx * s * s - 2.0 * xy * c * s + yy * c * c).clamp(min=0.0))
     beside = overlap_probability(across, reach_across, sigma_across)
-    when = DT * torch.arange(stride, STEPS + 1, stride, device=x.device, dtype=x.dtype)
-    fade = torch.exp(-when / weights.discount)
-    weight = around.weight.unsqueeze(1)
-    hit = (beside * overlap_probability(along, reach_along, sigma_along) * fade).amax(-1)  # (B, N, H)
+    fade = _fade(mine.x, weights, stride)
+    hit = (beside * overlap_probability(along, reach_along, sigma_along) * fade).amax(-1)  # (Q, N)
     # whoever is behind keeps the gap himself, by his own speed: the ego's is near enough
-    longer = reach_along + 1.0 + weights.gap * pace
+    longer = reach_along + LONGER + weights.gap * pace
     near = (beside * overlap_probability(along, longer, sigma_along) * fade).amax(-1)
-    return _add(hit * weight), _add(near * weight)
+    weight = places.weight[world, future].unsqueeze(1)
+
+    def summed(value: Tensor) -> Tensor:
+        every = value.new_zeros((*places.weight.shape, value.shape[1]))  # (B, H, N)
+        every[world, future] = value * weight
+        return _add(every.transpose(1, 2))
+
+    return summed(hit), summed(near)
+
+
+def _met(mine: Trajectory, ego: Ego, around: Obstacles, weights: Weights) -> Tensor:
+    """Which futures may overlap some candidate's longer box with a probability that is not 0 in single precision, (B, H) bool.
+
+    Those within CERTAIN standard deviations of the rectangle around all candidates at the same step. Sizes are taken by their diagonals.
+    """
+    reach = 0.5 * ego.length.unsqueeze(1) + LONGER + weights.gap * mine.speed.amax(1)  # (B, S')
+    reach = torch.sqrt(reach * reach + 0.25 * (ego.width * ego.width).unsqueeze(1)).unsqueeze(1)
+    size = torch.sqrt(around.half_length * around.half_length + around.half_width * around.half_width).unsqueeze(2)
+    doubt = torch.sqrt((around.xx + around.yy).clamp(min=SIGMA_MIN * SIGMA_MIN))  # no less than along any axis
+    room = reach + 2.0**0.5 * (size + CERTAIN * doubt)  # (B, H, S')
+    met = (around.weight > 0.0).unsqueeze(2)
+    for place, theirs in ((mine.x, around.x), (mine.y, around.y)):
+        met = met & (theirs > place.amin(1, keepdim=True) - room) & (theirs < place.amax(1, keepdim=True) + room)
+    return met.any(2)
 
 
 def collision_on_path(
@@ -81,17 +107,38 @@ def collision_on_path(
     the probability of overlap along depends on s alone, the one across on d alone, and hundreds of candidates cost their two factors and a
     product. Every `stride`-th step counts.
     """
-    so, do, _, reach_s, reach_d, sigma_s, sigma_d = (part[..., stride - 1 :: stride].unsqueeze(2) for part in there)  # (B, L, 1, H, S')
-    s, d, speed = (part[..., stride - 1 :: stride].unsqueeze(3) for part in (s, d, speed))  # (B, L, ., 1, S')
-    length, width = 0.5 * ego.length.view(-1, 1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1, 1)
-    when = DT * torch.arange(stride, STEPS + 1, stride, device=s.device, dtype=s.dtype)
-    fade = torch.exp(-when / weights.discount)
-    across = overlap_probability(do - d, reach_d + width, sigma_d) * fade * weight[:, None, None, :, None]  # (B, L, J, H, S')
-    along = overlap_probability(so - s, reach_s + length, sigma_s)  # (B, L, K, H, S')
-    longer = overlap_probability(so - s, reach_s + length + 1.0 + weights.gap * speed, sigma_s)
-    hit = (across.unsqueeze(3) * along.unsqueeze(2)).amax(-1)  # (B, L, J, K, H)
-    near = (across.unsqueeze(3) * longer.unsqueeze(2)).amax(-1)
-    return _add(hit), _add(near)
+    there = OnPath(*(part[..., stride - 1 :: stride] for part in there))  # (B, L, H, S')
+    s, d, speed = (part[..., stride - 1 :: stride] for part in (s, d, speed))  # (B, L, ., S')
+    length, width = 0.5 * ego.length.view(-1, 1, 1, 1), 0.5 * ego.width.view(-1, 1, 1, 1)
+    room = there.reach_d + width + CERTAIN * there.sigma_d.clamp(min=SIGMA_MIN)
+    met = (weight > 0.0)[:, None, :, None] & _between(there.d, d, room)
+    room = there.reach_s + length + LONGER + weights.gap * speed.amax(2, keepdim=True) + CERTAIN * there.sigma_s.clamp(min=SIGMA_MIN)
+    at = (met & _between(there.s, s, room)).any(3).nonzero(as_tuple=True)  # (Q,) each: world, path, future
+    so, do, _, reach_s, reach_d, sigma_s, sigma_d = (part[at].unsqueeze(1) for part in there)  # (Q, 1, S')
+    s, d, speed = (part[at[:2]] for part in (s, d, speed))  # (Q, ., S')
+    length, width = (value[at[0], 0] for value in (length, width))
+    across = overlap_probability(do - d, reach_d + width, sigma_d) * _fade(s, weights, stride) * weight[at[0], at[2]].view(-1, 1, 1)
+    along = overlap_probability(so - s, reach_s + length, sigma_s)  # (Q, K, S')
+    longer = overlap_probability(so - s, reach_s + length + LONGER + weights.gap * speed, sigma_s)
+
+    def summed(value: Tensor) -> Tensor:
+        pairs = (across.unsqueeze(2) * value.unsqueeze(1)).amax(-1)  # (Q, J, K)
+        every = pairs.new_zeros((*there.s.shape[:3], *pairs.shape[1:]))
+        every[at] = pairs
+        return _add(every.movedim(2, -1))
+
+    return summed(along), summed(longer)
+
+
+def _between(theirs: Tensor, mine: Tensor, room: Tensor) -> Tensor:
+    """Whether coordinates (B, L, H, S') are within `room` of those of any of several motions (B, L, ., S')."""
+    return (theirs > mine.amin(2, keepdim=True) - room) & (theirs < mine.amax(2, keepdim=True) + room)
+
+
+def _fade(like: Tensor, weights: Weights, stride: int) -> Tensor:
+    """What a collision at every `stride`-th step counts, (S',)."""
+    when = DT * torch.arange(stride, STEPS + 1, stride, device=like.device, dtype=like.dtype)
+    return torch.exp(-when / weights.discount)
 
 
 def _add(value: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def step(driver: Driver, now: Poses, accel: Tensor, steer: Tensor, dt: float) ->
 def others(scene: Scene, limits: Limits, when: Tensor) -> Others:
     """Everybody at `when` (S,) s, at his slowest, at his fastest, and at places between (`BETWEEN`), all of which he can be at."""
     tracks, ego = scene.tracks, scene.ego
-    all_of_them = obstacles(scene, torch.zeros_like(tracks.mask))
+    all_of_them = obstacles(scene, torch.zeros_like(tracks.mask), every=True)
 
     def wide(value: Tensor) -> Tensor:  # (B, T) -> (B, M T)
         return value.unsqueeze(2).expand(*value.shape, MODES).flatten(1).contiguous()

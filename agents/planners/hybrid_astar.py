@@ -23,7 +23,7 @@ from agents.planners.hybrid_search import search
 from agents.planners.motions import Pose, Search, Segments
 from agents.planners.paths import PAST, Paths, Points, no_paths, put, sample
 from agents.planners.pdm import Pdm
-from agents.planners.vehicle import to_action
+from agents.planners.vehicle import action_of
 from envs.driving.dynamics import wrap
 
 __all__ = ["HybridAstar", "Memory"]
@@ -93,7 +93,7 @@ class HybridAstar:
         push = torch.where(step.accel >= 0.0, step.accel / ego.accel_max, step.accel / ego.brake_max)
         action = torch.stack([push, step.steer / ego.steer_max], dim=-1).clamp(-1.0, 1.0).unsqueeze(1)
         if not bool(spot.wanted.all()):
-            action = _mixed(spot.wanted, action, to_action(self.elsewhere.plan(scene).trajectory, ego))
+            action = _mixed(spot.wanted, action, action_of(self.elsewhere, self.elsewhere.plan(scene), ego))
         return action, Memory(paths, progress)
 
     def points(self, scene: Scene, world: int) -> Points | None:

@@ -20,6 +20,7 @@ from agents.planners.pdm import Proposed, choose, lane_cost
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
 from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, ways
 from agents.planners.route import at, to_path
+from agents.planners.vehicle import FORESIGHT
 
 __all__ = ["Lattice"]
 
@@ -45,6 +46,7 @@ class Lattice:
 
     weights: Weights = field(default_factory=lambda: Weights(progress=0.15))
     name: str = "lattice"
+    foresight: int = FORESIGHT  # steps of its plans over which braking is foreseen, see `agents.planners.vehicle.to_action`
 
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`."""
@@ -160,7 +162,7 @@ def to_cartesian(ego: Ego, route: Route, s: Tensor, s1: Tensor, d: Tensor, d1: T
     With kappa the path's curvature: v = hypot((1 - kappa d) s', d'), and the heading is off the path's by atan(d' / ((1 - kappa d) s')).
     Curvature and acceleration are differences from step to step.
     """
-    x0, y0, c, sn = (part.unsqueeze(2) for part in to_path(route, s, torch.zeros_like(s)))  # (B, L, 1, K, S)
+    x0, y0, c, sn = (part.unsqueeze(2) for part in to_path(route, s))  # (B, L, 1, K, S)
     bend = at(s, route.curvature)[0].unsqueeze(2)
     pace, d, d1 = s1.unsqueeze(2), d.unsqueeze(3), d1.unsqueeze(3)
     ahead, aside = (1.0 - bend * d).clamp(min=0.1) * pace, d1 + torch.zeros_like(pace)

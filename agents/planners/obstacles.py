@@ -1,6 +1,6 @@
 """What the ego may run into: the likeliest futures of every track as boxes with doubt, one for each step of a trajectory.
 
-Shapes: B worlds, T tracks, M modes kept, H = T M futures, S steps, R paths. Ego frame.
+Shapes: B worlds, T tracks, M modes kept, H futures, S steps, F times of a forecast, R paths. Ego frame.
 """
 
 from __future__ import annotations
@@ -35,49 +35,58 @@ class Obstacles(NamedTuple):
     weight: Tensor  # (B, H) probability of this future times belief that the thing exists; 0: leave it out
 
 
-def obstacles(scene: Scene, trusted: Tensor) -> Obstacles:
+def obstacles(scene: Scene, trusted: Tensor, *, every: bool = False) -> Obstacles:
     """The MODES likeliest futures of every track, their probabilities scaled to add up to 1. trusted (B, T): those to leave out.
 
-    Left out besides: who follows the ego in its lane. Keeping that distance is up to him, and forecasts do not know that he will.
+    Left out besides: who follows the ego in its lane. Keeping that distance is up to him, and forecasts do not know that he will. There are
+    as many futures as the world with most of them has, what is too much elsewhere weighs 0: a handful of the T M that may be. every: all
+    T M, track by track, those left out too.
     """
     tracks, forecasts = scene.tracks, scene.forecasts
     probability, best = forecasts.probability.sort(dim=-1, descending=True, stable=True)
     probability, best = probability[..., :MODES], best[..., :MODES]
     total = probability[..., 0] + probability[..., 1] + probability[..., 2]
     probability = probability / total.clamp(min=1e-6).unsqueeze(-1)
-    mean = forecasts.mean.gather(2, best[..., None, None].expand(*best.shape, *forecasts.mean.shape[-2:]))  # (B, T, M, F, 2)
-    spread = forecasts.covariance.flatten(-2)  # (B, T, K, F, 4)
-    spread = spread.gather(2, best[..., None, None].expand(*best.shape, *spread.shape[-2:]))
-    now = tracks.mean[..., None, None, :2].expand(*best.shape, 1, 2)
-    doubt = tracks.covariance[..., :2, :2].flatten(-2)[..., None, None, :].expand(*best.shape, 1, 4)
-    low, share = _steps(forecasts.time)
-    places = _between(torch.cat([now, mean], dim=3), low, share)  # (B, T, M, S, 2)
-    spreads = _between(torch.cat([doubt, spread], dim=3), low, share)
-    x, y = (part.flatten(1, 2).contiguous() for part in places.unbind(-1))  # (B, H, S)
-    before_x = torch.cat([now[..., 0].flatten(1, 2), x[..., :-1]], dim=-1)
-    before_y = torch.cat([now[..., 1].flatten(1, 2), y[..., :-1]], dim=-1)
-    dx, dy = x - before_x, y - before_y
-    step = torch.sqrt(dx * dx + dy * dy)
-    yaw = tracks.yaw.contiguous()
-    moves, step = step > MOVES * DT, step.clamp(min=1e-6)
-
-    def wide(value: Tensor) -> Tensor:
-        return value.unsqueeze(2).expand(*value.shape, MODES).flatten(1)
-
     exists = torch.where(tracks.mask & ~trusted & ~followers(scene), tracks.score, 0.0)
-    xx, xy, _, yy = (part.flatten(1, 2).contiguous() for part in spreads.unbind(-1))
+    weight = (exists.unsqueeze(-1) * probability).flatten(1)  # (B, T M)
+    rows = torch.arange(weight.shape[1], device=weight.device).expand_as(weight) if every else _there(weight)  # (B, H)
+    track = torch.div(rows, MODES, rounding_mode="floor")
+    future = track * forecasts.probability.shape[2] + best.flatten(1).gather(1, rows)  # among all modes of all tracks
+    mean = _pick(forecasts.mean.flatten(1, 2), future)  # (B, H, F, 2)
+    spread = _pick(forecasts.covariance.flatten(1, 2).flatten(-2), future)  # (B, H, F, 4)
+    now = _pick(tracks.mean[..., :2], track).unsqueeze(2)
+    doubt = _pick(tracks.covariance[..., :2, :2].flatten(-2), track).unsqueeze(2)
+    low, share = _steps(forecasts.time)
+    x, y = (part.contiguous() for part in _between(torch.cat([now, mean], dim=2), low, share).unbind(-1))  # (B, H, S)
+    xx, xy, _, yy = (part.contiguous() for part in _between(torch.cat([doubt, spread], dim=2), low, share).unbind(-1))
+    dx, dy = (place - torch.cat([begin, place[..., :-1]], dim=-1) for place, begin in ((x, now[..., 0]), (y, now[..., 1])))
+    step = torch.sqrt(dx * dx + dy * dy)
+    moves, step = step > MOVES * DT, step.clamp(min=1e-6)
+    yaw = _pick(tracks.yaw, track).unsqueeze(2)
+    half = 0.5 * _pick(tracks.size[..., :2], track)
     return Obstacles(
         x=x,
         y=y,
-        cos=torch.where(moves, dx / step, wide(torch.cos(yaw)).unsqueeze(-1)),
-        sin=torch.where(moves, dy / step, wide(torch.sin(yaw)).unsqueeze(-1)),
+        cos=torch.where(moves, dx / step, torch.cos(yaw)),
+        sin=torch.where(moves, dy / step, torch.sin(yaw)),
         xx=xx,
         xy=xy,
         yy=yy,
-        half_length=wide(0.5 * tracks.size[..., 0]),
-        half_width=wide(0.5 * tracks.size[..., 1]),
-        weight=(exists.unsqueeze(-1) * probability).flatten(1),
+        half_length=half[..., 0].contiguous(),
+        half_width=half[..., 1].contiguous(),
+        weight=weight.gather(1, rows),
     )
+
+
+def _there(weight: Tensor) -> Tensor:
+    """The rows (B, H) of those that weigh something, in their order, and then of others; at least one."""
+    gone = weight <= 0.0
+    rows = gone.to(torch.uint8).sort(dim=1, stable=True).indices
+    return rows[:, : max(1, int((~gone).sum(1).amax()))] if len(gone) else rows
+
+
+def _pick(value: Tensor, rows: Tensor) -> Tensor:
+    return value.gather(1, rows.view(*rows.shape, *(1,) * (value.dim() - 2)).expand(-1, -1, *value.shape[2:]))
 
 
 def followers(scene: Scene) -> Tensor:
@@ -98,8 +107,8 @@ def _steps(time: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _between(value: Tensor, low: Tensor, share: Tensor) -> Tensor:
-    """(B, T, M, F + 1, .) at the steps, (B, T, M, S, .)."""
-    before, after = value.index_select(3, low), value.index_select(3, low + 1)
+    """(B, H, F + 1, .) at the steps, (B, H, S, .)."""
+    before, after = value.index_select(2, low), value.index_select(2, low + 1)
     return before + share.unsqueeze(-1) * (after - before)
 
 

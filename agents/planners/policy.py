@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import Plan, Planner, Remembering, Scene, make_planner
-from agents.planners.vehicle import to_action
+from agents.planners.vehicle import action_of
 from agents.policies.base import PolicyNeeds
 
 __all__ = ["PlannerPolicy"]
@@ -29,7 +29,7 @@ class PlannerPolicy:
         """(B, 1, 2) of acceleration and steering. observation: a `Scene`."""
         if isinstance(self.planner, Remembering):
             return self._notes.drive(self.planner, observation, seed, step)
-        return to_action(self.plan(observation).trajectory, observation.ego)
+        return action_of(self.planner, self.plan(observation), observation.ego)
 
     @torch.no_grad()
     def plan(self, scene: Scene) -> Plan:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from agents.planners.base import DT, STEPS, Ego, Route, Scene, Trajectory
 from agents.planners.obstacles import Obstacles, OnPath, obstacles, on_path
-from agents.planners.route import at, to_path
+from agents.planners.route import columns, places, read, to_path
 from agents.planners.rules import Stops, stops
 from agents.planners.vehicle import curvature_of, look_ahead, pursue, steer_towards
 from envs.driving.control import lateral_slope
@@ -89,19 +89,20 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
     aside, target = d - aim.unsqueeze(2), aim.unsqueeze(2)
     half = 0.5 * wide["length"]
     root = torch.full_like(s, 2.0 * (ACCEL * DECEL) ** 0.5)
-    fixed = {"headway": torch.full_like(s, HEADWAY), "min_gap": torch.full_like(s, GAP)}
-    ahead = _in_the_way(there, route.d, aim, ego.width, likely)
+    free, headway, min_gap = (torch.full_like(s, ACCEL), torch.full_like(s, DECEL)), torch.full_like(s, HEADWAY), torch.full_like(s, GAP)
+    ahead, pace = _in_the_way(there, route.d, aim, ego.width, likely)
     line = stop.unsqueeze(2) - REST + GAP
+    ends = torch.isfinite(line)
     before = ego.accel.view(-1, 1, 1).expand(shape)
-    out = []
+    path, limit, cos, sin, out = places(route), columns(route.limit), torch.cos(yaw), torch.sin(yaw), []
     for step in range(STEPS):
-        wanted = at(s, route.limit)[0] * share
-        accel = free_road(v, wanted, torch.full_like(s, ACCEL), torch.full_like(s, DECEL))
+        wanted = read(s, limit)[0] * share
+        accel = free_road(v, wanted, *free)
         over = ((wanted - v) / SETTLE_TIME).clamp(min=-SETTLE)
         accel = torch.where(v > wanted, torch.minimum(accel, over), accel)
-        push = _push(ahead[..., step], there.speed[..., step], s, v, half)
-        held = interaction((line - s).clamp(min=0.0), v, v, fixed["headway"], fixed["min_gap"], root)
-        held = torch.where(torch.isfinite(line), held, 0.0)
+        push = _push(ahead[..., step], pace[..., step], s, v, half)
+        held = interaction((line - s).clamp(min=0.0), v, v, headway, min_gap, root)
+        held = torch.where(ends, held, 0.0)
         accel = accel - ACCEL * torch.maximum(push, held)
         accel = torch.where(accel < HARD, accel, torch.maximum(accel, before - JERK * DT))
         accel = torch.minimum(accel, before.clamp(min=-ACCEL) + JERK * DT)  # brakes are let go at once
@@ -109,38 +110,44 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
         look = look_ahead(v)
         way = lateral_slope(v) * look
         offset = torch.sign(aside) * (aside.abs() - way).clamp(min=0.0) + target
-        px, py, _, _ = to_path(route, s + look, offset)
-        bend = pursue(px - x, py - y, torch.cos(yaw), torch.sin(yaw), wide["wheelbase"])
+        px, py, _, _ = to_path(path, s + look, offset)
+        bend = pursue(px - x, py - y, cos, sin, wide["wheelbase"])
         steer = steer_towards(bend, steer, wide["wheelbase"], wide["steer_max"])
         end = bicycle(x, y, yaw, v, accel, steer, wide["wheelbase"], DT, speed_max=wide["speed_max"])
         x, y, yaw, v, before = end.x, end.y, end.yaw, end.speed, end.accel
-        s, d = placed(route, s + 0.5 * (v + v - end.accel * DT) * DT, x, y)
+        cos, sin = torch.cos(yaw), torch.sin(yaw)
+        s, d = placed(path, s + 0.5 * (v + v - end.accel * DT) * DT, x, y)
         aside = d - target
-        out.append((x, y, torch.cos(yaw), torch.sin(yaw), v, end.accel, curvature_of(steer, wide["wheelbase"]), s, d))
-    columns = [torch.stack(part, dim=-1) for part in zip(*out, strict=True)]
-    return Driven(Trajectory(*columns[:7]), columns[7], columns[8])
+        out.append((x, y, cos, sin, v, end.accel, curvature_of(steer, wide["wheelbase"]), s, d))
+    parts = [torch.stack(part, dim=-1) for part in zip(*out, strict=True)]
+    return Driven(Trajectory(*parts[:7]), parts[7], parts[8])
 
 
-def placed(route: Route, guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Frenet coordinates of places close to a guess."""
-    px, py, c, sn = to_path(route, guess, torch.zeros_like(guess))
+def placed(route: Route | Tensor, guess: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Frenet coordinates of places close to a guess. route: or its `places`."""
+    px, py, c, sn = to_path(route, guess)
     dx, dy = x - px, y - py
     return guess + dx * c + dy * sn, dy * c - dx * sn
 
 
-def _in_the_way(there: OnPath, d: Tensor, aim: Tensor, width: Tensor, likely: Tensor) -> Tensor:
-    """Rear ends (B, L, H, S) m along the path, of what is in the corridor between the ego's place and its aim; the others are far behind.
+def _in_the_way(there: OnPath, d: Tensor, aim: Tensor, width: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
+    """Rear ends (m along the path) and speeds of what is in the corridor between the ego's place and its aim, (B, L, W, S) each.
 
-    At the beginning of each step: obstacles are told for the end.
+    W: as many as on the path with most of them; what is too much elsewhere, or in the way at other steps, is far behind. At the beginning
+    of each step: obstacles are told for the end.
     """
     left, right = (pick(d, aim)[..., None, None] for pick in (torch.maximum, torch.minimum))
     reach = 0.5 * width.view(-1, 1, 1, 1) + BESIDE + there.reach_d
     inside = (there.d < left + reach) & (there.d > right - reach) & (likely >= LIKELY)[:, None, :, None]
-    return torch.where(inside, there.s - DT * there.speed - there.reach_s, -1e4)
+    rear = torch.where(inside, there.s - DT * there.speed - there.reach_s, -1e4)
+    matters = inside.any(3)  # (B, L, H)
+    most = max(1, int(matters.sum(2).amax())) if len(d) else 1
+    rows = (~matters).to(torch.uint8).sort(dim=2, stable=True).indices[..., :most, None].expand(-1, -1, -1, rear.shape[3])
+    return rear.gather(2, rows), there.speed.gather(2, rows)
 
 
 def _push(rear: Tensor, pace: Tensor, s: Tensor, v: Tensor, half: Tensor) -> Tensor:
-    """(s*/s)^2 of the IDM against what is ahead, the worst of all; (B, L, V). rear, pace (B, L, H)."""
+    """(s*/s)^2 of the IDM against what is ahead, the worst of all; (B, L, V). rear, pace (B, L, W)."""
     gap = rear.unsqueeze(2) - s.unsqueeze(3)
     speed = v.unsqueeze(3)
     wanted = GAP + (speed * HEADWAY + speed * (speed - pace.unsqueeze(2)) * (0.5 / (ACCEL * DECEL) ** 0.5)).clamp(min=0.0)

@@ -17,7 +17,10 @@ from envs.driving.lanes import CHAIN, Chain, chain_ahead, chain_point, lane_fiel
 from envs.driving.traffic import CALM
 from scenarios.network import LaneEnd, LaneType
 
-__all__ = ["FIRST", "OWN", "POINTS", "STEP", "at", "lane_sequence", "make_route", "nearest", "own_chain", "to_frenet", "to_path"]
+__all__ = [
+    "FIRST", "OWN", "POINTS", "STEP", "at", "columns", "lane_sequence", "make_route", "nearest", "own_chain", "places", "read", "to_frenet",
+    "to_path",
+]  # fmt: skip
 
 FIRST, STEP, POINTS = -20.0, 1.0, 176  # m, m: from 20 m behind to 155 m ahead, 4 s at 140 km/h
 OWN = 1  # index of the path along the ego's own lane
@@ -117,21 +120,37 @@ def lane_sequence(place: Place, goal: Tensor, lane: Tensor, count: int) -> Tenso
 
 def at(s: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
     """Columns of the route (B, R, P) at stations s (B, R, ...) m, linear between points, constant beyond the ends; shaped as s."""
+    return read(s, columns(*tables))
+
+
+def columns(*tables: Tensor) -> Tensor:
+    """F columns of the route (B, R, P), to be read often: their values and how much more the next point has, (2 F, B, R, P - 1)."""
+    table = torch.stack(tables)
+    return torch.cat([table[..., :-1], table[..., 1:] - table[..., :-1]])
+
+
+def places(route: Route) -> Tensor:
+    """`columns` of x, y, cos and sin: what `to_path` reads."""
+    return columns(route.x, route.y, route.cos, route.sin)
+
+
+def read(s: Tensor, table: Tensor) -> tuple[Tensor, ...]:
+    """As `at`, of `columns`."""
     place = ((s - FIRST) / STEP).clamp(0.0, POINTS - 1.001).reshape(*s.shape[:2], -1)
     k = place.to(torch.int64)
-    share, after = place - k, k + 1
-    out = []
-    for table in tables:
-        low = table.gather(2, k)
-        out.append((low + share * (table.gather(2, after) - low)).view(s.shape))
-    return tuple(out)
+    low, rise = table.gather(3, k.expand(len(table), *k.shape)).chunk(2)
+    return (low + (place - k) * rise).view(-1, *s.shape).unbind(0)
 
 
-def to_path(route: Route, s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Frenet to ego frame: x, y of the place and cos, sin of the path beside it. s, d (B, R, ...); all of that shape."""
-    x, y, c, sn = at(s, route.x, route.y, route.cos, route.sin)
+def to_path(route: Route | Tensor, s: Tensor, d: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Frenet to ego frame: x, y of the place and cos, sin of the path beside it. s, d (B, R, ...); all of that shape.
+
+    route: or its `places`, for who asks often. d: m left of the path; None: on it.
+    """
+    x, y, c, sn = read(s, route if isinstance(route, Tensor) else places(route))
     past = s - s.clamp(FIRST, FIRST + STEP * (POINTS - 1.001))
-    return x + past * c - d * sn, y + past * sn + d * c, c, sn
+    x, y = x + past * c, y + past * sn
+    return (x, y, c, sn) if d is None else (x - d * sn, y + d * c, c, sn)
 
 
 def nearest(route: Route, x: Tensor, y: Tensor) -> Tensor:
@@ -149,9 +168,10 @@ def to_frenet(route: Route, x: Tensor, y: Tensor, guess: Tensor | None = None) -
     """
     s = nearest(route, x, y) if guess is None else guess
     wide_x, wide_y = x.unsqueeze(1).expand_as(s), y.unsqueeze(1).expand_as(s)
+    table = columns(route.x, route.y, route.cos, route.sin, route.curvature)
     for _ in range(2):
-        s = _nearer(route, s, wide_x, wide_y)
-    qx, qy, c, sn = at(s, route.x, route.y, route.cos, route.sin)
+        s = _nearer(table, s, wide_x, wide_y)
+    qx, qy, c, sn, _ = read(s, table)
     dx, dy = wide_x - qx, wide_y - qy
     past = dx * c + dy * sn
     before_first, after_last = (s <= FIRST + STEP) & (past < 0.0), (s >= FIRST + STEP * (POINTS - 2)) & (past > 0.0)
@@ -159,9 +179,9 @@ def to_frenet(route: Route, x: Tensor, y: Tensor, guess: Tensor | None = None) -
     return s + past, torch.where(foot, dy * c - dx * sn, FAR), c, sn
 
 
-def _nearer(route: Route, s: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """One Newton step towards the foot of (x, y), all (B, R, Q), at most COARSE points far."""
-    qx, qy, c, sn, bend = at(s, route.x, route.y, route.cos, route.sin, route.curvature)
+def _nearer(table: Tensor, s: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """One Newton step towards the foot of (x, y), all (B, R, Q), at most COARSE points far. table: `columns` with the curvature."""
+    qx, qy, c, sn, bend = read(s, table)
     dx, dy = x - qx, y - qy
     left = dy * c - dx * sn
     step = (dx * c + dy * sn) / (1.0 - bend * left).clamp(min=0.3)

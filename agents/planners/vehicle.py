@@ -8,11 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.planners.base import DT, Ego, Trajectory
+from agents.planners.base import DT, Ego, Plan, Trajectory
 from envs.driving.control import LOOK_MIN, LOOK_TIME, STEER_RATE
 from envs.driving.dynamics import steer_for_curvature
 
-__all__ = ["curvature_of", "pursue", "steer_towards", "to_action"]
+__all__ = ["FORESIGHT", "action_of", "curvature_of", "pursue", "steer_towards", "to_action"]
+
+FORESIGHT = round(LOOK_TIME / DT)  # steps that steering looks ahead
 
 
 def pursue(dx: Tensor, dy: Tensor, cos: Tensor, sin: Tensor, wheelbase: Tensor) -> Tensor:
@@ -41,13 +43,24 @@ def curvature_of(steer: Tensor, wheelbase: Tensor) -> Tensor:
     return torch.tan(steer) / wheelbase
 
 
-def to_action(trajectory: Trajectory, ego: Ego) -> Tensor:
+def action_of(planner: object, plan: Plan, ego: Ego) -> Tensor:
+    """The plan tracked as its planner asks for: braking foreseen over its `foresight` steps, 1 where it says nothing."""
+    return to_action(plan.trajectory, ego, int(getattr(planner, "foresight", 1)))
+
+
+def to_action(trajectory: Trajectory, ego: Ego, foresight: int = 1) -> Tensor:
     """The trajectory (B, S) tracked for one step of DT: acceleration and steering as shares of the vehicle's limits, (B, 1, 2) in [-1, 1].
 
     Acceleration is the plan's own; planning anew from where the ego is corrects what is left. Steering is pure pursuit of the first place
     of the trajectory that is `look_ahead` away, or of its end carried on straight: a stopping or starting car looks beyond its stop.
+
+    foresight: the ego brakes at least as hard as the plan does on the average over so many steps. A motion of least jerk begins with the
+    acceleration that there is and brakes later; made anew every DT it would always brake later, while steering, which looks FORESIGHT
+    steps ahead, moves over on time.
     """
     accel = trajectory.accel[:, 0]
+    if foresight > 1:
+        accel = torch.minimum(accel, (trajectory.speed[:, foresight - 1] - ego.speed) / (foresight * DT))
     push = torch.where(accel >= 0.0, accel / ego.accel_max, accel / ego.brake_max)
     look = look_ahead(ego.speed.clamp(min=0.0)).unsqueeze(1)  # (B, 1)
     away = torch.sqrt(trajectory.x * trajectory.x + trajectory.y * trajectory.y)  # (B, S)

@@ -19,7 +19,7 @@ from agents.planners.hybrid_astar import HybridAstar, Memory
 from agents.planners.paths import PAST
 from agents.planners.policy import PlannerPolicy
 from agents.planners.scene import SceneMaker
-from agents.planners.vehicle import to_action
+from agents.planners.vehicle import action_of
 from agents.playback.compact import packed
 from agents.playback.trace import Trace
 from agents.playback.verify import simulator
@@ -90,7 +90,7 @@ def plan_again(trace: Trace) -> list[Thought] | None:
             thoughts.append(_path(memory, scene, same=_same(mine, trace, k)))
         else:
             plan = _plan(planner, sim, scene, eyes)
-            thoughts.append(_thought(plan, scene, same=_same(to_action(plan.trajectory, scene.ego), trace, k)))
+            thoughts.append(_thought(plan, scene, same=_same(action_of(planner.planner, plan, scene.ego), trace, k)))
         sim.step(torch.from_numpy(trace.actions[k : k + 1].copy()).to(sim.device))
         if eyes is not None:
             eyes.look()

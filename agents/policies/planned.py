@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from agents.planners.base import Plan
-from agents.planners.vehicle import to_action
+from agents.planners.vehicle import action_of
 from agents.planners.wish import guide, make_guided
 from agents.policies.base import PolicyError, Told
 from agents.policies.sb3 import SB3Policy
@@ -31,7 +31,7 @@ class PlannedPolicy:
 
     def act(self, observation: Any, *, seed: Tensor, step: Tensor) -> Tensor:
         """(B, 1, 2) of acceleration and steering. observation: a `Told`."""
-        return to_action(self.plan(observation, seed=seed, step=step).trajectory, observation.scene.ego)
+        return action_of(self.planner, self.plan(observation, seed=seed, step=step), observation.scene.ego)
 
     def plan(self, told: Told, *, seed: Tensor, step: Tensor) -> Plan:
         """The plan for what the policy wishes."""

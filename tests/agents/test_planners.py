@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from agents.evaluation.rollout import rollout
+from agents.planners import costs
 from agents.planners.base import DT, PLANNERS, STEPS, PlannerError, Scene, make_planner
+from agents.planners.costs import Weights, collision
 from agents.planners.obstacles import MODES, obstacles
 from agents.planners.policy import PlannerPolicy
 from agents.planners.rules import lanes_of, stops
 from agents.planners.scene import NEAREST, SceneMaker, true_tracks
+from agents.planners.vehicle import FORESIGHT, to_action
 from agents.policies.base import PolicyError, load_policy, policy_names
 from envs.driving import eyes as sight
 from envs.driving.bank import build_bank
@@ -114,7 +117,7 @@ def test_one_mode_of_probability_one_is_the_deterministic_case(name: str, scene:
 
 def test_futures_are_the_likeliest_modes_between_now_and_the_forecast(scene: Scene) -> None:
     nobody = torch.zeros_like(scene.tracks.mask)
-    around = obstacles(scene, nobody)
+    around = obstacles(scene, nobody, every=True)
     shape = (WORLDS, NEAREST, MODES, STEPS)
     x = around.x.view(shape)
     likeliest = scene.forecasts.probability.argmax(-1)
@@ -128,6 +131,21 @@ def test_futures_are_the_likeliest_modes_between_now_and_the_forecast(scene: Sce
     weight = around.weight.view(shape[:3]).sum(-1)
     assert (((weight - 1.0).abs() < 1e-5) | (weight == 0.0)).all()
     assert (weight[~scene.tracks.mask] == 0.0).all()
+
+
+def test_futures_left_out_change_no_bit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those that weigh nothing nor those that no candidate comes near, which are not reckoned with."""
+    tracks, forecasts = scene.tracks, scene.forecasts
+    scene = scene._replace(tracks=tracks._replace(mean=0.2 * tracks.mean), forecasts=forecasts._replace(mean=0.2 * forecasts.mean))
+    nobody = torch.zeros_like(scene.tracks.mask)
+    few, every = obstacles(scene, nobody), obstacles(scene, nobody, every=True)
+    assert few.x.shape[1] < every.x.shape[1]
+    path = make_planner("pdm").plan(scene).candidates
+    assert same(collision(path, scene.ego, few, Weights()), collision(path, scene.ego, every, Weights()))
+    plans = [make_planner(name).plan(scene) for name in ("pdm", "lattice")]
+    assert any((plan.costs.clearance > 0.0).any() for plan in plans)
+    monkeypatch.setattr(costs, "CERTAIN", 1e6)
+    assert same(tuple(plans), tuple(make_planner(name).plan(scene) for name in ("pdm", "lattice")))
 
 
 # the ladder
@@ -211,6 +229,13 @@ def test_planners_are_policies_by_name() -> None:
         make_planner("latice")
     with pytest.raises(PolicyError, match="planner"):
         load_policy("pdm~blind=left")
+
+
+@pytest.mark.parametrize(("name", "foresight"), [("pdm", 1), ("lattice", FORESIGHT)])
+def test_a_policy_tracks_plans_as_its_planner_asks(name: str, foresight: int, scene: Scene) -> None:
+    policy, now = PlannerPolicy(name), torch.zeros(WORLDS, dtype=torch.int64)
+    expected = to_action(policy.plan(scene).trajectory, scene.ego, foresight)
+    assert torch.equal(policy.act(scene, seed=now, step=now), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

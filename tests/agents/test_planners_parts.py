@@ -343,6 +343,22 @@ def test_braking_is_a_share_of_the_brakes() -> None:
     assert to_action(path, an_ego(speed=5.0))[0, 0].tolist() == pytest.approx([-0.5, 0.0])
 
 
+def test_braking_that_a_plan_puts_off_is_foreseen_and_speeding_up_is_not() -> None:
+    """8 m/s^2 at full brakes, 3.5 at full throttle."""
+    path = Trajectory(*(value[:, 0] for value in moving(10.0)))
+    ego = an_ego(speed=10.0)
+
+    def pushed(*accels: float, foresight: int) -> float:
+        accel = T([[*accels, *[0.0] * (STEPS - len(accels))]])
+        return float(to_action(path._replace(accel=accel, speed=10.0 + DT * accel.cumsum(1)), ego, foresight)[0, 0, 0])
+
+    assert pushed(0.0, -2.0, -4.0, foresight=1) == 0.0
+    assert pushed(0.0, -2.0, -4.0, foresight=3) == pytest.approx(-2.0 / 8.0)
+    assert pushed(-4.0, -2.0, 0.0, foresight=3) == pytest.approx(-4.0 / 8.0)  # no less than the plan
+    assert pushed(0.7, 1.4, 2.1, foresight=3) == pytest.approx(0.7 / 3.5)
+    assert pushed(0.7, 0.0, -1.3, foresight=3) == pytest.approx(-0.2 / 8.0, rel=1e-5)
+
+
 def test_columns_are_linear_between_points_and_constant_beyond() -> None:
     route = a_route()
     (x,) = at(T([[[0.25, 7.5, 1e4]]]), route.x)
