@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from agents.planners.base import Ego, Route, Scene, Spot
+from agents.planners.base import Ego, Passage, Route, Scene, Spot
 from agents.planners.emergency import NONE, Driver, Judgement, Poses, judge, lane_steer, line_ahead, others, step
 from agents.planners.proposals import placed
 from agents.planners.route import OWN
@@ -29,7 +29,7 @@ from perception.types import Tracks
 
 __all__ = ["Decision", "Shielded", "shielded"]
 
-T = TypeVar("T", Ego, Tracks, Route, Spot)
+T = TypeVar("T", Ego, Tracks, Route, Spot, Passage)
 TICK, DT, STEPS = 0.1, 0.2, 20  # s, s: within the action and after it; 4 s stop a car from 115 km/h
 FINE = 5  # steps after the action that are simulated in halves
 SOFT = 3.0  # m/s^2
