@@ -49,6 +49,7 @@ EXTRAS = {  # extra: (modules, what they are for)
     "onnx": (("onnxruntime", "onnx"), "detectors on CPUs without bfloat16, and those of others as onnx:FILE"),
     "metrics": (("pycocotools", "trackeval"), "closedloop eval-perception"),
     "bench": (("highway_env", "mujoco"), "the peers in closedloop bench"),
+    "robots": (("mujoco",), "robot tasks, as closedloop/Reach-v0"),
     "cluster": (("ray",), "closedloop compare --cluster ray"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet

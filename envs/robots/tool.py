@@ -1,0 +1,40 @@
+"""How the arm is commanded: displacements of the tool, or speeds of the joints."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.robots.arm import JOINTS, SPEEDS
+from envs.robots.kinematics import damped_step, orientation_error, tool_jacobian
+from envs.robots.physics import Floats, Physics
+
+__all__ = ["TOOL_STEP", "joint_step", "joints_for", "move_joints", "move_tool"]
+
+TOOL_STEP = 0.03  # m a decision, each axis, at most: 0.75 m/s
+
+
+def joint_step(seconds: float) -> Floats:
+    """(7,) rad, the most that each joint turns in that time."""
+    return SPEEDS * seconds
+
+
+def joints_for(physics: Physics, displacement: Floats, *, frame: Floats | None = None) -> Floats:
+    """(B, 7) rad: the change of the joints that moves the tool by (B, 3) m and, if wanted, turns it towards a frame (3, 3)."""
+    position, rotation = tool_jacobian(physics)
+    now = physics.qpos[:, physics.joints(*JOINTS)]
+    if frame is None:
+        return damped_step(position, displacement, now)
+    turn = np.clip(orientation_error(physics.frame("tool"), frame[None]), -0.1, 0.1)
+    return damped_step(np.concatenate([position, rotation], axis=1), np.concatenate([displacement, turn], axis=1), now)
+
+
+def move_tool(physics: Physics, displacement: Floats, seconds: float, *, frame: Floats | None = None) -> None:
+    """Command the servos to move the tool by (B, 3) m from where it is, in a straight line, no faster than the joints can."""
+    step = joints_for(physics, displacement, frame=frame)
+    step = step / np.maximum(1.0, (np.abs(step) / joint_step(seconds)).max(1, keepdims=True))
+    physics.ctrl[:, :7] = physics.qpos[:, physics.joints(*JOINTS)] + step
+
+
+def move_joints(physics: Physics, action: Floats, seconds: float) -> None:
+    """Command the servos to turn each joint by the share (B, 7) of what it can in that time."""
+    physics.ctrl[:, :7] = physics.qpos[:, physics.joints(*JOINTS)] + action * joint_step(seconds)
