@@ -50,13 +50,15 @@ def flat(arrays: Any) -> NDArray[np.float32]:
     return np.concatenate([arrays[name] for name in sorted(arrays)], axis=1) if isinstance(arrays, dict) else arrays
 
 
+def one(observation: Any) -> NDArray[np.float32]:
+    """The observation of one world as a vector, in the order of `flat`."""
+    return np.concatenate([observation[name] for name in sorted(observation)]) if isinstance(observation, dict) else observation
+
+
 def actions(robots: Robots) -> NDArray[np.float64]:
     """Random actions, a function of (episode, decision) alone."""
-    rows = [
-        np.random.default_rng([int(seed), int(step)]).uniform(-1, 1, robots.task.action_size)
-        for seed, step in zip(robots.seeds, robots.steps, strict=True)
-    ]
-    return np.stack(rows)
+    pairs = zip(robots.seeds.tolist(), robots.steps.tolist(), strict=True)
+    return np.stack([np.random.default_rng(pair).uniform(-1, 1, robots.task.action_size) for pair in pairs])
 
 
 def fingerprints(name: str, seeds: list[int], steps: int, **options: Any) -> list[str]:
@@ -215,7 +217,7 @@ def test_vector_env(task: str) -> None:
     first, info = env.reset(seed=9)
     assert info["seed"].tolist() == [9, 10, 11]
     alone, _ = RobotEnv(task).reset(seed=10)
-    np.testing.assert_array_equal(flat(first)[1], np.concatenate([alone[k] for k in sorted(alone)]) if isinstance(alone, dict) else alone)
+    np.testing.assert_array_equal(flat(first)[1], one(alone))
     env.robots.steps[1] = env.task.duration - 1
     still = np.zeros((3, env.task.action_size))
     _, _, terminated, truncated, info = env.step(still)
@@ -242,13 +244,9 @@ def test_vec_env(task: str) -> None:
     assert infos[0]["seed"] == 4
     assert infos[0]["episode"]["l"] == env.task.duration
     assert env.observation_space.contains(infos[0]["terminal_observation"])
-    last = infos[0]["terminal_observation"]
-    last = np.concatenate([last[k] for k in sorted(last)]) if isinstance(last, dict) else last
-    assert not np.array_equal(last, flat(observation)[0])
+    assert not np.array_equal(one(infos[0]["terminal_observation"]), flat(observation)[0])
     again, _ = RobotEnv(task).reset(seed=int(env.robots.seeds[0]))
-    np.testing.assert_array_equal(
-        flat(observation)[0], np.concatenate([again[k] for k in sorted(again)]) if isinstance(again, dict) else again
-    )
+    np.testing.assert_array_equal(flat(observation)[0], one(again))
 
 
 def successes(task: str, act: Any, episodes: int, **options: Any) -> float:
@@ -271,7 +269,7 @@ def test_the_expert_does_it_and_chance_does_not(task: str) -> None:
 
 @needs_renderer
 def test_cameras_see_what_labels_name(task: str) -> None:
-    """In some of some episodes' first pictures, each thing is seen by a camera that policies use; every camera's picture shows something."""
+    """Each thing is seen in the first picture of some episode, and every camera's picture shows something."""
     robots = Robots(task_named(task), batch=6)
     robots.reset(np.arange(6))
     made = robots.task
