@@ -16,6 +16,8 @@ from agents.robots.trajectory import share_of_rest
 from envs.checks import ConfigError, unknown
 from envs.robots.physics import compile_model
 from envs.robots.robots import Robots
+from envs.robots.tasks.ball_catch import HEIGHT, landing
+from envs.robots.tool import TOOL_STEP
 
 __all__ = ["EXPERTS", "Expert", "expert_for"]
 
@@ -57,8 +59,62 @@ class CartPoleExpert:
         return np.asarray(np.clip(-(state[:, None, :] * self.gain).sum(-1), -1.0, 1.0))
 
 
+class PushCubeExpert:
+    """Goes behind the cube, seen from the goal, comes down and pushes; steers the push by where it touches."""
+
+    BEHIND = 0.045  # m, between the middles of cube and tool while it pushes
+    CLEAR = 0.03  # m more, where it comes down
+    LOW, HIGH = 0.03, 0.11  # m, heights of the tool when it pushes and when it goes around
+
+    def __init__(self, robots: Robots) -> None:
+        pass
+
+    def act(self, robots: Robots) -> Floats:
+        """See the class."""
+        task, physics = robots.task, robots.physics
+        tool, (cube, goal) = physics.site("tool"), np.moveaxis(robots.objects().position, 1, 0)[:, :, :2]
+        left = goal - cube
+        far = np.sqrt((left * left).sum(-1, keepdims=True))
+        ahead = left / np.maximum(far, 1e-6)
+        aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
+        from_cube = tool[:, :2] - cube
+        along, across = (from_cube * ahead).sum(-1), (from_cube * aside).sum(-1)
+        behind = cube - ahead * (self.BEHIND + self.CLEAR)
+        lined_up = (along < -self.BEHIND + 0.01) & (along > -self.BEHIND - self.CLEAR - 0.03) & (np.abs(across) < 0.012)
+        down = tool[:, 2] < self.LOW + 0.015
+        pushing = lined_up & down
+        push = cube - ahead * self.BEHIND + ahead * np.minimum(far, 0.03) - tool[:, :2] - aside * across[:, None] * 0.5
+        there = behind - tool[:, :2]
+        high = np.where(lined_up, self.LOW, self.HIGH) - tool[:, 2]
+        over = np.where((tool[:, 2] > self.HIGH - 0.03) | lined_up, 1.0, 0.0)[:, None]  # first up, then across
+        wish = np.concatenate([np.where(pushing[:, None], push, there * over), np.where(pushing, self.LOW - tool[:, 2], high)[:, None]], 1)
+        done = (far[:, 0] < 0.015)[:, None]
+        return task.towards(physics, np.where(done, 0.0, 0.8 * wish))  # type: ignore[attr-defined, no-any-return]
+
+
+class BallCatchExpert:
+    """Flies the ball ahead by the laws of free fall and is there first, along a minimum-jerk path; then keeps still."""
+
+    TIME = 0.55  # s
+
+    def __init__(self, robots: Robots) -> None:
+        self.steps = round(self.TIME / robots.dt)
+
+    def act(self, robots: Robots) -> Floats:
+        """See the class."""
+        ball, cup = robots.objects(), robots.physics.site("tool")
+        place, _ = landing(ball.position[:, 0], ball.velocity[:, 0], HEIGHT)
+        left = np.concatenate([place, np.full((len(cup), 1), HEIGHT)], axis=1) - cup
+        near = np.sqrt(((ball.position[:, 0] - cup) ** 2).sum(-1)) < 0.09
+        left[near, :2] = 0.0
+        wish = left * share_of_rest(robots.steps, self.steps)[:, None] / TOOL_STEP
+        return np.asarray(wish / np.maximum(1.0, np.abs(wish).max(1, keepdims=True)))
+
+
 EXPERTS: dict[str, Callable[[Robots], Expert]] = {
     "reach": ReachExpert,
+    "push_cube": PushCubeExpert,
+    "ball_catch": BallCatchExpert,
     "cart_pole_vision": CartPoleExpert,
 }
 

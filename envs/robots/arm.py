@@ -92,7 +92,7 @@ def arm(hand: str = GRIPPER) -> str:
 
 ARMATURE = (0.3, 0.3, 0.2, 0.2, 0.05, 0.05, 0.02)  # kg m^2
 DAMPING = (2.0, 2.0, 1.5, 1.5, 0.5, 0.5, 0.3)  # N m s/rad
-STIFFNESS = (800, 800, 600, 600, 200, 200, 100)  # N m/rad
+STIFFNESS = (2000, 2000, 1500, 1500, 500, 500, 200)  # N m/rad
 TORQUE = (320, 320, 176, 176, 110, 40, 40)  # N m, iiwa 14
 
 
@@ -107,14 +107,25 @@ def servos(fingers: bool = True) -> str:
 
 
 def scene(
-    name: str, bodies: str, *, hand: str = GRIPPER, fingers: bool = True, cameras: str = "", sensors: str = "", memory: int = 0
+    name: str,
+    bodies: str = "",
+    *,
+    hand: str = GRIPPER,
+    fingers: bool = True,
+    cameras: str = "",
+    sensors: str = "",
+    timestep: float = 0.004,
+    memory: int = 0,
 ) -> str:
-    """A whole model: the arm on a table, lights, and what a task adds. `memory` numbers of `userdata`."""
+    """A whole model: the arm on a table, lights, and what a task adds.
+
+    hand: see `arm`; fingers: whether it has those of the gripper. timestep: s. memory: numbers of `userdata`.
+    """
     return f"""
 <mujoco model="{name}">
   <compiler angle="radian" autolimits="true"/>
   <size nuserdata="{memory}"/>
-  <option timestep=".004" integrator="implicitfast"/>
+  <option timestep="{timestep}" integrator="implicitfast"/>
   <visual>
     <quality shadowsize="2048" offsamples="4"/>
     <global offwidth="1280" offheight="960"/>

@@ -34,8 +34,11 @@ class Renderer(NamedTuple):
 
 
 def offscreen(width: int, height: int) -> tuple[Any, str]:
-    """An OpenGL context that is current now, and the way it was made. Raises NoRenderer, or ConfigError for an unknown `MUJOCO_GL`."""
-    asked = os.environ.get("MUJOCO_GL", "").lower()
+    """An OpenGL context that is current now, and the way it was made. Raises NoRenderer, or ConfigError for an unknown `MUJOCO_GL`.
+
+    `MUJOCO_GL` is set to that way: MuJoCo's own part looks there to find OpenGL's functions.
+    """
+    asked = os.environ.get("MUJOCO_GL", "").strip().lower()
     if asked and asked not in (*WAYS, "glfw"):
         raise ConfigError(unknown("MUJOCO_GL", asked, (*WAYS, "glfw")))
     failures = []
@@ -43,6 +46,7 @@ def offscreen(width: int, height: int) -> tuple[Any, str]:
         try:
             context = _maker(way)(width, height)
             context.make_current()
+            os.environ["MUJOCO_GL"] = way
         except Exception as error:  # whatever a driver that is missing or broken makes of it
             failures.append(f"{way}: {type(error).__name__}: {error}")
             _forget()

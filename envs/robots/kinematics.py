@@ -15,8 +15,8 @@ from envs.robots.physics import Floats, Physics
 
 __all__ = ["DOWN", "damped_step", "inverse", "orientation_error", "tool_jacobian"]
 
-DAMPING = 0.05  # m (or rad) of task a rad: below it, singular directions are given up
-CENTRING = 0.1  # part of the way back to HOME, a step, where the task leaves it free
+DAMPING = 0.02  # m (or rad) of task a rad: below it, singular directions are given up
+CENTRING = 0.05  # part of the way back to HOME, a step, where the task leaves it free
 PASSES = 4  # joints at their limit are taken out and the rest solved again, this often
 MARGIN = 0.01  # rad, kept from the limits
 DOWN: Floats = np.diag([-1.0, 1.0, -1.0])  # the tool's frame at HOME: it points down, its fingers open along y

@@ -15,6 +15,8 @@ __all__ = ["TASKS", "robot_id", "task_class", "task_named"]
 
 TASKS = {  # name: "module:class"
     "reach": "envs.robots.tasks.reach:Reach",
+    "push_cube": "envs.robots.tasks.push_cube:PushCube",
+    "ball_catch": "envs.robots.tasks.ball_catch:BallCatch",
     "cart_pole_vision": "envs.robots.tasks.cart_pole_vision:CartPoleVision",
 }
 

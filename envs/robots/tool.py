@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.robots.arm import JOINTS, SPEEDS
+from envs.robots.arm import JOINTS, LIMITS, SPEEDS
 from envs.robots.kinematics import damped_step, orientation_error, tool_jacobian
 from envs.robots.physics import Floats, Physics
 
@@ -31,10 +31,20 @@ def joints_for(physics: Physics, displacement: Floats, *, frame: Floats | None =
 def move_tool(physics: Physics, displacement: Floats, seconds: float, *, frame: Floats | None = None) -> None:
     """Command the servos to move the tool by (B, 3) m from where it is, in a straight line, no faster than the joints can."""
     step = joints_for(physics, displacement, frame=frame)
-    step = step / np.maximum(1.0, (np.abs(step) / joint_step(seconds)).max(1, keepdims=True))
-    physics.ctrl[:, :7] = physics.qpos[:, physics.joints(*JOINTS)] + step
+    _command(physics, step / np.maximum(1.0, (np.abs(step) / joint_step(seconds)).max(1, keepdims=True)), seconds)
 
 
 def move_joints(physics: Physics, action: Floats, seconds: float) -> None:
     """Command the servos to turn each joint by the share (B, 7) of what it can in that time."""
-    physics.ctrl[:, :7] = physics.qpos[:, physics.joints(*JOINTS)] + action * joint_step(seconds)
+    _command(physics, action * joint_step(seconds), seconds)
+
+
+def _command(physics: Physics, step: Floats, seconds: float) -> None:
+    """Set the servos' targets so that joints turn at the speed step / seconds, step (B, 7) rad.
+
+    A servo kp (target - q) - kd q' moves at the speed v when its target is kd / kp v ahead, and q goes on by v seconds / 2 on average.
+    What it starts from is where the joint is, not where it was told to be: an observation then holds all that the future depends on.
+    """
+    bias = physics.model.actuator_biasprm[:7]
+    lead = 0.5 + bias[:, 2] / bias[:, 1] / seconds
+    physics.ctrl[:, :7] = np.clip(physics.qpos[:, physics.joints(*JOINTS)] + step * lead, -LIMITS, LIMITS)

@@ -124,7 +124,7 @@ def test_osmesa_is_tried_where_egl_fails(monkeypatch: pytest.MonkeyPatch) -> Non
             raise AttributeError("'NoneType' object has no attribute 'eglQueryString'")  # what PyOpenGL makes of a missing libEGL
         return Pretended
 
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setenv("MUJOCO_GL", "")
     monkeypatch.setattr(gl_module, "_maker", maker)
     monkeypatch.setattr(gl_module, "_forget", lambda: None)
     context, way = offscreen(3, 4)
@@ -135,7 +135,7 @@ def test_without_any_renderer_the_packages_are_named(monkeypatch: pytest.MonkeyP
     def maker(way: str) -> Any:
         raise ImportError(f"no {way} here")
 
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setenv("MUJOCO_GL", "")
     monkeypatch.setattr(gl_module, "_maker", maker)
     monkeypatch.setattr(gl_module, "_forget", lambda: None)
     with pytest.raises(NoRenderer, match=r"egl: ImportError: no egl here; osmesa: .*apt install libegl1"):
