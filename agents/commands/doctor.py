@@ -155,9 +155,11 @@ def _compiler() -> list[Check]:
 def _renderer() -> list[Check]:
     """In a process of its own: a graphics driver that is broken takes the process with it."""
     if find_spec("mujoco") is None:
-        return [Check(name="renderer", status=NOTE, detail="no cameras of robots: MuJoCo is not installed: pip install 'closedloop[robots]'")]
+        return [
+            Check(name="renderer", status=NOTE, detail="no cameras of robots: MuJoCo is not installed: pip install 'closedloop[robots]'")
+        ]
     code = "import json; from envs.robots.gl import describe; print(json.dumps(describe()))"
-    folder = str(next(iter(package_folders().values())).parent)
+    folder = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         ended = subprocess.run(

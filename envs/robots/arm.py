@@ -131,6 +131,7 @@ def scene(
     <global offwidth="1280" offheight="960"/>
     <headlight ambient=".35 .35 .35" diffuse=".25 .25 .25" specular="0 0 0"/>
     <map znear=".02" zfar="20"/>
+    <rgba haze=".78 .84 .9 1"/>
   </visual>
   <statistic extent="1.5" center=".3 0 .3"/>
   <asset><texture type="skybox" builtin="gradient" rgb1=".78 .84 .9" rgb2=".5 .58 .66" width="64" height="384"/></asset>{DEFAULTS}

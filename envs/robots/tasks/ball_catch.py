@@ -47,7 +47,7 @@ BODIES = f"""
     </body>"""
 CAMERAS = """<camera name="side" pos="1.1 -2.6 .9" xyaxes="1 0 0 0 .08 1" fovy="48"/>
     <camera name="behind" pos="-1.1 0 1.3" xyaxes="0 -1 0 .27 0 .96" fovy="60"/>
-    <camera name="watch" pos="2.6 -2.2 1.5" xyaxes=".72 .69 0 -.24 .25 .94" fovy="45"/>"""
+    <camera name="watch" pos="2.1 -2.9 1.35" xyaxes=".93 .37 0 -.08 .2 .97" fovy="48"/>"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,10 @@ class BallCatch:
 
 
 def landing(place: Floats, velocity: Floats, height: Floats | float) -> tuple[Floats, Floats]:
-    """Where (n, 2) m and when (n,) s a ball at `place` (n, 3) that flies freely comes down to `height` m; where it is now if it never does."""
+    """Where (n, 2) m and in how many seconds (n,) a ball that flies freely from `place` (n, 3) comes down to `height` m.
+
+    Where it is now, and 0, if it never is so high.
+    """
     rise = velocity[:, 2] ** 2 + 2.0 * GRAVITY * (place[:, 2] - height)
     after = np.maximum((velocity[:, 2] + np.sqrt(np.maximum(rise, 0.0))) / GRAVITY, 0.0)
     after = np.where(rise < 0.0, 0.0, after)

@@ -26,6 +26,7 @@ MODEL = f"""
     <quality shadowsize="2048" offsamples="4"/>
     <global offwidth="1280" offheight="960"/>
     <headlight ambient=".4 .4 .4" diffuse=".3 .3 .3" specular="0 0 0"/>
+    <rgba haze=".84 .88 .92 1"/>
   </visual>
   <statistic extent="2" center="0 0 .3"/>
   <asset><texture type="skybox" builtin="gradient" rgb1=".84 .88 .92" rgb2=".6 .67 .74" width="64" height="384"/></asset>

@@ -28,7 +28,7 @@ LOW, HIGH = np.array([0.4, -0.15]), np.array([0.44, 0.15])  # m, where the cube 
 FAR_LOW, FAR_HIGH = np.array([0.42, -0.22]), np.array([0.56, 0.22])  # m, where goals are that are anywhere
 CAMERAS = """<camera name="front" pos="1.25 0 .8" xyaxes="0 1 0 -.62 0 .78" fovy="40"/>
     <camera name="left" pos=".45 1.0 .75" xyaxes="-1 0 0 0 -.55 .83" fovy="42"/>
-    <camera name="watch" pos="1.2 -.9 .8" xyaxes=".66 .75 0 -.39 .34 .86" fovy="40"/>"""
+    <camera name="watch" pos="1.5 -1.15 1.0" xyaxes=".66 .75 0 -.34 .30 .89" fovy="40"/>"""
 BODIES = f"""
     <body name="goal" mocap="true" pos=".5 0 .0015">
       <geom name="goal" type="cylinder" size=".04 .0015" rgba=".25 .7 .35 1" contype="0" conaffinity="0"/>

@@ -1,0 +1,134 @@
+"""Experts and what they are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+import pytest
+
+from agents.robots import expert_for
+from agents.robots.lqr import gain, linear_model
+from agents.robots.trajectory import minimum_jerk, share_of_rest
+from envs.robots import Randomisation, Robots, task_named
+from envs.robots.physics import compile_model
+from envs.robots.tasks.ball_catch import HEIGHT, landing
+
+
+def success(name: str, *, episodes: int = 60, randomisation: Randomisation | None = None, **options: Any) -> float:
+    """Share of episodes that the expert does."""
+    robots = Robots(task_named(name, **options), batch=episodes, randomisation=randomisation)
+    robots.reset(np.arange(1000, 1000 + episodes))
+    expert, done, won = expert_for(robots), np.zeros(episodes, dtype=bool), np.zeros(episodes, dtype=bool)
+    while not done.all():
+        step = robots.step(expert.act(robots))
+        ended = (step.terminated | step.truncated) & ~done
+        won, done = won | (ended & step.success), done | ended
+    return float(won.mean())
+
+
+def test_minimum_jerk_has_no_speed_and_no_acceleration_at_its_ends_and_the_least_jerk() -> None:
+    """Against neighbours with the same ends: any admissible change of the path costs jerk."""
+    t = np.linspace(0.0, 1.0, 2001)
+    path = minimum_jerk(t)
+    slope = np.gradient(path, t)
+    assert (path[0], path[-1]) == (0.0, 1.0)
+    assert np.abs([slope[0], slope[-1]]).max() < 1e-4
+    assert slope.max() == pytest.approx(1.875, abs=1e-3)  # Flash and Hogan: 15/8 of the mean speed
+    cost = (np.diff(path, 3) ** 2).sum()
+    for k in (1, 2, 3):
+        bump = 0.05 * (t * (1.0 - t)) ** 3 * np.sin(k * np.pi * t)  # leaves ends, speeds and accelerations there alone
+        assert (np.diff(path + bump, 3) ** 2).sum() > cost
+
+
+def test_sharing_out_what_is_left_gives_the_motion_and_comes_back_to_it() -> None:
+    place, steps = 0.0, 20
+    for k in range(steps):
+        assert place == pytest.approx(float(minimum_jerk(k / steps)), abs=1e-9)
+        place += float(share_of_rest(k, steps)) * (1.0 - place)
+    assert place == pytest.approx(1.0)
+    place = 0.0
+    for k in range(steps):
+        place += float(share_of_rest(k, steps)) * (1.0 - place) + (0.1 if k == 9 else 0.0)  # a push
+    assert place == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_linear_model_is_that_of_the_physics() -> None:
+    task = task_named("cart_pole_vision")
+    model = compile_model(task.mjcf())
+    a, b = linear_model(model, task.substeps)
+    data, start, push = mujoco.MjData(model), np.array([0.01, -0.004, 0.02, 0.01]), np.array([0.02])
+    data.qpos[:], data.qvel[:], data.ctrl[:] = start[:2], start[2:], push
+    mujoco.mj_step(model, data, task.substeps)
+    np.testing.assert_allclose(np.concatenate([data.qpos, data.qvel]), a @ start + b @ push, atol=1e-6)
+
+
+def test_the_regulator_holds_what_falls_by_itself() -> None:
+    task = task_named("cart_pole_vision")
+    a, b = linear_model(compile_model(task.mjcf()), task.substeps)
+    k = gain(a, b, np.eye(4), np.eye(1))
+    assert np.abs(np.linalg.eigvals(a)).max() > 1.01
+    assert np.abs(np.linalg.eigvals(a - b @ k)).max() < 0.999
+    cost = _cost(a, b, k)
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # no neighbour is better
+        assert _cost(a, b, k * (1.0 + 0.02 * rng.normal(size=k.shape))) > cost
+
+
+def _cost(a: Any, b: Any, k: Any) -> float:
+    """Sum over 3000 decisions of x'x + u'u from four starts."""
+    x, total = np.eye(4), 0.0
+    for _ in range(3000):
+        u = -k @ x
+        total += float((x * x).sum() + (u * u).sum())
+        x = a @ x + b @ u
+    return total
+
+
+def test_balls_come_down_where_they_are_said_to() -> None:
+    robots = Robots(task_named("ball_catch"), batch=40)
+    robots.reset(np.arange(40))
+    ball = robots.objects()
+    place, after = landing(ball.position[:, 0], ball.velocity[:, 0], HEIGHT)
+    assert ((after > 0.69) & (after < 0.91)).all()
+    model = robots.physics.model
+    for world in range(40):
+        data = mujoco.MjData(model)
+        robots.physics.load(world, data)
+        data.qpos[:7] = 2.5  # the arm out of the way
+        model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
+        mujoco.mj_step(model, data, round(after[world] / model.opt.timestep))
+        mujoco.mj_kinematics(model, data)
+        assert np.abs(data.site("ball").xpos - [*place[world], HEIGHT]).max() < 0.02
+
+
+def test_a_ball_that_never_is_so_high_lands_where_it_is() -> None:
+    place, after = landing(np.array([[1.0, 2.0, 0.1]]), np.array([[1.0, 0.0, 0.5]]), 0.5)
+    assert (place.tolist(), after.tolist()) == ([[1.0, 2.0]], [0.0])
+
+
+def test_what_is_told_of_cart_and_pole_is_what_the_joints_say() -> None:
+    """The observation is made of two places and two velocities; the joints' angles and speeds are not looked at."""
+    robots = Robots(task_named("cart_pole_vision"), batch=50)
+    robots.reset(np.arange(50))
+    for _ in range(5):
+        robots.step(np.random.default_rng(1).uniform(-1, 1, (50, 1)))
+    physics = robots.physics
+    told = np.stack([physics.qpos[:, 0], physics.qvel[:, 0], physics.qpos[:, 1], physics.qvel[:, 1]], axis=1)
+    np.testing.assert_allclose(robots.observe(), told, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["reach", "push_cube"])
+def test_experts_can_command_joints_too(name: str) -> None:
+    assert success(name, control="joints") >= 0.95
+
+
+def test_the_cube_is_pushed_anywhere() -> None:
+    assert success("push_cube", where="anywhere") >= 0.8
+
+
+def test_experts_bear_with_models_that_are_a_little_off() -> None:
+    off = Randomisation(mass=0.2, friction=0.2, gain=0.2, delay=0.008)
+    for name in ("reach", "ball_catch", "cart_pole_vision"):
+        assert success(name, randomisation=off) >= 0.9, name
