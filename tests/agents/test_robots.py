@@ -10,6 +10,7 @@ import pytest
 
 from agents.robots import expert_for
 from agents.robots.lqr import gain, linear_model
+from agents.robots.sampling import SamplingConfig, SamplingPlanner, choose, interpolated
 from agents.robots.trajectory import minimum_jerk, share_of_rest
 from envs.robots import Randomisation, Robots, task_named
 from envs.robots.physics import compile_model
@@ -132,3 +133,53 @@ def test_experts_bear_with_models_that_are_a_little_off() -> None:
     off = Randomisation(mass=0.2, friction=0.2, gain=0.2, delay=0.008)
     for name in ("reach", "ball_catch", "cart_pole_vision"):
         assert success(name, randomisation=off) >= 0.9, name
+
+
+def planned(name: str, config: SamplingConfig, seeds: list[int], decisions: int | None = None) -> tuple[float, Any]:
+    """Share of episodes that sampling does, and its actions."""
+    robots = Robots(task_named(name), batch=len(seeds))
+    robots.reset(np.array(seeds))
+    planner, actions = SamplingPlanner(robots, config), []
+    for _ in range(decisions or robots.task.duration):
+        actions.append(planner.act(robots))
+        step = robots.step(actions[-1])
+    return float(step.success.mean()), np.stack(actions)
+
+
+def test_sampling_reaches_without_having_learned() -> None:
+    assert planned("reach", SamplingConfig(horizon=8, knots=2, noise=1.0), list(range(8)))[0] >= 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "temperature"), [("reach", 0.0), ("reach", 0.02), ("ball_catch", 0.0)])
+def test_sampling_does_tasks_without_having_learned(name: str, temperature: float) -> None:
+    assert planned(name, SamplingConfig(temperature=temperature), list(range(30)))[0] >= 0.95
+
+
+def test_a_sampled_plan_is_the_same_in_any_batch_and_touches_nothing() -> None:
+    config = SamplingConfig(samples=5, horizon=4)
+    together, alone = planned("ball_catch", config, [4, 5, 6], 6)[1], planned("ball_catch", config, [4], 6)[1]
+    np.testing.assert_array_equal(together[:, :1], alone)
+    robots = Robots(task_named("reach"), batch=2)
+    before = robots.get_state()
+    SamplingPlanner(robots, config).act(robots)
+    np.testing.assert_array_equal(robots.physics.get_state(), before.physics)
+
+
+def test_what_sampling_cannot_do_is_refused() -> None:
+    with pytest.raises(ValueError, match="samples=2: must be 3 or more"):
+        SamplingConfig(samples=2)
+    with pytest.raises(ValueError, match=r"delay=0\.01: a sampling planner"):
+        SamplingPlanner(Robots(task_named("reach"), batch=1, randomisation=Randomisation(delay=0.01)))
+
+
+def test_plans_are_linear_between_knots_and_stay_at_the_last() -> None:
+    plans = np.array([0.0, 1.0, 3.0]).reshape(1, 1, 3, 1)
+    assert interpolated(plans, np.array([0.0, 0.5, 1.0, 1.5, 2.0, 9.0])).ravel().tolist() == [0.0, 0.5, 1.0, 2.0, 3.0, 3.0]
+
+
+def test_candidates_are_averaged_by_their_return_or_the_best_is_taken() -> None:
+    candidates = np.array([0.0, 1.0]).reshape(1, 2, 1, 1)
+    returns = np.log(np.array([[1.0, 3.0]]))
+    assert choose(candidates, returns, 1.0).item() == pytest.approx(0.75)
+    assert choose(candidates, returns, 0.0).item() == 1.0
