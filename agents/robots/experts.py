@@ -17,6 +17,7 @@ from envs.checks import ConfigError, unknown
 from envs.robots.physics import compile_model
 from envs.robots.robots import Robots
 from envs.robots.tasks.ball_catch import HEIGHT, landing
+from envs.robots.tasks.visual_servo import DISTANCE
 from envs.robots.tool import TOOL_STEP
 
 __all__ = ["EXPERTS", "Expert", "expert_for"]
@@ -92,6 +93,20 @@ class PushCubeExpert:
         return task.towards(physics, np.where(done, 0.0, 0.8 * wish))  # type: ignore[attr-defined, no-any-return]
 
 
+class VisualServoExpert:
+    """Moves the camera by what it is off, and along with the ball."""
+
+    def __init__(self, robots: Robots) -> None:
+        pass
+
+    def act(self, robots: Robots) -> Floats:
+        """See the class."""
+        ball, eye = robots.objects(), robots.physics.site("tool")
+        off = ball.position[:, 0] + np.array([0.0, 0.0, DISTANCE]) - eye
+        wish = (0.7 * off + ball.velocity[:, 0] * robots.dt) / TOOL_STEP
+        return np.asarray(wish / np.maximum(1.0, np.abs(wish).max(1, keepdims=True)))
+
+
 class BallCatchExpert:
     """Flies the ball ahead by the laws of free fall and is there first, along a minimum-jerk path; then keeps still."""
 
@@ -114,6 +129,7 @@ class BallCatchExpert:
 EXPERTS: dict[str, Callable[[Robots], Expert]] = {
     "reach": ReachExpert,
     "push_cube": PushCubeExpert,
+    "visual_servo": VisualServoExpert,
     "ball_catch": BallCatchExpert,
     "cart_pole_vision": CartPoleExpert,
 }

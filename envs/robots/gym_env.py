@@ -41,7 +41,7 @@ class RobotEnv(gymnasium.Env[Arrays, NDArray[np.float32]]):
         size: of the picture, width and height in pixels.
         options: fields of the task, as `tolerance` is.
 
-    Raises ValueError, with a suggestion, for names and values that do not exist, ImportError without MuJoCo.
+    Raises ValueError, with a suggestion, for names and values that do not exist, ModuleNotFoundError without MuJoCo.
 
     ### Versions
     v0: first.

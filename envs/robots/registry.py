@@ -16,6 +16,7 @@ __all__ = ["TASKS", "robot_id", "task_class", "task_named"]
 TASKS = {  # name: "module:class"
     "reach": "envs.robots.tasks.reach:Reach",
     "push_cube": "envs.robots.tasks.push_cube:PushCube",
+    "visual_servo": "envs.robots.tasks.visual_servo:VisualServo",
     "ball_catch": "envs.robots.tasks.ball_catch:BallCatch",
     "cart_pole_vision": "envs.robots.tasks.cart_pole_vision:CartPoleVision",
 }
@@ -27,7 +28,7 @@ def robot_id(name: str) -> str:
 
 
 def task_class(name: str) -> type[Task]:
-    """The class of a task. Raises ConfigError with a suggestion, or ImportError if MuJoCo is not installed."""
+    """The class of a task. Raises ConfigError with a suggestion, or ModuleNotFoundError if MuJoCo is not installed."""
     if name not in TASKS:
         raise ConfigError(unknown("robot task", name, list(TASKS)))
     module, _, attribute = TASKS[name].partition(":")
@@ -36,7 +37,7 @@ def task_class(name: str) -> type[Task]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mujoco":
             raise
-        raise ImportError(f"robot tasks need MuJoCo 4: pip install 'closedloop[robots]' ({error})") from error
+        raise ModuleNotFoundError("robot tasks need MuJoCo 4: pip install 'closedloop[robots]'", name="mujoco") from error
     return found
 
 
