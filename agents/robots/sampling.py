@@ -10,6 +10,7 @@ Shapes: B worlds, S samples, H decisions ahead, P knots of a plan, n numbers in 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ class SamplingPlanner:
         noise = Draws(robots.seeds, robots.steps).normal(STREAM, count * config.knots * robots.task.action_size)
         scale = config.noise * 0.5 ** (np.arange(count) % 4)
         varied = self.plan[:, None] + scale[:, None, None] * noise.reshape(batch, count, *self.plan.shape[1:])
-        return np.clip(np.concatenate([self.plan[:, None], np.zeros_like(self.plan[:, None]), varied], axis=1), -1.0, 1.0)
+        return np.asarray(np.clip(np.concatenate([self.plan[:, None], np.zeros_like(self.plan[:, None]), varied], axis=1), -1.0, 1.0))
 
     def _returns(self, robots: Robots, actions: Floats) -> Floats:
         """(B, S) sums of rewards over actions (B, S, H, n)."""
@@ -100,22 +101,22 @@ class SamplingPlanner:
 
 def graded(task: Task) -> Task:
     """The task with a reward that says how near one is: sparse rewards are the same for all candidates far from the goal."""
-    return replace(task, reward="dense") if isinstance(task, GoalTask) else task  # type: ignore[return-value]
+    return replace(task, reward="dense") if isinstance(task, GoalTask) else task
 
 
-def interpolated(plans: Floats, at: NDArray[np.float64]) -> Floats:
+def interpolated(plans: Floats, at: NDArray[np.floating[Any]]) -> Floats:
     """Plans (B, S, P, n) at places `at` (H,) in units of knots, (B, S, H, n); beyond the last knot it stays."""
     last = plans.shape[2] - 1
     place = np.clip(at, 0.0, last)
     low = np.minimum(place.astype(np.int64), last - 1)
     part = (place - low)[:, None]
-    return plans[:, :, low] * (1.0 - part) + plans[:, :, low + 1] * part
+    return np.asarray(plans[:, :, low] * (1.0 - part) + plans[:, :, low + 1] * part)
 
 
 def choose(candidates: Floats, returns: Floats, temperature: float) -> Floats:
     """(B, P, n) of candidates (B, S, P, n): the best by returns (B, S), or their mean weighted with exp(return / temperature)."""
     if temperature == 0.0:
-        return candidates[np.arange(len(candidates)), returns.argmax(1)]
+        return np.asarray(candidates[np.arange(len(candidates)), returns.argmax(1)])
     weight = np.exp((returns - returns.max(1, keepdims=True)) / temperature)
     weight = weight / weight.sum(1, keepdims=True)
     return np.asarray((candidates * weight[:, :, None, None]).sum(1))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from envs.robots.randomise import Randomisation
     from envs.robots.robots import Robots
     from envs.robots.sb3_env import RobotVecEnv
+    from envs.robots.sight import SightConfig
     from envs.robots.vector_env import RobotVectorEnv
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "RobotVecEnv",
     "RobotVectorEnv",
     "Robots",
+    "SightConfig",
     "TASKS",
     "robot_id",
     "task_class",
@@ -39,6 +41,7 @@ _HOME = {
     "RobotVecEnv": "sb3_env",
     "RobotVectorEnv": "vector_env",
     "Robots": "robots",
+    "SightConfig": "sight",
 }
 
 

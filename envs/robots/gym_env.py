@@ -14,6 +14,7 @@ from envs.robots.goals import GoalTask
 from envs.robots.make import RENDER_SIZE, chosen_task, row, score
 from envs.robots.randomise import Randomisation
 from envs.robots.robots import Robots, RobotsState
+from envs.robots.sight import SightConfig
 from envs.robots.task import Arrays, Task
 
 __all__ = ["RobotEnv", "RobotEnvState"]
@@ -37,6 +38,8 @@ class RobotEnv(gymnasium.Env[Arrays, NDArray[np.float32]]):
     Args:
         task: name in `envs.robots.TASKS`, or a task.
         randomisation: how much masses, friction, servos, light and cameras differ from episode to episode; not at all by default.
+        observation: "truth", "visible" (of what no camera sees, where it was last seen) or "pixels" (see `envs.robots.sight`).
+        sight: size of the pictures.
         render_mode: None or "rgb_array".
         size: of the picture, width and height in pixels.
         options: fields of the task, as `tolerance` is.
@@ -54,18 +57,20 @@ class RobotEnv(gymnasium.Env[Arrays, NDArray[np.float32]]):
         task: Task | str = "reach",
         *,
         randomisation: Randomisation | None = None,
+        observation: str = "truth",
+        sight: SightConfig | None = None,
         render_mode: str | None = None,
         size: tuple[int, int] = RENDER_SIZE,
         **options: Any,
     ) -> None:
         self.task = chosen_task(task, options, render_mode)
-        self.robots = Robots(self.task, batch=1, threads=1, randomisation=randomisation)
-        self.observation_space = self.task.observation_space
+        self.robots = Robots(self.task, batch=1, threads=1, randomisation=randomisation, observation=observation, sight=sight)
+        self.observation_space = self.robots.observation_space
         self.action_space = self.robots.action_space
         self.render_mode, self.size = render_mode, size
         self.metadata = {**self.metadata, "render_fps": round(1.0 / self.robots.dt)}
         self._running = False
-        if isinstance(self.task, GoalTask):
+        if isinstance(self.task, GoalTask) and observation != "pixels":
             self.compute_reward = self.task.compute_reward
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Any]]:

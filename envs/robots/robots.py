@@ -7,20 +7,19 @@ Shapes: B worlds. SI units.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.checks import ConfigError, seed_from
+from envs.checks import ConfigError, seed_from, unknown
+from envs.robots.camera import Camera
 from envs.robots.physics import Floats, Physics, compile_model
 from envs.robots.randomise import Randomisation, randomise
 from envs.robots.rng import Draws, Ints, later_seeds
+from envs.robots.sight import LEVELS, Belief, Pictures, Sight, SightConfig
 from envs.robots.task import Arrays, Objects, Task
-
-if TYPE_CHECKING:
-    from envs.robots.camera import Camera
 
 __all__ = ["Bools", "Robots", "RobotsState", "Step"]
 
@@ -48,6 +47,7 @@ class RobotsState:
     count: Ints  # (B,) episodes had since
     returns: Floats  # (B,)
     terms: dict[str, Floats]  # (B,) each, sums over the episode
+    belief: Belief | None = None  # as last seen, where that is what a policy is told
 
 
 class Robots:
@@ -58,10 +58,25 @@ class Robots:
         batch: B.
         threads: that step the physics; 0 takes every core. The results are the same bit by bit.
         randomisation: how much the model differs from episode to episode.
+        observation: what policies are told, one of `LEVELS`: the truth, what cameras see of it, or pictures.
+        sight: the pictures.
+
+    Raises ConfigError for an unknown level, NoRenderer where it needs pictures and there is no OpenGL.
     """
 
-    def __init__(self, task: Task, *, batch: int, threads: int = 0, randomisation: Randomisation | None = None) -> None:
-        self.task, self.batch = task, batch
+    def __init__(
+        self,
+        task: Task,
+        *,
+        batch: int,
+        threads: int = 0,
+        randomisation: Randomisation | None = None,
+        observation: str = "truth",
+        sight: SightConfig | None = None,
+    ) -> None:
+        if observation not in LEVELS:
+            raise ConfigError(unknown("observation", observation, LEVELS))
+        self.task, self.batch, self.observation = task, batch, observation
         self.randomisation = randomisation or Randomisation()
         model = compile_model(task.mjcf(), delay=self.randomisation.delay)
         self.physics = Physics(model, batch=batch, threads=threads)
@@ -69,6 +84,9 @@ class Robots:
         self.action_space = spaces.Box(-1.0, 1.0, shape=(task.action_size,), dtype=np.float32)
         self._world = np.arange(batch, dtype=np.int64)
         self._camera: Camera | None = None  # for people; made when first needed
+        self.sight = Sight(self.physics, task, sight or SightConfig()) if observation == "visible" else None
+        self.pictures = Pictures(self.physics, task, sight or SightConfig()) if observation == "pixels" else None
+        self.observation_space: spaces.Space[Any] = self.pictures.space if self.pictures else task.observation_space
         self.reset(self._world)
 
     def reset(self, seeds: Ints, *, key: Ints | None = None) -> None:
@@ -104,6 +122,9 @@ class Robots:
             randomise(self.physics, self.randomisation, rows, draws)
         self.task.start(self.physics, rows, draws)
         self.physics.forward(rows)
+        if self.sight:
+            self.sight.forget(rows)
+            self.sight.look(rows)
 
     def step(self, action: Any) -> Step:
         """One decision in every world. Raises as `command` does."""
@@ -111,6 +132,8 @@ class Robots:
         self.task.act(self.physics, chosen)
         self.physics.step(self.task.substeps)
         self.steps += 1
+        if self.sight:
+            self.sight.look(self._world)
         terms = self.task.reward_terms(self.physics, chosen)
         reward = np.zeros(self.batch)
         for name, weight in self.task.weights.items():
@@ -131,24 +154,30 @@ class Robots:
         return np.clip(given.reshape(wanted), -1.0, 1.0)
 
     def objects(self) -> Objects:
-        """Where things are believed to be: here, the truth."""
-        return self.task.locate(self.physics)
+        """Where things are believed to be: the truth, or what could be seen of it."""
+        return self.sight.objects() if self.sight else self.task.locate(self.physics)
 
     def observe(self) -> Arrays:
-        """What the policies are told now, fresh arrays (B, ...) float32."""
+        """What the policies are told now, fresh arrays (B, ...)."""
+        if self.pictures:
+            return self.pictures.observe()
         return self.task.observe(self.physics, self.objects())
 
     def picture(self, world: int, *, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(height, width, 3), a world seen by the camera for people. Raises NoRenderer where no OpenGL works."""
         if self._camera is None or (self._camera.width, self._camera.height) != size:
-            from envs.robots.camera import Camera
-
-            self.close()
+            self._close_camera()
             self._camera = Camera(self.physics, width=size[0], height=size[1], things=self.task.things, fine=True)
         return self._camera.picture(world, self.task.cameras[-1])
 
     def close(self) -> None:
-        """Release the camera; the next picture makes another one."""
+        """Release all renderers. Worlds that are told what cameras see cannot go on after it."""
+        self._close_camera()
+        for part in (self.sight, self.pictures):
+            if part:
+                part.camera.close()
+
+    def _close_camera(self) -> None:
         if self._camera is not None:
             self._camera.close()
             self._camera = None
@@ -163,10 +192,13 @@ class Robots:
             count=self.count.copy(),
             returns=self.returns.copy(),
             terms={name: value.copy() for name, value in self.terms.items()},
+            belief=self.sight.belief.copy() if self.sight else None,
         )
 
     def set_state(self, saved: RobotsState) -> None:
-        """Continue exactly from `saved`. Raises ValueError if it is of another number of worlds or another task."""
+        """Continue exactly from `saved`. Raises ValueError if it is of another number of worlds, another task or another observation."""
+        if (saved.belief is None) != (self.sight is None):
+            raise ConfigError(f"a state with{'out' if saved.belief is None else ''} a belief: worlds here are told {self.observation!r}")
         if saved.seeds.shape != (self.batch,) or saved.terms.keys() != self.terms.keys():
             raise ConfigError(
                 f"a state of {len(saved.seeds)} worlds with the terms {list(saved.terms)}: here are {self.batch} of {self.task.name}"
@@ -177,3 +209,5 @@ class Robots:
         self.seeds, self.steps = saved.seeds.copy(), saved.steps.copy()
         self.key, self.count, self.returns = saved.key.copy(), saved.count.copy(), saved.returns.copy()
         self.terms = {name: value.copy() for name, value in saved.terms.items()}
+        if self.sight and saved.belief:
+            self.sight.belief = saved.belief.copy()

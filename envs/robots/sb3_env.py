@@ -15,6 +15,7 @@ from envs.robots.goals import GoalTask
 from envs.robots.make import RENDER_SIZE, chosen_task, row, score
 from envs.robots.randomise import Randomisation
 from envs.robots.robots import Robots, RobotsState, Step
+from envs.robots.sight import SightConfig
 from envs.robots.task import Arrays, Task
 
 __all__ = ["RobotVecEnv"]
@@ -44,17 +45,19 @@ class RobotVecEnv(BatchedVecEnv):
         seed: int = TRAINING_SEED,
         threads: int = 0,
         randomisation: Randomisation | None = None,
+        observation: str = "truth",
+        sight: SightConfig | None = None,
         render_mode: str | None = None,
         size: tuple[int, int] = RENDER_SIZE,
         **options: Any,
     ) -> None:
         self.task, self._key = chosen_task(task, options, render_mode), seed_from(seed)
-        self.robots = Robots(self.task, batch=num_envs, threads=threads, randomisation=randomisation)
+        self.robots = Robots(self.task, batch=num_envs, threads=threads, randomisation=randomisation, observation=observation, sight=sight)
         self.render_mode, self.size = render_mode, size
         self._actions: Any = None
-        if isinstance(self.task, GoalTask):
+        if isinstance(self.task, GoalTask) and observation != "pixels":
             self.compute_reward = self.task.compute_reward  # what `HerReplayBuffer` calls
-        super().__init__(num_envs, self.task.observation_space, self.robots.action_space)
+        super().__init__(num_envs, self.robots.observation_space, self.robots.action_space)
 
     def reset(self) -> Any:
         """Start episode seed + k in world k."""

@@ -9,7 +9,7 @@ Shapes: B worlds, n rows of them, K things, C cameras. SI units, world frame, z 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -20,7 +20,7 @@ from envs.robots.rng import Draws
 
 __all__ = ["Arrays", "Objects", "Task", "Thing", "box"]
 
-Arrays = dict[str, NDArray[np.float32]] | NDArray[np.float32]
+Arrays = dict[str, NDArray[Any]] | NDArray[np.float32]
 
 
 class Thing(NamedTuple):
@@ -74,6 +74,10 @@ class Task(Protocol):
         """Of one world: a Box, or for a goal-conditioned task a Dict of observation, achieved_goal and desired_goal."""
 
     @property
+    def feeling_space(self) -> spaces.Box:
+        """Of what a robot knows of itself without any camera; may be of size 0."""
+
+    @property
     def weights(self) -> Mapping[str, float]:
         """Of the reward's terms."""
 
@@ -92,6 +96,9 @@ class Task(Protocol):
     def observe(self, physics: Physics, objects: Objects) -> Arrays:
         """What a policy is told, (B, ...) float32."""
 
+    def feel(self, physics: Physics) -> Floats:
+        """(B, size of the feeling space), beside pictures."""
+
     def reward_terms(self, physics: Physics, action: Floats) -> dict[str, Floats]:
         """Unweighted parts of the reward after a decision, (B,) each."""
 
@@ -104,5 +111,5 @@ class Task(Protocol):
 
 def box(*limits: tuple[int, float]) -> spaces.Box:
     """A vector: each (n, limit) is n numbers between -limit and limit, which is well beyond what occurs."""
-    high = np.concatenate([np.full(count, limit, dtype=np.float32) for count, limit in limits])
+    high = np.concatenate([np.zeros(0, dtype=np.float32), *(np.full(count, limit, dtype=np.float32) for count, limit in limits)])
     return spaces.Box(-high, high, dtype=np.float32)

@@ -14,6 +14,7 @@ from envs.checks import TRAINING_SEED, seed_from
 from envs.robots.make import RENDER_SIZE, chosen_task, masked, score
 from envs.robots.randomise import Randomisation
 from envs.robots.robots import Bools, Robots, RobotsState
+from envs.robots.sight import SightConfig
 from envs.robots.task import Arrays, Task
 
 __all__ = ["RobotVectorEnv"]
@@ -42,14 +43,16 @@ class RobotVectorEnv(VectorEnv[Arrays, Any, Any]):
         *,
         threads: int = 0,
         randomisation: Randomisation | None = None,
+        observation: str = "truth",
+        sight: SightConfig | None = None,
         render_mode: str | None = None,
         size: tuple[int, int] = RENDER_SIZE,
         **options: Any,
     ) -> None:
         self.task = chosen_task(task, options, render_mode)
-        self.robots = Robots(self.task, batch=num_envs, threads=threads, randomisation=randomisation)
+        self.robots = Robots(self.task, batch=num_envs, threads=threads, randomisation=randomisation, observation=observation, sight=sight)
         self.num_envs, self.render_mode, self.size = num_envs, render_mode, size
-        self.single_observation_space, self.single_action_space = self.task.observation_space, self.robots.action_space
+        self.single_observation_space, self.single_action_space = self.robots.observation_space, self.robots.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.metadata = {**self.metadata, "render_fps": round(1.0 / self.robots.dt)}

@@ -19,7 +19,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
 from agents.robots import EXPERTS, expert_for
-from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, robot_id, task_named
+from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
 from envs.robots.camera import Camera
 from envs.robots.gl import NoRenderer, describe
 
@@ -281,3 +281,43 @@ def test_cameras_see_what_labels_name(task: str) -> None:
                 assert camera.picture(world, name).std() > 5.0
                 seen |= camera.boxes(world, name).seen
     assert seen.all()
+
+
+@needs_renderer
+@pytest.mark.parametrize("observation", ["visible", "pixels"])
+def test_levels_of_seeing_pass_the_checkers(task: str, observation: str) -> None:
+    env = RobotEnv(task, observation=observation, sight=SightConfig(width=40, height=36))
+    check_env(env, skip_render_check=True)
+    if observation == "visible":
+        assert env.observation_space == RobotEnv(task).observation_space
+    else:
+        sb3_check_env(env)
+    env.close()
+
+
+@needs_renderer
+def test_what_is_visible_is_the_truth_where_nothing_hides(task: str) -> None:
+    """The same policy does as well on it, and the belief is a part of the state that is saved."""
+    pair = [RobotVecEnv(task, num_envs=2, observation=level) for level in ("truth", "visible")]
+    truth, visible = (env.robots for env in pair)
+    expert = expert_for(truth)
+    for env in pair:
+        env.reset()
+    agreed = 0
+    for _ in range(12):
+        act = expert.act(truth)
+        for env in pair:
+            env.step(act)
+        assert visible.sight is not None
+        everything = visible.sight.belief.seen.all(1)
+        np.testing.assert_array_equal(flat(truth.observe())[everything], flat(visible.observe())[everything])
+        agreed += int(everything.sum())
+    assert agreed > 6
+    saved = visible.get_state()
+    first = [flat(pair[1].step(np.ones((2, truth.task.action_size)))[0]) for _ in range(3)]
+    visible.set_state(saved)
+    again = [flat(pair[1].step(np.ones((2, truth.task.action_size)))[0]) for _ in range(3)]
+    np.testing.assert_array_equal(first, again)
+    with pytest.raises(ValueError, match="a state with a belief: worlds here are told 'truth'"):
+        truth.set_state(saved)
+    pair[1].close()

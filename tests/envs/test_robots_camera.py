@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.robots import Randomisation, Robots, task_named
+from envs.robots import Randomisation, Robots, SightConfig, task_named
 from envs.robots import gl as gl_module
 from envs.robots.camera import Camera, boxes_of
 from envs.robots.gl import NoRenderer, describe, offscreen
@@ -150,3 +150,58 @@ def test_the_renderer_has_a_name() -> None:
     assert found.name
     assert found.way in ("egl", "osmesa", "glfw")
     assert "mujoco" in sys.modules
+
+
+def test_what_is_hidden_or_out_of_view_stays_where_it_was_last_seen() -> None:
+    robots = worlds(2, observation="visible")
+    sight = robots.sight
+    assert sight is not None
+    before = robots.objects()
+    assert sight.belief.seen.all()
+    np.testing.assert_array_equal(before.position[:, 0], robots.physics.mocap_pos[:, 0])
+    robots.physics.mocap_pos[0, 0] = 0.35, 0.0, -0.3  # inside the table's stand
+    robots.physics.mocap_pos[1, 0] = 0.4, 0.0, 30.0  # above the picture
+    sight.look(np.arange(2))
+    after = robots.objects()
+    assert not sight.belief.seen.any()
+    np.testing.assert_array_equal(after.position, before.position)
+    assert not after.velocity.any()
+    robots.reset(np.array([3, 4]))
+    assert sight.belief.seen.all()
+    robots.close()
+
+
+def test_pictures_as_observations_are_those_of_the_cameras() -> None:
+    robots = Robots(task_named("reach"), batch=2, observation="pixels", sight=SightConfig(width=48, height=40))
+    robots.reset(np.arange(2))
+    seen = robots.observe()
+    assert isinstance(seen, dict)
+    assert (seen["image"].shape, seen["image"].dtype) == ((2, 6, 40, 48), np.uint8)
+    with Camera(robots.physics, width=48, height=40) as camera:
+        np.testing.assert_array_equal(seen["image"][1, 3:].transpose(1, 2, 0), camera.picture(1, "left"))
+    truth = Robots(task_named("reach"), batch=2)
+    truth.reset(np.arange(2))
+    told = truth.observe()
+    assert isinstance(told, dict)
+    np.testing.assert_array_equal(seen["state"], told["observation"])
+    assert set(Robots(task_named("cart_pole_vision"), batch=1, observation="pixels").observe()) == {"image"}
+
+
+def test_the_wrist_camera_sees_the_ball_where_the_observation_says() -> None:
+    """VisualServo's observation is in the camera's axes; the lens is MuJoCo's own."""
+    robots = Robots(task_named("visual_servo"), batch=4)
+    robots.reset(np.arange(4))
+    with Camera(robots.physics, width=64, height=64) as camera:
+        for world in range(4):
+            lens = camera.lens(world, "wrist")
+            place = lens.axes.T @ (robots.objects().position[world, 0] - lens.position)
+            np.testing.assert_allclose(robots.observe()[world, :3], place - [0.0, 0.0, 0.2], atol=1e-6)
+
+
+def test_levels_and_sizes_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match="no observation 'visable'; did you mean 'visible'"):
+        Robots(task_named("reach"), batch=1, observation="visable")
+    with pytest.raises(ValueError, match="8 x 84 pixels: each must be 16 to 1024"):
+        SightConfig(width=8)
+    with pytest.raises(ValueError, match="least=0"):
+        SightConfig(least=0)

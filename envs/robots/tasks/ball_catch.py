@@ -128,6 +128,15 @@ class BallCatch:
         first = int(physics.speeds("ball")[0])
         return Objects(physics.site("ball")[:, None].copy(), physics.qvel[:, None, first : first + 3].copy())
 
+    @property
+    def feeling_space(self) -> spaces.Box:
+        """Cup position and velocity."""
+        return box((3, 5.0), (3, 50.0))
+
+    def feel(self, physics: Physics) -> Floats:
+        """See `feeling_space`."""
+        return np.concatenate([physics.site("tool"), physics.sensor("tool_velocity")], axis=1)
+
     def observe(self, physics: Physics, objects: Objects) -> NDArray[np.float32]:
         """See the class."""
         parts = [physics.site("tool"), physics.sensor("tool_velocity"), objects.position[:, 0], objects.velocity[:, 0]]

@@ -119,6 +119,15 @@ class CartPoleVision:
         places = np.stack([physics.site("cart"), physics.site("tip")], axis=1)
         return Objects(places, np.stack([physics.sensor("cart_velocity"), physics.sensor("tip_velocity")], axis=1))
 
+    @property
+    def feeling_space(self) -> spaces.Box:
+        """Nothing: no joint is measured."""
+        return box()
+
+    def feel(self, physics: Physics) -> Floats:
+        """See `feeling_space`."""
+        return np.zeros((physics.size, 0))
+
     def observe(self, physics: Physics, objects: Objects) -> NDArray[np.float32]:
         """See the class."""
         cart, tip = objects.position[:, 0], objects.position[:, 1]

@@ -142,6 +142,15 @@ class PushCube(GoalTask):
         disc = physics.mocap_pos[:, 0]
         return Objects(np.stack([cube, disc], axis=1), np.stack([speed, np.zeros_like(speed)], axis=1))
 
+    @property
+    def feeling_space(self) -> spaces.Box:
+        """Tool position and velocity."""
+        return box((3, 2.0), (3, 20.0))
+
+    def feel(self, physics: Physics) -> Floats:
+        """See `feeling_space`."""
+        return np.concatenate([physics.site("tool"), physics.sensor("tool_velocity")], axis=1)
+
     def observe(self, physics: Physics, objects: Objects) -> dict[str, NDArray[np.float32]]:
         """See the class."""
         tool, cube, goal = physics.site("tool"), objects.position[:, 0, :2], objects.position[:, 1, :2]

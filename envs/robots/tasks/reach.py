@@ -81,9 +81,7 @@ class Reach(GoalTask):
     @property
     def observation_space(self) -> spaces.Space[Any]:
         """See the class."""
-        return spaces.Dict(
-            {"observation": box((3, 2.0), (3, 20.0), (7, 4.0), (7, 40.0)), "achieved_goal": box((3, 2.0)), "desired_goal": box((3, 2.0))}
-        )
+        return spaces.Dict({"observation": self.feeling_space, "achieved_goal": box((3, 2.0)), "desired_goal": box((3, 2.0))})
 
     def mjcf(self) -> str:
         """The arm, a table and the ball."""
@@ -121,12 +119,26 @@ class Reach(GoalTask):
         """The ball, which does not move."""
         return Objects(physics.mocap_pos.copy(), np.zeros_like(physics.mocap_pos))
 
+    @property
+    def feeling_space(self) -> spaces.Box:
+        """Tool position and velocity, joints' angles and speeds."""
+        return box((3, 2.0), (3, 20.0), (7, 4.0), (7, 40.0))
+
+    def feel(self, physics: Physics) -> Floats:
+        """See `feeling_space`."""
+        return np.concatenate(
+            [
+                physics.site("tool"),
+                physics.sensor("tool_velocity"),
+                physics.qpos[:, physics.joints(*JOINTS)],
+                physics.qvel[:, physics.speeds(*JOINTS)],
+            ],
+            axis=1,
+        )
+
     def observe(self, physics: Physics, objects: Objects) -> dict[str, NDArray[np.float32]]:
         """See the class."""
-        tool = physics.site("tool")
-        arm = physics.qpos[:, physics.joints(*JOINTS)], physics.qvel[:, physics.speeds(*JOINTS)]
-        parts = np.concatenate([tool, physics.sensor("tool_velocity"), *arm], axis=1)
-        return self.goals(parts, tool, objects.position[:, 0])
+        return self.goals(self.feel(physics), physics.site("tool"), objects.position[:, 0])
 
     def achieved(self, physics: Physics) -> tuple[Floats, Floats]:
         """Where the tool is and where it should be."""

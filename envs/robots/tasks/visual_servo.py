@@ -118,6 +118,15 @@ class VisualServo:
         """The ball, where it is drawn."""
         return Objects(physics.mocap_pos.copy(), self._path(physics)[1][:, None])
 
+    @property
+    def feeling_space(self) -> spaces.Box:
+        """Camera position and velocity."""
+        return box((3, 3.0), (3, 20.0))
+
+    def feel(self, physics: Physics) -> Floats:
+        """See `feeling_space`."""
+        return np.concatenate([physics.site("tool"), physics.sensor("tool_velocity")], axis=1)
+
     def observe(self, physics: Physics, objects: Objects) -> NDArray[np.float32]:
         """See the class."""
         eye, axes = physics.site("tool"), physics.frame("tool")  # columns: right, down, away, as the camera is mounted
