@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agents.robots.lqr import gain, linear_model
 from agents.robots.trajectory import share_of_rest
 from envs.checks import ConfigError, unknown
+from envs.robots.arm import FINGERS
 from envs.robots.physics import compile_model
 from envs.robots.robots import Robots
 from envs.robots.tasks.ball_catch import HEIGHT, landing
@@ -93,6 +94,34 @@ class PushCubeExpert:
         return task.towards(physics, np.where(done, 0.0, 0.8 * wish))  # type: ignore[attr-defined, no-any-return]
 
 
+class PickPlaceExpert:
+    """Over the cube, down, closes the gripper, carries."""
+
+    OVER = 0.08  # m, above the cube, where it comes down from
+    GRASP = 0.024  # m, height of the tool when it grasps: the finger tips just above the table
+    HELD = 0.026  # m, that a finger is open at most with the cube between them
+
+    def __init__(self, robots: Robots) -> None:
+        self.fingers = robots.physics.joints(*FINGERS)
+
+    def act(self, robots: Robots) -> Floats:
+        """See the class."""
+        task, physics = robots.task, robots.physics
+        tool, (cube, goal) = physics.site("tool"), np.moveaxis(robots.objects().position, 1, 0)
+        off = cube - tool
+        aside = np.sqrt((off[:, :2] ** 2).sum(-1))
+        closed = physics.qpos[:, self.fingers].max(1) < self.HELD
+        inside = (aside < np.where(closed, 0.02, 0.01)) & (np.abs(off[:, 2]) < np.where(closed, 0.02, 0.01))
+        held = inside & closed
+        over = np.where((aside < 0.008) | inside, np.maximum(cube[:, 2], self.GRASP), cube[:, 2] + self.OVER)
+        fetch = np.concatenate([off[:, :2], (over - tool[:, 2])[:, None]], axis=1)
+        way = goal - cube
+        far = np.sqrt((way[:, :2] ** 2).sum(-1)) > 0.03
+        way[:, 2] = np.where(far, np.maximum(goal[:, 2], 0.07), goal[:, 2]) - cube[:, 2]
+        wish = np.where(held[:, None], way, np.where(inside[:, None], 0.0, fetch))
+        return task.towards(physics, 0.7 * wish, np.where(inside, -1.0, 1.0))  # type: ignore[attr-defined, no-any-return]
+
+
 class VisualServoExpert:
     """Moves the camera by what it is off, and along with the ball."""
 
@@ -129,6 +158,7 @@ class BallCatchExpert:
 EXPERTS: dict[str, Callable[[Robots], Expert]] = {
     "reach": ReachExpert,
     "push_cube": PushCubeExpert,
+    "pick_place": PickPlaceExpert,
     "visual_servo": VisualServoExpert,
     "ball_catch": BallCatchExpert,
     "cart_pole_vision": CartPoleExpert,

@@ -13,7 +13,7 @@ import numpy as np
 
 from envs.robots.physics import Floats
 
-__all__ = ["HOME", "JOINTS", "LIMITS", "REACH", "SPEEDS", "arm", "scene"]
+__all__ = ["FINGERS", "HOME", "JOINTS", "LIMITS", "OPEN", "REACH", "SPEEDS", "arm", "scene"]
 
 JOINTS = tuple(f"joint{k}" for k in range(1, 8))
 FINGERS = ("finger_left", "finger_right")
@@ -116,16 +116,19 @@ def scene(
     sensors: str = "",
     timestep: float = 0.004,
     memory: int = 0,
+    grasping: bool = False,
 ) -> str:
     """A whole model: the arm on a table, lights, and what a task adds.
 
     hand: see `arm`; fingers: whether it has those of the gripper. timestep: s. memory: numbers of `userdata`.
+    grasping: friction by MuJoCo's finer and dearer model, so that what is held does not creep out of the fingers.
     """
+    friction = ' cone="elliptic" impratio="20"' if grasping else ""
     return f"""
 <mujoco model="{name}">
   <compiler angle="radian" autolimits="true"/>
   <size nuserdata="{memory}"/>
-  <option timestep="{timestep}" integrator="implicitfast"/>
+  <option timestep="{timestep}" integrator="implicitfast"{friction}/>
   <visual>
     <quality shadowsize="2048" offsamples="4"/>
     <global offwidth="1280" offheight="960"/>

@@ -16,6 +16,7 @@ __all__ = ["TASKS", "robot_id", "task_class", "task_named"]
 TASKS = {  # name: "module:class"
     "reach": "envs.robots.tasks.reach:Reach",
     "push_cube": "envs.robots.tasks.push_cube:PushCube",
+    "pick_place": "envs.robots.tasks.pick_place:PickPlace",
     "visual_servo": "envs.robots.tasks.visual_servo:VisualServo",
     "ball_catch": "envs.robots.tasks.ball_catch:BallCatch",
     "cart_pole_vision": "envs.robots.tasks.cart_pole_vision:CartPoleVision",
