@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+from gymnasium import spaces
 
 from envs.robots.arm import JOINTS, LIMITS, SPEEDS
 from envs.robots.kinematics import damped_step, orientation_error, tool_jacobian
 from envs.robots.physics import Floats, Physics
+from envs.robots.task import box
 
-__all__ = ["TOOL_STEP", "joint_step", "joints_for", "move_joints", "move_tool"]
+__all__ = ["TOOL_STEP", "feeling", "feeling_box", "joint_step", "joints_for", "move_joints", "move_tool"]
 
 TOOL_STEP = 0.03  # m a decision, each axis, at most: 0.75 m/s
+
+
+def feeling(physics: Physics, control: str) -> Floats:
+    """(B, 6) or, with joints commanded, (B, 20): tool position (m) and velocity (m/s), the joints' angles (rad) and speeds (rad/s)."""
+    parts = [physics.site("tool"), physics.sensor("tool_velocity")]
+    if control == "joints":
+        parts += [physics.qpos[:, physics.joints(*JOINTS)], physics.qvel[:, physics.speeds(*JOINTS)]]
+    return np.concatenate(parts, axis=1)
+
+
+def feeling_box(control: str, *more: tuple[int, float]) -> spaces.Box:
+    """The space of `feeling`, and of `more` behind it."""
+    joints = ((7, 4.0), (7, 40.0)) if control == "joints" else ()
+    return box((3, 2.0), (3, 20.0), *joints, *more)
 
 
 def joint_step(seconds: float) -> Floats:

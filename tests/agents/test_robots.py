@@ -13,13 +13,16 @@ from agents.robots.lqr import gain, linear_model
 from agents.robots.sampling import SamplingConfig, SamplingPlanner, choose, interpolated
 from agents.robots.trajectory import minimum_jerk, share_of_rest
 from envs.robots import Randomisation, Robots, task_named
+from envs.robots.gl import NoRenderer, describe
 from envs.robots.physics import compile_model
 from envs.robots.tasks.ball_catch import HEIGHT, landing
 
 
-def success(name: str, *, episodes: int = 60, randomisation: Randomisation | None = None, **options: Any) -> float:
+def success(
+    name: str, *, episodes: int = 60, randomisation: Randomisation | None = None, observation: str = "truth", **options: Any
+) -> float:
     """Share of episodes that the expert does."""
-    robots = Robots(task_named(name, **options), batch=episodes, randomisation=randomisation)
+    robots = Robots(task_named(name, **options), batch=episodes, randomisation=randomisation, observation=observation)
     robots.reset(np.arange(1000, 1000 + episodes))
     expert, done, won = expert_for(robots), np.zeros(episodes, dtype=bool), np.zeros(episodes, dtype=bool)
     while not done.all():
@@ -120,7 +123,7 @@ def test_what_is_told_of_cart_and_pole_is_what_the_joints_say() -> None:
     np.testing.assert_allclose(robots.observe(), told, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["reach", "push_cube"])
+@pytest.mark.parametrize("name", ["reach", "push_cube", "pick_place"])
 def test_experts_can_command_joints_too(name: str) -> None:
     assert success(name, control="joints") >= 0.95
 
@@ -131,8 +134,17 @@ def test_the_cube_is_pushed_anywhere() -> None:
 
 def test_experts_bear_with_models_that_are_a_little_off() -> None:
     off = Randomisation(mass=0.2, friction=0.2, gain=0.2, delay=0.008)
-    for name in ("reach", "ball_catch", "cart_pole_vision"):
+    for name in ("reach", "pick_place", "ball_catch", "cart_pole_vision"):
         assert success(name, randomisation=off) >= 0.9, name
+
+
+def test_experts_do_with_what_cameras_see() -> None:
+    """On two cameras that look from different sides little is hidden for long."""
+    try:
+        describe()
+    except NoRenderer as error:
+        pytest.skip(str(error))
+    assert success("reach", episodes=10, observation="visible") >= 0.9
 
 
 def planned(name: str, config: SamplingConfig, seeds: list[int], decisions: int | None = None) -> tuple[float, Any]:

@@ -16,7 +16,7 @@ from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, joint_step, joints_for, move_joints, move_tool
+from envs.robots.tool import TOOL_STEP, feeling, feeling_box, joint_step, joints_for, move_joints, move_tool
 
 __all__ = ["HALF", "PickPlace"]
 
@@ -45,10 +45,11 @@ class PickPlace(GoalTask):
     ### Observation
     | key | what |
     |---|---|
-    | observation (17,) | tool position (m) and velocity (m/s), how far each finger is open (m), place and speed of the cube, tool to cube |
+    | observation (17,) | tool position (m) and velocity (m/s), how far each finger is open (m), cube place and speed, and from the tool |
     | achieved_goal (3,) | place of the cube, m |
     | desired_goal (3,) | place of the green ball, m |
 
+    With `control="joints"` 14 numbers more behind those of the tool: the joints' angles (rad) and speeds (rad/s).
     Cube and ball are where they are believed to be, so they are perceived where other things are.
 
     ### Action
@@ -87,7 +88,7 @@ class PickPlace(GoalTask):
     @property
     def observation_space(self) -> spaces.Space[Any]:
         """See the class."""
-        parts = box((3, 2.0), (3, 20.0), (2, 0.1), (3, 5.0), (3, 50.0), (3, 5.0))
+        parts = feeling_box(self.control, (2, 0.1), (3, 5.0), (3, 50.0), (3, 5.0))
         return spaces.Dict({"observation": parts, "achieved_goal": box((3, 5.0)), "desired_goal": box((3, 5.0))})
 
     def mjcf(self) -> str:
@@ -138,13 +139,13 @@ class PickPlace(GoalTask):
 
     @property
     def feeling_space(self) -> spaces.Box:
-        """Tool position and velocity, how far each finger is open."""
-        return box((3, 2.0), (3, 20.0), (2, 0.1))
+        """Tool position and velocity, with joints commanded their angles and speeds, how far each finger is open."""
+        return feeling_box(self.control, (2, 0.1))
 
     def feel(self, physics: Physics) -> Floats:
         """See `feeling_space`."""
         fingers = physics.qpos[:, physics.joints(*FINGERS)]
-        return np.concatenate([physics.site("tool"), physics.sensor("tool_velocity"), fingers], axis=1)
+        return np.concatenate([feeling(physics, self.control), fingers], axis=1)
 
     def observe(self, physics: Physics, objects: Objects) -> dict[str, NDArray[np.float32]]:
         """See the class."""

@@ -17,7 +17,7 @@ from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, joint_step, joints_for, move_joints, move_tool
+from envs.robots.tool import TOOL_STEP, feeling, feeling_box, joint_step, joints_for, move_joints, move_tool
 
 __all__ = ["HALF", "PushCube"]
 
@@ -51,6 +51,7 @@ class PushCube(GoalTask):
     | achieved_goal (2,) | x, y of the cube, m |
     | desired_goal (2,) | x, y of the disc, m |
 
+    With `control="joints"` 14 numbers more behind those of the tool: the joints' angles (rad) and speeds (rad/s).
     Cube and disc are where they are believed to be, so they are perceived where other things are.
 
     ### Action
@@ -95,7 +96,7 @@ class PushCube(GoalTask):
     @property
     def observation_space(self) -> spaces.Space[Any]:
         """See the class."""
-        parts = box((3, 2.0), (3, 20.0), (2, 5.0), (2, 50.0), (2, 5.0))
+        parts = feeling_box(self.control, (2, 5.0), (2, 50.0), (2, 5.0))
         return spaces.Dict({"observation": parts, "achieved_goal": box((2, 5.0)), "desired_goal": box((2, 5.0))})
 
     def mjcf(self) -> str:
@@ -144,17 +145,17 @@ class PushCube(GoalTask):
 
     @property
     def feeling_space(self) -> spaces.Box:
-        """Tool position and velocity."""
-        return box((3, 2.0), (3, 20.0))
+        """Tool position and velocity; with joints commanded, their angles and speeds."""
+        return feeling_box(self.control)
 
     def feel(self, physics: Physics) -> Floats:
         """See `feeling_space`."""
-        return np.concatenate([physics.site("tool"), physics.sensor("tool_velocity")], axis=1)
+        return feeling(physics, self.control)
 
     def observe(self, physics: Physics, objects: Objects) -> dict[str, NDArray[np.float32]]:
         """See the class."""
         tool, cube, goal = physics.site("tool"), objects.position[:, 0, :2], objects.position[:, 1, :2]
-        parts = [tool, physics.sensor("tool_velocity"), cube, objects.velocity[:, 0, :2], cube - tool[:, :2]]
+        parts = [self.feel(physics), cube, objects.velocity[:, 0, :2], cube - tool[:, :2]]
         return self.goals(np.concatenate(parts, axis=1), cube, goal)
 
     def achieved(self, physics: Physics) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from envs.robots.goals import GoalTask, distance
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, joint_step, joints_for, move_joints, move_tool
+from envs.robots.tool import TOOL_STEP, feeling, feeling_box, joint_step, joints_for, move_joints, move_tool
 
 __all__ = ["Reach"]
 
@@ -35,9 +35,11 @@ class Reach(GoalTask):
     ### Observation
     | key | what |
     |---|---|
-    | observation (20,) | tool position (m) and velocity (m/s), the 7 joints' angles (rad) and speeds (rad/s) |
+    | observation (6,) | tool position (m) and velocity (m/s) |
     | achieved_goal (3,) | tool position, m |
     | desired_goal (3,) | the ball, m; from where it is believed to be, so it is perceived where other things are |
+
+    With `control="joints"` 14 numbers more behind those of the tool: the joints' angles (rad) and speeds (rad/s).
 
     ### Action
     `tool`: 3 numbers, the tool's displacement in x, y and z, 1 being 3 cm a decision; damped least squares make joint angles of it.
@@ -121,20 +123,12 @@ class Reach(GoalTask):
 
     @property
     def feeling_space(self) -> spaces.Box:
-        """Tool position and velocity, joints' angles and speeds."""
-        return box((3, 2.0), (3, 20.0), (7, 4.0), (7, 40.0))
+        """Tool position and velocity; with joints commanded, their angles and speeds."""
+        return feeling_box(self.control)
 
     def feel(self, physics: Physics) -> Floats:
         """See `feeling_space`."""
-        return np.concatenate(
-            [
-                physics.site("tool"),
-                physics.sensor("tool_velocity"),
-                physics.qpos[:, physics.joints(*JOINTS)],
-                physics.qvel[:, physics.speeds(*JOINTS)],
-            ],
-            axis=1,
-        )
+        return feeling(physics, self.control)
 
     def observe(self, physics: Physics, objects: Objects) -> dict[str, NDArray[np.float32]]:
         """See the class."""
