@@ -129,7 +129,7 @@ def pictures(robots: Robots) -> dict[str, Any]:
 
 @click.command()
 @click.option("--episodes", type=click.IntRange(0), default=500, show_default=True, help="Of experts and of chance; 0: none.")
-@click.option("--planned", type=click.IntRange(0), default=200, show_default=True, help="Of planning by sampling; 0: none.")
+@click.option("--planned", type=click.IntRange(0), default=100, show_default=True, help="Of planning by sampling; 0: none.")
 @click.option("--seed", type=click.IntRange(0), default=500_000, show_default=True)
 @click.option("--speed/--no-speed", default=True, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/robots-DATE.json]")

@@ -1,4 +1,6 @@
-"""Scripted experts, one for each task: what a task can be done with, as a reference for what learns. They know the truth.
+"""Scripted experts, one for each task: what a task can be done with, as a reference for what learns.
+
+They know the state of the robot, and of things what the worlds' level of seeing lets them.
 
 Shapes: B worlds.
 """
@@ -27,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class Expert(Protocol):
-    """Acts on the truth; a function of the worlds' state alone."""
+    """A function of the worlds' state alone."""
 
     def act(self, robots: Robots) -> Floats:
         """Actions (B, action_size) in [-1, 1]."""
