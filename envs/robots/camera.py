@@ -23,7 +23,7 @@ __all__ = ["Boxes", "Camera", "Lens"]
 GEOM = int(mujoco.mjtObj.mjOBJ_GEOM)
 ALL = int(mujoco.mjtCatBit.mjCAT_ALL)
 FLAGS = mujoco.mjtRndFlag
-SLICES = (14, 8)  # of round shapes, around and along; MuJoCo's default is 28 and 16
+SLICES = (10, 6)  # of round shapes, around and along; MuJoCo's default is 28 and 16
 
 
 class Boxes(NamedTuple):

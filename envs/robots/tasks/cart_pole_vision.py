@@ -26,14 +26,13 @@ MODEL = f"""
     <quality shadowsize="2048" offsamples="4"/>
     <global offwidth="1280" offheight="960"/>
     <headlight ambient=".4 .4 .4" diffuse=".3 .3 .3" specular="0 0 0"/>
-    <rgba haze=".84 .88 .92 1"/>
   </visual>
   <statistic extent="2" center="0 0 .3"/>
   <asset><texture type="skybox" builtin="gradient" rgb1=".84 .88 .92" rgb2=".6 .67 .74" width="64" height="384"/></asset>
   <default><geom contype="0" conaffinity="0"/></default>
   <worldbody>
     <light name="lamp" pos="0 -1.5 2.5" dir="0 .4 -1" directional="true" diffuse=".5 .5 .48" specular=".1 .1 .1"/>
-    <geom name="floor" type="plane" pos="0 0 -.25" size="0 0 1" rgba=".62 .64 .66 1"/>
+    <geom name="floor" type="box" pos="0 0 -.35" size="20 20 .1" rgba=".62 .64 .66 1"/>
     <geom name="rail" type="box" pos="0 0 -.09" size="1.15 .03 .015" rgba=".35 .37 .4 1"/>
     <geom name="foot_left" type="box" pos="-1.1 0 -.175" size=".03 .12 .08" rgba=".35 .37 .4 1"/>
     <geom name="foot_right" type="box" pos="1.1 0 -.175" size=".03 .12 .08" rgba=".35 .37 .4 1"/>
