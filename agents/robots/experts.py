@@ -8,7 +8,7 @@ Shapes: B worlds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from agents.robots.lqr import gain, linear_model
 from agents.robots.trajectory import share_of_rest
 from envs.checks import ConfigError, unknown
 from envs.robots.arm import FINGERS
+from envs.robots.goals import GoalTask
+from envs.robots.kinematics import DOWN
 from envs.robots.physics import compile_model
 from envs.robots.robots import Robots
 from envs.robots.tasks.ball_catch import HEIGHT, landing
 from envs.robots.tasks.visual_servo import DISTANCE
-from envs.robots.tool import TOOL_STEP
+from envs.robots.tool import TOOL_STEP, action_for
 
 __all__ = ["EXPERTS", "Expert", "expert_for"]
 
@@ -35,6 +37,11 @@ class Expert(Protocol):
         """Actions (B, action_size) in [-1, 1]."""
 
 
+def control(robots: Robots) -> str:
+    """How the arm of a goal-conditioned task is commanded: tool or joints."""
+    return cast(GoalTask, robots.task).control
+
+
 class ReachExpert:
     """Moves the tool to the ball along a minimum-jerk path, by damped least squares."""
 
@@ -45,9 +52,9 @@ class ReachExpert:
 
     def act(self, robots: Robots) -> Floats:
         """See the class."""
-        task, physics = robots.task, robots.physics
+        physics = robots.physics
         left = robots.objects().position[:, 0] - physics.site("tool")
-        return task.towards(physics, left * share_of_rest(robots.steps, self.steps)[:, None])  # type: ignore[attr-defined, no-any-return]
+        return action_for(physics, left * share_of_rest(robots.steps, self.steps)[:, None], control(robots), robots.dt)
 
 
 class CartPoleExpert:
@@ -75,7 +82,7 @@ class PushCubeExpert:
 
     def act(self, robots: Robots) -> Floats:
         """See the class."""
-        task, physics = robots.task, robots.physics
+        physics = robots.physics
         tool, (cube, goal) = physics.site("tool"), np.moveaxis(robots.objects().position, 1, 0)[:, :, :2]
         left = goal - cube
         far = np.sqrt((left * left).sum(-1, keepdims=True))
@@ -93,7 +100,7 @@ class PushCubeExpert:
         over = np.where((tool[:, 2] > self.HIGH - 0.03) | lined_up, 1.0, 0.0)[:, None]  # first up, then across
         wish = np.concatenate([np.where(pushing[:, None], push, there * over), np.where(pushing, self.LOW - tool[:, 2], high)[:, None]], 1)
         done = (far[:, 0] < 0.015)[:, None]
-        return task.towards(physics, np.where(done, 0.0, 0.8 * wish))  # type: ignore[attr-defined, no-any-return]
+        return action_for(physics, np.where(done, 0.0, 0.8 * wish), control(robots), robots.dt, frame=DOWN)
 
 
 class PickPlaceExpert:
@@ -108,7 +115,7 @@ class PickPlaceExpert:
 
     def act(self, robots: Robots) -> Floats:
         """See the class."""
-        task, physics = robots.task, robots.physics
+        physics = robots.physics
         tool, (cube, goal) = physics.site("tool"), np.moveaxis(robots.objects().position, 1, 0)
         off = cube - tool
         aside = np.sqrt((off[:, :2] ** 2).sum(-1))
@@ -121,7 +128,8 @@ class PickPlaceExpert:
         far = np.sqrt((way[:, :2] ** 2).sum(-1)) > 0.03
         way[:, 2] = np.where(far, np.maximum(goal[:, 2], 0.07), goal[:, 2]) - cube[:, 2]
         wish = np.where(held[:, None], way, np.where(inside[:, None], 0.0, fetch))
-        return task.towards(physics, 0.7 * wish, np.where(inside, -1.0, 1.0))  # type: ignore[attr-defined, no-any-return]
+        move = action_for(physics, 0.7 * wish, control(robots), robots.dt, frame=DOWN)
+        return np.concatenate([move, np.where(inside, -1.0, 1.0)[:, None]], axis=1)
 
 
 class VisualServoExpert:

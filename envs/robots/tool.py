@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
-from envs.robots.arm import JOINTS, LIMITS, SPEEDS
+from envs.robots.arm import HOME, JOINTS, LIMITS, SPEEDS
 from envs.robots.kinematics import damped_step, orientation_error, tool_jacobian
 from envs.robots.physics import Floats, Physics
 from envs.robots.task import box
 
-__all__ = ["TOOL_STEP", "feeling", "feeling_box", "joint_step", "joints_for", "move_joints", "move_tool"]
+__all__ = ["TOOL_STEP", "action_for", "at_home", "command", "feeling", "feeling_box", "joints_for", "move_joints", "move_tool"]
 
 TOOL_STEP = 0.03  # m a decision, each axis, at most: 0.75 m/s
+
+
+def at_home(physics: Physics, rows: NDArray[np.int64], noise: Floats) -> None:
+    """Put the arm of some worlds at HOME + noise (n, 7) rad, its servos holding it there; derived quantities follow with `forward`."""
+    joints = HOME + noise
+    physics.qpos[np.ix_(rows, physics.joints(*JOINTS))] = joints
+    physics.ctrl[rows, :7] = joints
 
 
 def feeling(physics: Physics, control: str) -> Floats:
@@ -53,6 +61,22 @@ def move_tool(physics: Physics, displacement: Floats, seconds: float, *, frame: 
 def move_joints(physics: Physics, action: Floats, seconds: float) -> None:
     """Command the servos to turn each joint by the share (B, 7) of what it can in that time."""
     _command(physics, action * joint_step(seconds), seconds)
+
+
+def command(physics: Physics, action: Floats, control: str, seconds: float, *, frame: Floats | None = None) -> None:
+    """Carry out actions in [-1, 1]: (B, 3) displacements of the `tool`, 1 being TOOL_STEP, or (B, 7) speeds of `joints`."""
+    if control == "tool":
+        move_tool(physics, action * TOOL_STEP, seconds, frame=frame)
+    else:
+        move_joints(physics, action, seconds)
+
+
+def action_for(physics: Physics, displacement: Floats, control: str, seconds: float, *, frame: Floats | None = None) -> Floats:
+    """The action that `command` makes a displacement (B, 3) m of the tool of, or as much of it in the same direction as one can."""
+    wish = displacement / TOOL_STEP
+    if control == "joints":
+        wish = joints_for(physics, displacement, frame=frame) / joint_step(seconds)
+    return np.asarray(wish / np.maximum(1.0, np.abs(wish).max(1, keepdims=True)))
 
 
 def _command(physics: Physics, step: Floats, seconds: float) -> None:

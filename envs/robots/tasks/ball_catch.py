@@ -11,13 +11,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.checks import ConfigError
-from envs.robots.arm import HOME, JOINTS, scene
+from envs.robots.arm import scene
 from envs.robots.goals import distance
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, move_tool
+from envs.robots.tool import TOOL_STEP, at_home, move_tool
 
 __all__ = ["GRAVITY", "HEIGHT", "BallCatch", "landing"]
 
@@ -102,9 +102,7 @@ class BallCatch:
 
     def start(self, physics: Physics, rows: NDArray[np.int64], draws: Draws) -> None:
         """See the class."""
-        joints = HOME + draws.uniform(JOINT_NOISE, 7, -0.05, 0.05)
-        physics.qpos[np.ix_(rows, physics.joints(*JOINTS))] = joints
-        physics.ctrl[rows, :7] = joints
+        at_home(physics, rows, draws.uniform(JOINT_NOISE, 7, -0.05, 0.05))
         low, high = np.array([1.8, -0.4, 0.6, 0.7]), np.array([2.2, 0.4, 1.0, 0.9])  # from x, y, z, m; after, s
         throw = draws.uniform(THROW, 4, low, high)
         start, after = throw[:, :3], throw[:, 3:]

@@ -10,13 +10,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.robots.arm import FINGERS, HOME, JOINTS, OPEN, scene
+from envs.robots.arm import FINGERS, OPEN, scene
 from envs.robots.goals import GoalTask, distance
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, feeling, feeling_box, joint_step, joints_for, move_joints, move_tool
+from envs.robots.tool import at_home, command, feeling, feeling_box
 
 __all__ = ["HALF", "PickPlace"]
 
@@ -97,9 +97,7 @@ class PickPlace(GoalTask):
 
     def start(self, physics: Physics, rows: NDArray[np.int64], draws: Draws) -> None:
         """See the class."""
-        joints = HOME + draws.uniform(JOINT_NOISE, 7, -0.05, 0.05)
-        physics.qpos[np.ix_(rows, physics.joints(*JOINTS))] = joints
-        physics.ctrl[rows, :7] = joints
+        at_home(physics, rows, draws.uniform(JOINT_NOISE, 7, -0.05, 0.05))
         physics.qpos[np.ix_(rows, physics.joints(*FINGERS))] = OPEN
         physics.ctrl[rows, 7:9] = OPEN
         cube = draws.uniform(CUBE, 2, LOW, HIGH)
@@ -113,22 +111,9 @@ class PickPlace(GoalTask):
 
     def act(self, physics: Physics, action: Floats) -> None:
         """See the class."""
-        if self.control == "tool":
-            move_tool(physics, action[:, :3] * TOOL_STEP, self.seconds(physics), frame=DOWN)
-        else:
-            move_joints(physics, action[:, :7], self.seconds(physics))
+        seconds = self.substeps * float(physics.model.opt.timestep)
+        command(physics, action[:, :-1], self.control, seconds, frame=DOWN)
         physics.ctrl[:, 7:9] = 0.5 * OPEN * (1.0 + action[:, -1:])
-
-    def towards(self, physics: Physics, displacement: Floats, grip: Floats) -> Floats:
-        """(B, action_size), the action that moves the tool by (B, 3) m, or as far in that direction as one can; grip (B,) 1 open."""
-        wish = displacement / TOOL_STEP
-        if self.control == "joints":
-            wish = joints_for(physics, displacement, frame=DOWN) / joint_step(self.seconds(physics))
-        return np.concatenate([wish / np.maximum(1.0, np.abs(wish).max(1, keepdims=True)), grip[:, None]], axis=1)
-
-    def seconds(self, physics: Physics) -> float:
-        """Of a decision."""
-        return self.substeps * float(physics.model.opt.timestep)
 
     def locate(self, physics: Physics) -> Objects:
         """Cube and ball."""

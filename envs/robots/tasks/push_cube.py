@@ -11,13 +11,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.checks import ConfigError, unknown
-from envs.robots.arm import HOME, JOINTS, scene
+from envs.robots.arm import scene
 from envs.robots.goals import GoalTask, distance
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, feeling, feeling_box, joint_step, joints_for, move_joints, move_tool
+from envs.robots.tool import at_home, command, feeling, feeling_box
 
 __all__ = ["HALF", "PushCube"]
 
@@ -105,9 +105,7 @@ class PushCube(GoalTask):
 
     def start(self, physics: Physics, rows: NDArray[np.int64], draws: Draws) -> None:
         """See the class."""
-        joints = HOME + draws.uniform(JOINT_NOISE, 7, -0.05, 0.05)
-        physics.qpos[np.ix_(rows, physics.joints(*JOINTS))] = joints
-        physics.ctrl[rows, :7] = joints
+        at_home(physics, rows, draws.uniform(JOINT_NOISE, 7, -0.05, 0.05))
         cube = draws.uniform(CUBE, 2, LOW, HIGH)
         if self.where == "ahead":
             goal = cube + draws.uniform(GOAL, 1, 0.1, 0.15) * np.array([1.0, 0.0])
@@ -120,21 +118,8 @@ class PushCube(GoalTask):
 
     def act(self, physics: Physics, action: Floats) -> None:
         """See the class."""
-        if self.control == "tool":
-            move_tool(physics, action * TOOL_STEP, self.seconds(physics), frame=DOWN)
-        else:
-            move_joints(physics, action, self.seconds(physics))
-
-    def towards(self, physics: Physics, displacement: Floats) -> Floats:
-        """(B, action_size), the action that moves the tool by (B, 3) m, or as far in that direction as one can."""
-        wish = displacement / TOOL_STEP
-        if self.control == "joints":
-            wish = joints_for(physics, displacement, frame=DOWN) / joint_step(self.seconds(physics))
-        return np.asarray(wish / np.maximum(1.0, np.abs(wish).max(1, keepdims=True)))
-
-    def seconds(self, physics: Physics) -> float:
-        """Of a decision."""
-        return self.substeps * float(physics.model.opt.timestep)
+        seconds = self.substeps * float(physics.model.opt.timestep)
+        command(physics, action, self.control, seconds, frame=DOWN)
 
     def locate(self, physics: Physics) -> Objects:
         """Cube and disc."""

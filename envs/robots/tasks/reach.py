@@ -10,12 +10,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.robots.arm import HOME, JOINTS, scene
+from envs.robots.arm import scene
 from envs.robots.goals import GoalTask, distance
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, feeling, feeling_box, joint_step, joints_for, move_joints, move_tool
+from envs.robots.tool import at_home, command, feeling, feeling_box
 
 __all__ = ["Reach"]
 
@@ -91,9 +91,7 @@ class Reach(GoalTask):
 
     def start(self, physics: Physics, rows: NDArray[np.int64], draws: Draws) -> None:
         """See the class."""
-        joints = HOME + draws.uniform(JOINT_NOISE, 7, -0.1, 0.1)
-        physics.qpos[np.ix_(rows, physics.joints(*JOINTS))] = joints
-        physics.ctrl[rows, :7] = joints
+        at_home(physics, rows, draws.uniform(JOINT_NOISE, 7, -0.1, 0.1))
         physics.forward(rows)
         places = reachable(draws.uniform(GOAL, 3 * TRIES).reshape(-1, TRIES, 3))
         far = distance(places, physics.site("tool")[rows][:, None]) > self.least
@@ -101,21 +99,8 @@ class Reach(GoalTask):
 
     def act(self, physics: Physics, action: Floats) -> None:
         """See the class."""
-        if self.control == "tool":
-            move_tool(physics, action * TOOL_STEP, self.seconds(physics))
-        else:
-            move_joints(physics, action, self.seconds(physics))
-
-    def towards(self, physics: Physics, displacement: Floats) -> Floats:
-        """(B, action_size), the action that moves the tool by (B, 3) m, or as far in that direction as one can."""
-        wish = displacement / TOOL_STEP
-        if self.control == "joints":
-            wish = joints_for(physics, displacement) / joint_step(self.seconds(physics))
-        return np.asarray(wish / np.maximum(1.0, np.abs(wish).max(1, keepdims=True)))
-
-    def seconds(self, physics: Physics) -> float:
-        """Of a decision."""
-        return self.substeps * float(physics.model.opt.timestep)
+        seconds = self.substeps * float(physics.model.opt.timestep)
+        command(physics, action, self.control, seconds)
 
     def locate(self, physics: Physics) -> Objects:
         """The ball, which does not move."""

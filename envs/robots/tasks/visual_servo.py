@@ -11,12 +11,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.checks import ConfigError
-from envs.robots.arm import HOME, JOINTS, scene
+from envs.robots.arm import scene
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
-from envs.robots.tool import TOOL_STEP, move_tool
+from envs.robots.tool import TOOL_STEP, at_home, move_tool
 
 __all__ = ["DISTANCE", "VisualServo"]
 
@@ -88,9 +88,7 @@ class VisualServo:
 
     def start(self, physics: Physics, rows: NDArray[np.int64], draws: Draws) -> None:
         """See the class."""
-        joints = HOME + draws.uniform(JOINT_NOISE, 7, -0.05, 0.05)
-        physics.qpos[np.ix_(rows, physics.joints(*JOINTS))] = joints
-        physics.ctrl[rows, :7] = joints
+        at_home(physics, rows, draws.uniform(JOINT_NOISE, 7, -0.05, 0.05))
         side = np.where(draws.uniform(CENTRE, 4)[:, 3:] < 0.5, -1.0, 1.0)  # to one side, so that keeping still is not enough
         centre = draws.uniform(CENTRE, 3, np.array([0.4, 0.06, 0.04]), np.array([0.46, 0.1, 0.06]))
         centre[:, 1:2] *= side
