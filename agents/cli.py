@@ -50,7 +50,7 @@ EXTRAS = {
     "commonroad": "commonroad",
     "av": "video",
     "highway_env": "bench",
-    "mujoco": "bench",
+    "mujoco": "robots",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "pycocotools": "metrics",

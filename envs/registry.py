@@ -8,6 +8,7 @@ from typing import Any
 from gymnasium.envs.registration import register, registry
 
 import scenarios
+from envs.robots.registry import TASKS, robot_id
 
 __all__ = ["DRIVING", "EnvEntry", "entries", "family_id", "register_all"]
 
@@ -30,13 +31,18 @@ def family_id(scenario: str) -> str:
 
 
 def entries() -> tuple[EnvEntry, ...]:
-    """Every environment: the general driving one first, then one for each scenario family of the library, by name."""
+    """Every environment: the general driving one, one for each scenario family of the library, by name, and one for each robot task."""
     driving: dict[str, Any] = {
         "entry_point": "envs.driving.gym_env:DrivingEnv",
         "vector_entry_point": "envs.driving.vector_env:DrivingVectorEnv",
     }
     families = [EnvEntry(id=family_id(name), options={"scenario": name}, **driving) for name in sorted(scenarios.names())]
-    return (EnvEntry(id=DRIVING, **driving), *families)
+    robots: dict[str, Any] = {
+        "entry_point": "envs.robots.gym_env:RobotEnv",
+        "vector_entry_point": "envs.robots.vector_env:RobotVectorEnv",
+    }
+    tasks = [EnvEntry(id=robot_id(name), options={"task": name}, **robots) for name in TASKS]
+    return (EnvEntry(id=DRIVING, **driving), *families, *tasks)
 
 
 def register_all() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -49,6 +51,7 @@ EXTRAS = {  # extra: (modules, what they are for)
     "onnx": (("onnxruntime", "onnx"), "detectors on CPUs without bfloat16, and those of others as onnx:FILE"),
     "metrics": (("pycocotools", "trackeval"), "closedloop eval-perception"),
     "bench": (("highway_env", "mujoco"), "the peers in closedloop bench"),
+    "robots": (("mujoco",), "robot tasks, as closedloop/Reach-v0"),
     "cluster": (("ray",), "closedloop compare --cluster ray"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
@@ -69,7 +72,7 @@ class Check:
 def checks() -> list[Check]:
     """Every finding, in the order shown. Never raises: a check that breaks is itself a failed check."""
     found: list[Check] = []
-    for probe in (_python, _packages, _requirements, _torch, _detector, _compiler, _extras, _programs, _weights, _writing):
+    for probe in (_python, _packages, _requirements, _torch, _detector, _compiler, _renderer, _extras, _programs, _weights, _writing):
         try:
             found += probe()
         except Exception as error:
@@ -147,6 +150,29 @@ def _compiler() -> list[Check]:
             )
         ]
     return [Check(name="compiler", status=OK, detail=f"{path} for torch.compile")]
+
+
+def _renderer() -> list[Check]:
+    """In a process of its own: a graphics driver that is broken takes the process with it."""
+    if find_spec("mujoco") is None:
+        return [
+            Check(name="renderer", status=NOTE, detail="no cameras of robots: MuJoCo is not installed: pip install 'closedloop[robots]'")
+        ]
+    code = "import json; from envs.robots.gl import describe; print(json.dumps(describe()))"
+    folder = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": paths}, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return [Check(name="renderer", status=NOTE, detail="no cameras of robots: OpenGL did not answer for 60 s")]
+    if ended.returncode != 0:
+        said = ended.stderr.strip().splitlines() or [f"the process died with code {ended.returncode}"]
+        return [Check(name="renderer", status=NOTE, detail=f"no cameras of robots: {said[-1].removeprefix('envs.robots.gl.NoRenderer: ')}")]
+    way, name, software = json.loads(ended.stdout.splitlines()[-1])
+    slow = "; on the CPU, some hundred small pictures a second: a graphics card and its driver's EGL are faster" if software else ""
+    return [Check(name="renderer", status=NOTE if software else OK, detail=f"{name} by {way}{slow}")]
 
 
 def _extras() -> list[Check]:

@@ -80,6 +80,19 @@ def _games() -> Rows:
     ]
 
 
+def _robots() -> Rows:
+    from importlib.util import find_spec
+
+    from envs.robots import TASKS, robot_id, task_named
+
+    if find_spec("mujoco") is None:
+        return [{"name": name, "id": robot_id(name), "description": "needs pip install 'closedloop[robots]'"} for name in TASKS]
+    tasks = [task_named(name) for name in TASKS]
+    return [
+        {"name": t.name, "id": robot_id(t.name), "decisions": t.duration, "cameras": list(t.cameras), "description": t.about} for t in tasks
+    ]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "scenarios": _scenarios,
     "suites": _suites,
@@ -87,14 +100,15 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "envs": _envs,
     "roads": _roads,
     "games": _games,
+    "robots": _robots,
 }
 
 
 @click.command("list")
-@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads|games]...")
+@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads|games|robots]...")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(what: tuple[str, ...], json_: bool) -> None:
-    """List scenarios, suites, policies, environments, kinds of road and board games; all of them by default.
+    """List scenarios, suites, policies, environments, kinds of road, board games and robot tasks; all of them by default.
 
     \b
     closedloop list

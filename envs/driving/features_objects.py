@@ -55,9 +55,7 @@ def belief_names(modes: int) -> tuple[str, ...]:
     if modes == 0:
         return ()
     each = [
-        name
-        for m in range(1, modes + 1)
-        for name in (f"mode{m}", *(f"{axis}{t:.0f}s_mode{m}" for t in FORECAST_AT for axis in ("x", "y")))
+        name for m in range(1, modes + 1) for name in (f"mode{m}", *(f"{axis}{t:.0f}s_mode{m}" for t in FORECAST_AT for axis in ("x", "y")))
     ]
     return ("sigma_x", "sigma_y", "score", *each)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 from gymnasium import spaces
 
 import scenarios
+from envs.checks import TRAINING_SEED, ConfigError, seed_from, unknown
 from envs.driving.control import TRAJECTORY_POINTS
-from envs.driving.types import LEVELS, ConfigError, DrivingConfig
+from envs.driving.types import LEVELS, DrivingConfig
 from scenarios.episode import Episode
-from scenarios.errors import did_you_mean
 
 __all__ = [
     "ACTIONS",
@@ -34,7 +33,6 @@ __all__ = [
 
 ACTIONS = ("continuous", "discrete", "trajectory")
 OBSERVATIONS = LEVELS
-TRAINING_SEED = 2_000_000  # default first episode seed of the training shells; seeds below a million are for judging
 SLOTS = 8  # agent slots come in eights (see DrivingConfig)
 TRAJECTORY_BOX = ((-20.0, -60.0, -5.0), (110.0, 60.0, 50.0))  # x, y m, ego frame, and m/s: what 50 m/s can reach in 2 s
 
@@ -78,12 +76,6 @@ def driving_config(config: DrivingConfig | None = None, **options: Any) -> Drivi
     return replace(config or DrivingConfig(), **options)
 
 
-def unknown(what: str, value: object, known: Sequence[str]) -> str:
-    """What to say about a name that does not exist."""
-    hint = did_you_mean(value, known)
-    return f"no {what} {value!r}{'; ' + hint if hint else '.'} Known: {', '.join(known)}"
-
-
 def fit(config: DrivingConfig, episodes: Sequence[Episode]) -> DrivingConfig:
     """`config` with as many agent slots as the episodes need and their tick.
 
@@ -103,22 +95,6 @@ def fit(config: DrivingConfig, episodes: Sequence[Episode]) -> DrivingConfig:
             raise ConfigError(f"agents={config.agents}: an episode has {most} road users; leave agents out, or give at least {slots}")
         slots = config.agents
     return replace(config, agents=slots, dt=ticks[0])
-
-
-def seed_from(seed: object, name: str = "seed") -> int:
-    """A seed as an int: any whole number from 0 to 2^63 - 1, numpy's and torch's included.
-
-    Raises TypeError for what is no whole number (a bool is none), ValueError for one out of range.
-    """
-    try:
-        if isinstance(seed, bool):
-            raise TypeError
-        value = operator.index(seed)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name}={seed!r}: must be a whole number, not a {type(seed).__name__}") from None
-    if not 0 <= value < 2**63:
-        raise ConfigError(f"{name}={value}: must be 0 or more, and less than 2**63")
-    return value
 
 
 def action_space(config: DrivingConfig) -> spaces.Space[Any]:

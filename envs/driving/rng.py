@@ -14,27 +14,12 @@ import math
 import torch
 from torch import Tensor
 
+from envs.threefry import MASK, threefry2x32
+
 __all__ = ["INDEX_BITS", "STREAM_BITS", "bits", "integers", "normal", "scrambled", "threefry2x32", "uniform"]
 
 STREAM_BITS = 12  # streams 0 .. 4095: what the number is for
 INDEX_BITS = 20  # indices 0 .. 1048575: which agent, ray, ...
-
-MASK = 0xFFFFFFFF
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # Salmon et al., table 2 (from Skein's Threefish)
-PARITY = 0x1BD11BDA  # key schedule parity, from Threefish
-
-
-def threefry2x32(key0: Tensor, key1: Tensor, counter0: Tensor, counter1: Tensor) -> tuple[Tensor, Tensor]:
-    """The block cipher itself: 32-bit words in int64 tensors, in and out; 20 rounds."""
-    keys = (key0, key1, key0 ^ key1 ^ PARITY)
-    x0, x1 = (counter0 + key0) & MASK, (counter1 + key1) & MASK
-    for group in range(5):
-        for rotation in ROTATIONS[group % 2]:
-            x0 = (x0 + x1) & MASK
-            x1 = (((x1 << rotation) & MASK) | (x1 >> (32 - rotation))) ^ x0
-        x0 = (x0 + keys[(group + 1) % 3]) & MASK
-        x1 = (x1 + keys[(group + 2) % 3] + group + 1) & MASK
-    return x0, x1
 
 
 def bits(seed: Tensor, step: Tensor, stream: int, index: Tensor) -> tuple[Tensor, Tensor]:

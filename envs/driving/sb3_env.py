@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from envs.batched_vec_env import BatchedVecEnv
 from envs.driving.make import TRAINING_SEED, ScenarioLike, action_space, driving_config, sample_episodes, seed_from
 from envs.driving.rewards import RewardWeights
 from envs.driving.sensors import check_sensors, is_flat, observation_space
@@ -21,7 +20,7 @@ from envs.driving.worlds import Arrays, Worlds, WorldsState, picture
 __all__ = ["DrivingVecEnv"]
 
 
-class DrivingVecEnv(VecEnv):
+class DrivingVecEnv(BatchedVecEnv):
     """`num_envs` worlds of one or several scenarios, advanced together; spaces, rewards and ends as in `DrivingEnv`.
 
     A world that ends starts its next episode in the same step; its info then holds `terminal_observation`, `TimeLimit.truncated`,
@@ -114,29 +113,6 @@ class DrivingVecEnv(VecEnv):
                 "TimeLimit.truncated": late[world],
                 "terminal_observation": {k: v[world].copy() for k, v in last.items()} if isinstance(last, dict) else last[world].copy(),
             }
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The shared attribute, once a world. Raises AttributeError."""
-        value = getattr(self, attr_name)
-        return [value for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of the whole batch. Raises ValueError for some worlds only: they share their attributes."""
-        if indices is not None and sorted(self._get_indices(indices)) != list(range(self.num_envs)):
-            raise ValueError(f"cannot set {attr_name!r} for some worlds only: all worlds of the batch share it")
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the whole batch once; its result is repeated once a world."""
-        result = getattr(self, method_name)(*method_args, **method_kwargs)
-        return [result for _ in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
-        """No world is wrapped. `Monitor` would add what the infos already hold, so it counts as present."""
-        return [wrapper_class.__name__ == "Monitor" for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
         """A picture of each world, or None without a render mode."""

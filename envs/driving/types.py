@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from envs.checks import ConfigError
+
 __all__ = ["LEVELS", "SAME_SPACE", "ConfigError", "DrivingConfig", "Logs", "Maps", "Out", "Setup", "State", "Stats"]
 
 SAME_SPACE = ("truth", "visible", "noisy", "perceived")  # levels of the observation ladder between which a policy can change
@@ -195,10 +197,6 @@ class Out(NamedTuple):
     terminated: Tensor  # (B, N) bool
     truncated: Tensor  # (B,) bool
     touched: Tensor  # (B, A) bool, overlaps any other agent now (all pairs)
-
-
-class ConfigError(ValueError):
-    """Settings of the simulator that cannot be used; the message names the value and the rule."""
 
 
 @dataclass(frozen=True, kw_only=True)

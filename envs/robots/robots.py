@@ -1,0 +1,213 @@
+"""B worlds of a robot task: what every shell has in common. The shells add the conventions of their libraries and nothing else.
+
+An episode is one number, its seed: the first state, the randomised model and everything drawn later are functions of it alone.
+Shapes: B worlds. SI units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.checks import ConfigError, seed_from, unknown
+from envs.robots.camera import Camera
+from envs.robots.physics import Floats, Physics, compile_model
+from envs.robots.randomise import Randomisation, randomise
+from envs.robots.rng import Draws, Ints, later_seeds
+from envs.robots.sight import LEVELS, Belief, Pictures, Sight, SightConfig
+from envs.robots.task import Arrays, Objects, Task
+
+__all__ = ["Bools", "Robots", "RobotsState", "Step"]
+
+Bools = NDArray[np.bool_]
+
+
+class Step(NamedTuple):
+    """What one decision brings."""
+
+    reward: Floats  # (B,)
+    terms: dict[str, Floats]  # (B,) each, unweighted
+    terminated: Bools  # (B,)
+    truncated: Bools  # (B,) and not terminated
+    success: Bools  # (B,) at this moment
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotsState:
+    """Everything that a batch of worlds will ever depend on; `Robots.set_state` continues from it exactly."""
+
+    physics: Floats  # (B, nstate)
+    seeds: Ints  # (B,) of the episodes running
+    steps: Ints  # (B,) decisions taken in them
+    key: Ints  # (B,) what later episodes are drawn from
+    count: Ints  # (B,) episodes had since
+    returns: Floats  # (B,)
+    terms: dict[str, Floats]  # (B,) each, sums over the episode
+    belief: Belief | None = None  # as last seen, where that is what a policy is told
+
+
+class Robots:
+    """B worlds of one task.
+
+    Args:
+        task: what is to be done.
+        batch: B.
+        threads: that step the physics; 0 takes every core. The results are the same bit by bit.
+        randomisation: how much the model differs from episode to episode.
+        observation: what policies are told, one of `LEVELS`: the truth, what cameras see of it, or pictures.
+        sight: the pictures.
+
+    Raises ConfigError for an unknown level, NoRenderer where it needs pictures and there is no OpenGL.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        batch: int,
+        threads: int = 0,
+        randomisation: Randomisation | None = None,
+        observation: str = "truth",
+        sight: SightConfig | None = None,
+    ) -> None:
+        if observation not in LEVELS:
+            raise ConfigError(unknown("observation", observation, LEVELS))
+        self.task, self.batch, self.observation = task, batch, observation
+        self.randomisation = randomisation or Randomisation()
+        model = compile_model(task.mjcf(), delay=self.randomisation.delay)
+        self.physics = Physics(model, batch=batch, threads=threads)
+        self.dt = task.substeps * float(model.opt.timestep)  # s a decision
+        self.action_space = spaces.Box(-1.0, 1.0, shape=(task.action_size,), dtype=np.float32)
+        self._world = np.arange(batch, dtype=np.int64)
+        self._camera: Camera | None = None  # for people; made when first needed
+        self.sight = Sight(self.physics, task, sight or SightConfig()) if observation == "visible" else None
+        self.pictures = Pictures(self.physics, task, sight or SightConfig()) if observation == "pixels" else None
+        self.observation_space: spaces.Space[Any] = self.pictures.space if self.pictures else task.observation_space
+        self.reset(self._world)
+
+    def reset(self, seeds: Ints, *, key: Ints | None = None) -> None:
+        """Start the episodes `seeds` (B,). key (B,): what later ones are drawn from, by default the first ones' seeds.
+
+        Raises ValueError for another number of seeds, or what is no seed (see `seed_from`).
+        """
+        if np.shape(seeds) != (self.batch,):
+            raise ConfigError(f"seeds of shape {np.shape(seeds)} for {self.batch} worlds")
+        self.seeds = np.array([seed_from(seed) for seed in seeds], dtype=np.int64)
+        self.key = self.seeds.copy() if key is None else np.array(key, dtype=np.int64)
+        self.steps, self.count = np.zeros(self.batch, dtype=np.int64), np.zeros(self.batch, dtype=np.int64)
+        self.returns = np.zeros(self.batch)
+        self.terms = {name: np.zeros(self.batch) for name in self.task.weights}
+        self._start(self._world)
+
+    def reset_where(self, mask: Bools) -> None:
+        """Start another episode in the worlds of `mask` (B,)."""
+        rows = np.flatnonzero(mask)
+        if not len(rows):
+            return
+        self.count[rows] += 1
+        self.seeds[rows] = later_seeds(self.key[rows], rows, self.count[rows])
+        self.steps[rows], self.returns[rows] = 0, 0.0
+        for value in self.terms.values():
+            value[rows] = 0.0
+        self._start(rows)
+
+    def _start(self, rows: Ints) -> None:
+        draws = Draws(self.seeds[rows])
+        self.physics.reset(rows)
+        if self.randomisation:
+            randomise(self.physics, self.randomisation, rows, draws)
+        self.task.start(self.physics, rows, draws)
+        self.physics.forward(rows)
+        if self.sight:
+            self.sight.forget(rows)
+            self.sight.look(rows)
+
+    def step(self, action: Any) -> Step:
+        """One decision in every world. Raises as `command` does."""
+        chosen = self.command(action)
+        self.task.act(self.physics, chosen)
+        self.physics.step(self.task.substeps)
+        self.steps += 1
+        if self.sight:
+            self.sight.look(self._world)
+        terms = self.task.reward_terms(self.physics, chosen)
+        reward = np.zeros(self.batch)
+        for name, weight in self.task.weights.items():
+            reward += weight * terms[name]
+            self.terms[name] += terms[name]
+        self.returns += reward
+        terminated = self.task.failed(self.physics)
+        truncated = (self.steps >= self.task.duration) & ~terminated
+        return Step(reward, terms, terminated, truncated, self.task.success(self.physics) & ~terminated)
+
+    def command(self, action: Any) -> Floats:
+        """Actions as (B, action_size) in [-1, 1]: what is beyond is cut off. Raises ValueError for a wrong shape, or what is not finite."""
+        given, wanted = np.asarray(action, dtype=np.float64), (self.batch, self.task.action_size)
+        if given.shape != wanted and not (self.batch == 1 and given.shape == wanted[1:]):
+            raise ValueError(f"actions of shape {given.shape} for {self.batch} worlds: {self.task.name} takes {wanted}")
+        if not np.isfinite(given).all():
+            raise ValueError("an action is not finite")
+        return np.clip(given.reshape(wanted), -1.0, 1.0)
+
+    def objects(self) -> Objects:
+        """Where things are believed to be: the truth, or what could be seen of it."""
+        return self.sight.objects() if self.sight else self.task.locate(self.physics)
+
+    def observe(self) -> Arrays:
+        """What the policies are told now, fresh arrays (B, ...)."""
+        if self.pictures:
+            return self.pictures.observe()
+        return self.task.observe(self.physics, self.objects())
+
+    def picture(self, world: int, *, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(height, width, 3), a world seen by the camera for people. Raises NoRenderer where no OpenGL works."""
+        if self._camera is None or (self._camera.width, self._camera.height) != size:
+            self._close_camera()
+            self._camera = Camera(self.physics, width=size[0], height=size[1], things=self.task.things, fine=True)
+        return self._camera.picture(world, self.task.cameras[-1])
+
+    def close(self) -> None:
+        """Release all renderers. Worlds that are told what cameras see cannot go on after it."""
+        self._close_camera()
+        for part in (self.sight, self.pictures):
+            if part:
+                part.camera.close()
+
+    def _close_camera(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+    def get_state(self) -> RobotsState:
+        """A deep copy of all that the future depends on, the solver's warm starts included."""
+        return RobotsState(
+            physics=self.physics.get_state(),
+            seeds=self.seeds.copy(),
+            steps=self.steps.copy(),
+            key=self.key.copy(),
+            count=self.count.copy(),
+            returns=self.returns.copy(),
+            terms={name: value.copy() for name, value in self.terms.items()},
+            belief=self.sight.belief.copy() if self.sight else None,
+        )
+
+    def set_state(self, saved: RobotsState) -> None:
+        """Continue exactly from `saved`. Raises ValueError if it is of another number of worlds, another task or another observation."""
+        if (saved.belief is None) != (self.sight is None):
+            raise ConfigError(f"a state with{'out' if saved.belief is None else ''} a belief: worlds here are told {self.observation!r}")
+        if saved.seeds.shape != (self.batch,) or saved.terms.keys() != self.terms.keys():
+            raise ConfigError(
+                f"a state of {len(saved.seeds)} worlds with the terms {list(saved.terms)}: here are {self.batch} of {self.task.name}"
+            )
+        if self.randomisation:
+            randomise(self.physics, self.randomisation, self._world, Draws(saved.seeds))
+        self.physics.set_state(saved.physics)
+        self.seeds, self.steps = saved.seeds.copy(), saved.steps.copy()
+        self.key, self.count, self.returns = saved.key.copy(), saved.count.copy(), saved.returns.copy()
+        self.terms = {name: value.copy() for name, value in saved.terms.items()}
+        if self.sight and saved.belief:
+            self.sight.belief = saved.belief.copy()

@@ -1,0 +1,111 @@
+"""What cameras let a policy know: where the things are that can be seen (`visible`), or the pictures themselves (`pixels`).
+
+Shapes: B worlds, n rows of them, K things, C cameras, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.checks import ConfigError
+from envs.robots.camera import Camera, boxes_of
+from envs.robots.physics import Floats, Physics
+from envs.robots.task import Objects, Task
+
+__all__ = ["LEVELS", "Belief", "Pictures", "Sight", "SightConfig"]
+
+LEVELS = ("truth", "visible", "pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SightConfig:
+    """The pictures. Raises ConfigError on nonsense."""
+
+    width: int = 84  # px
+    height: int = 84  # px
+    least: int = 4  # pixels that a thing must fill to be seen
+
+    def __post_init__(self) -> None:
+        if not (16 <= self.width <= 1024 and 16 <= self.height <= 1024):
+            raise ConfigError(f"pictures of {self.width} x {self.height} pixels: each must be 16 to 1024")
+        if self.least < 1:
+            raise ConfigError(f"least={self.least}: must be 1 or more pixels")
+
+
+class Belief(NamedTuple):
+    """Where things are believed to be: at a sight's last look at each."""
+
+    position: Floats  # (B, K, 3) m; the origin for what was not seen yet
+    velocity: Floats  # (B, K, 3) m/s; 0 for what is not seen now
+    seen: NDArray[np.bool_]  # (B, K) now
+
+    def copy(self) -> Belief:
+        """One that shares nothing with this."""
+        return Belief(self.position.copy(), self.velocity.copy(), self.seen.copy())
+
+
+class Sight:
+    """The truth about what some camera sees now; of what none sees, the place where it was last seen, at rest.
+
+    Looks through all cameras of the task but the last, which is for people.
+    """
+
+    def __init__(self, physics: Physics, task: Task, config: SightConfig) -> None:
+        self.physics, self.task, self.config = physics, task, config
+        self.camera = Camera(physics, width=config.width, height=config.height, things=task.things)
+        shape = (physics.size, len(task.things))
+        self.belief = Belief(np.zeros((*shape, 3)), np.zeros((*shape, 3)), np.zeros(shape, dtype=np.bool_))
+
+    def forget(self, rows: NDArray[np.int64]) -> None:
+        """An episode begins in these worlds."""
+        for part in self.belief:
+            part[rows] = 0
+
+    def look(self, rows: NDArray[np.int64]) -> None:
+        """See what there is to be seen in these worlds now."""
+        truth, belief = self.task.locate(self.physics), self.belief
+        for world in rows.tolist():
+            pixels = np.zeros(len(self.task.things), dtype=np.int64)
+            for name in self.task.cameras[:-1]:
+                pixels = np.maximum(pixels, boxes_of(self.camera.labels(world, name), len(pixels)).pixels)
+            belief.seen[world] = pixels >= self.config.least
+        seen = belief.seen[rows, :, None]
+        belief.position[rows] = np.where(seen, truth.position[rows], belief.position[rows])
+        belief.velocity[rows] = np.where(seen, truth.velocity[rows], 0.0)
+
+    def objects(self) -> Objects:
+        """As believed now."""
+        return Objects(self.belief.position.copy(), self.belief.velocity.copy())
+
+
+class Pictures:
+    """Observations for policies that see for themselves: `image` (3 C, H, W) uint8, and `state`, what the robot feels of itself."""
+
+    def __init__(self, physics: Physics, task: Task, config: SightConfig) -> None:
+        self.physics, self.task, self.config = physics, task, config
+        self.camera = Camera(physics, width=config.width, height=config.height)
+
+    @property
+    def space(self) -> spaces.Space[Any]:
+        """Of one world."""
+        size, names = self.config, self.task.cameras[:-1]
+        parts: dict[str, spaces.Space[Any]] = {"image": spaces.Box(0, 255, shape=(3 * len(names), size.height, size.width), dtype=np.uint8)}
+        if self.task.feeling_space.shape[0]:
+            parts["state"] = self.task.feeling_space
+        return spaces.Dict(parts)
+
+    def observe(self) -> dict[str, NDArray[Any]]:
+        """(B, ...) each."""
+        names = self.task.cameras[:-1]
+        frames = self.camera.pictures(names)  # (B, C, H, W, 3)
+        parts: dict[str, NDArray[Any]] = {
+            "image": frames.transpose(0, 1, 4, 2, 3).reshape(len(frames), -1, self.config.height, self.config.width)
+        }
+        if self.task.feeling_space.shape[0]:
+            parts["state"] = self.task.feel(self.physics).astype(np.float32)
+        return parts

@@ -1,0 +1,1 @@
+"""The tasks, one a file; `envs.robots.registry` names them."""
