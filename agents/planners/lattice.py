@@ -27,7 +27,7 @@ __all__ = ["Lattice"]
 PATHS = (1, 1, 1, 1, 0, 2)  # own lane (its middle, where one is, left, right of it), left lane, right lane
 ASIDE = (0.0, 0.0, 0.7, -0.7, 0.0, 0.0)  # m from the path's middle
 STAY = 1  # index of the aim that is the present offset
-ACROSS_IN = (2.0, 3.5)  # s, J
+ACROSS_IN = (1.2, 3.0)  # s, J; in 2 s at best the car comes back to its path too late for the bends of a roundabout
 # speeds to reach: share of the limit, share of the present speed, m/s more, s
 SPEEDS = (
     (0.0, 0.0, 0.0, 2.0), (0.0, 0.0, 0.0, 4.0), (0.5, 0.0, 0.0, 4.0), (0.8, 0.0, 0.0, 6.0), (1.0, 0.0, 0.0, 2.5), (1.0, 0.0, 0.0, 4.0),
