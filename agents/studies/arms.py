@@ -64,7 +64,8 @@ def plan_arms(
 
     policies: `NAME` is driven on all `levels`, `NAME@LEVEL,...` on that one, a baseline (which is told nothing that a level changes) once.
     given: options by name (detector, noise, weather) for the levels that have a use for them and do not name their own. sweeps: keys of
-    SWEEPS, each with other values of that option on `sweep_level`. names: what tables call a policy, by what it is called in `policies`.
+    SWEEPS, each with other values of that option on `sweep_level`. names: what tables call a policy, by what it is called in `policies`;
+    else a file is called by the last parts of its path that tell it from the others.
     Raises StudyError for a level or sweep that does not exist, and for two arms that would be the same.
     """
     for what, asked, known in (("level", levels, LEVELS), ("sweep", sweeps, tuple(SWEEPS))):
@@ -83,8 +84,21 @@ def plan_arms(
         if arm.spec in seen:
             raise StudyError(f"{arm.spec!r} would be driven twice: name each policy once")
         seen.add(arm.spec)
-    called = names or {}
+    called = _short([arm.policy for arm in arms]) | (names or {})
     return [replace(arm, policy=called.get(arm.policy, arm.policy)) for arm in arms]
+
+
+def _short(policies: Sequence[str]) -> dict[str, str]:
+    """The last parts of the paths that tell policies apart; of those that are no files, nothing."""
+    distinct, short = list(dict.fromkeys(policies)), {}
+    for policy in distinct:
+        if not Path(policy).exists():
+            continue
+        parts = Path(policy).parts
+        tails = ["/".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        others = [other for other in distinct if other != policy]
+        short[policy] = next((tail for tail in tails if not any(other == tail or other.endswith(f"/{tail}") for other in others)), policy)
+    return short
 
 
 def _of(text: str, levels: Sequence[str], given: dict[str, str], sweeps: Sequence[str], sweep_level: str) -> list[Arm]:

@@ -91,6 +91,16 @@ def test_policies_are_driven_on_every_level_or_on_the_one_they_name() -> None:
     ]
 
 
+def test_files_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    for folder in ("a/run", "b/run", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+    texts = [f"{tmp_path / folder}@truth" for folder in ("a/run", "b/run", "other")]
+    arms = plan_arms([*texts, "highway@truth"], ["truth"], {})
+    assert [arm.policy for arm in arms] == ["random", "a/run", "b/run", "other", "highway"]
+    assert [arm.spec for arm in arms][1:4] == texts  # what is driven is still the file
+    assert [arm.policy for arm in plan_arms(texts[:1], ["truth"], {}, names={str(tmp_path / "a/run"): "mine"})] == ["random", "mine"]
+
+
 def test_sweeps_begin_at_the_level_itself() -> None:
     arms = plan_arms(["highway"], ["truth"], {"noise": "n.json"}, ("recall", "latency"))
     assert [arm.spec for arm in arms if not arm.sweep] == ["random", "highway@truth", "highway@noisy,noise=n.json"]
