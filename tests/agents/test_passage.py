@@ -15,7 +15,7 @@ from agents.policies.base import load_policy
 from envs.driving.bank import build_bank
 from envs.driving.make import sample_episodes
 from envs.driving.sim import DrivingSim
-from scenarios import Scenario, load_text
+from scenarios import Scenario, load_text, sample
 
 ROAD = """
 version: 1
@@ -99,10 +99,8 @@ def a_sim(scenario: str | Scenario) -> DrivingSim:
 def appointment(far: float, opens: float, closes: float, slow: float, fast: float) -> Scenario:
     """A goal `far` m ahead of the start, on the road."""
     anywhere = load_text(ROAD.format(x=0, y=0, yaw=0, slow=slow, fast=fast, opens=opens, closes=closes))
-    sim = a_sim(anywhere)
-    route = SceneMaker(sim)().route
-    k = round(far) + 20
-    ego = SceneMaker(sim)().ego
+    scene = SceneMaker(a_sim(anywhere))()
+    route, ego, k = scene.route, scene.ego, round(far) + 20  # points of a path begin 20 m behind, one a metre
     x, y = route.x[0, 1, k], route.y[0, 1, k]
     place = {
         "x": float(ego.x[0] + x * ego.cos[0] - y * ego.sin[0]),
@@ -112,17 +110,11 @@ def appointment(far: float, opens: float, closes: float, slow: float, fast: floa
     return load_text(ROAD.format(**place, slow=slow, fast=fast, opens=opens, closes=closes))
 
 
-@pytest.mark.parametrize(
-    ("far", "opens", "closes", "slow", "fast"),
-    [
-        (60.0, 7.0, 8.0, 0.0, 20.0),  # slower than it would like
-        (110.0, 8.6, 9.4, 14.0, 20.0),  # faster than it begins
-        (50.0, 9.5, 10.5, 0.0, 3.0),  # waits there
-    ],
-)
-def test_pdm_keeps_an_appointment_that_idm_misses(far: float, opens: float, closes: float, slow: float, fast: float) -> None:
-    scenario = appointment(far, opens, closes, slow, fast)
-    (kept,) = rollout(PlannerPolicy("pdm"), sample_episodes(scenario, 1, 0))
-    (missed_it,) = rollout(PlannerPolicy("idm_mobil"), sample_episodes(scenario, 1, 0))
-    assert kept.end == "arrived", kept
-    assert missed_it.end != "arrived"
+def test_pdm_keeps_appointments_that_idm_misses() -> None:
+    """Slower than it would like; faster at the end than it begins; waiting in the place."""
+    wanted = [(60.0, 7.0, 8.0, 0.0, 20.0), (110.0, 8.6, 9.4, 14.0, 20.0), (50.0, 9.5, 10.5, 0.0, 3.0)]
+    episodes = [sample(appointment(*what), seed) for seed, what in enumerate(wanted)]
+    kept = rollout(PlannerPolicy("pdm"), episodes, batch=len(episodes))
+    assert [result.end for result in kept] == ["arrived"] * len(wanted)
+    without = rollout(PlannerPolicy("idm_mobil"), episodes, batch=len(episodes))
+    assert not any(result.end == "arrived" for result in without)
