@@ -21,6 +21,8 @@ def map_tensors(function: Callable[..., Tensor], first: S, *others: Any) -> S:
     Raises TypeError for anything but NamedTuples of tensors.
     """
     if first is None:
+        if any(other is not None for other in others):
+            raise TypeError("a part of a state is None in one and not in another")
         return first
     if isinstance(first, Tensor):
         return cast(S, function(first, *others))

@@ -51,10 +51,10 @@ def shares_for(passage: Passage, route: Route, s: Tensor, shares: Tensor) -> Ten
 
 def waits_at(passage: Passage, s: Tensor) -> Tensor:
     """Metres along each path (B, L) to go before resting so as to stand in the place until it opens; +inf: there is no
-    need to, or one may not stand there. s (B, L) of the goal.
+    need to, one may not stand there, or it has been passed. s (B, L) of the goal.
     """
-    rests = passage.wanted & (passage.slow <= 0.0) & (passage.opens > 0.0)
-    return torch.where(rests.unsqueeze(1), (s + REST).clamp(min=0.0), torch.inf)
+    rests = (passage.wanted & (passage.slow <= 0.0) & (passage.opens > 0.0)).unsqueeze(1)
+    return torch.where(rests & (s > -passage.half_length.unsqueeze(1)), (s + REST).clamp(min=0.0), torch.inf)
 
 
 def missed(passage: Passage, s: Tensor, driven: Trajectory, along: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class SceneMaker:
         return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup), self.passage(ego))
 
     def passage(self, ego: Ego) -> Passage | None:
-        """What the goal asks for, if it is a region to drive through; None where no episode's is."""
+        """What the goal asks for, if it is a region to drive through, until its time is over; None where no episode's is."""
         if not self.sim.bank.features.regions:
             return None
         state, setup, dt = self.sim.state, self.sim.setup, self.sim.config.dt
@@ -76,7 +76,7 @@ class SceneMaker:
         dx, dy, turned = x - ego.x, y - ego.y, yaw - ego.yaw
         opens, closes = ((setup.goal_window - state.step.unsqueeze(1)).to(x.dtype) * dt).unbind(1)
         return Passage(
-            wanted=(setup.goal_kind[:, 0] == 2) & ~_stands(setup),
+            wanted=(setup.goal_kind[:, 0] == 2) & ~_stands(setup) & (closes >= 0.0),
             x=dx * ego.cos + dy * ego.sin,
             y=dy * ego.cos - dx * ego.sin,
             cos=torch.cos(turned),

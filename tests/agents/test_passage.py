@@ -77,6 +77,26 @@ def test_speed_is_mended_after_the_end_within_bounds() -> None:
     assert miss(2.0, 10.0, opens=12.0, closes=12.0, slow=1.5) > 1.0
 
 
+def test_who_may_stand_there_waits_there_unless_it_has_been_passed() -> None:
+    passage = a_passage(opens=3.0, closes=5.0, fast=3.0)
+    rest = waits_at(passage, torch.tensor([[20.0, -0.5, -1.5]]))
+    assert rest[0, 0] == pytest.approx(20.5) and rest[0, 1] == 0.0 and torch.isinf(rest[0, 2])
+    assert torch.isinf(waits_at(passage._replace(slow=torch.tensor([1.0])), torch.tensor([[20.0]]))).all()
+    assert torch.isinf(waits_at(passage._replace(opens=torch.tensor([-1.0])), torch.tensor([[20.0]]))).all()
+
+
+def test_nothing_is_wanted_once_the_time_is_over() -> None:
+    sim = a_sim(load_text(ROAD.format(x=0, y=0, yaw=0, slow=0, fast=20, opens=1, closes=2)))
+    found = []
+    for _ in range(12):
+        passage = SceneMaker(sim)().passage
+        assert passage is not None
+        found.append((float(passage.closes), bool(passage.wanted)))
+        sim.step(torch.zeros(1, 1, 2))
+    assert found[0][1] and not found[-1][1]
+    assert all(wanted == (closes >= 0.0) for closes, wanted in found)
+
+
 def test_no_goal_of_the_kind_changes_nothing() -> None:
     passage = a_passage(x=50.0, opens=1.0, closes=2.0)._replace(wanted=torch.tensor([False]))
     driven, along = steady(3.0)
