@@ -9,7 +9,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# --no-compile: modules are compiled when they are first imported, and most never are
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 WORKERS ?= auto
 DEMO_STEPS ?= 60k
 # one thread a process: the tests run one process a core
