@@ -108,10 +108,11 @@ class RobotVecEnv(BatchedVecEnv):
         return [self.robots.picture(world, size=self.size) if self.render_mode else None for world in range(self.num_envs)]
 
     def get_state(self) -> RobotsState:
-        """A deep copy of all that the future of these worlds depends on."""
+        """A deep copy of all that the future of these worlds depends on, the next `reset` included."""
         return self.robots.get_state()
 
     def set_state(self, saved: RobotsState) -> Arrays:
         """Continue exactly from `saved`. Returns the observations there. Raises ValueError if it belongs to another task or batch."""
         self.robots.set_state(saved)
+        self._key = int(saved.key[0])  # the first episode of world 0
         return self.robots.observe()
