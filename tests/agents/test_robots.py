@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import mujoco
 import numpy as np
 import pytest
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+import mujoco
 
 from agents.robots import expert_for
 from agents.robots.lqr import gain, linear_model
 from agents.robots.sampling import SamplingConfig, SamplingPlanner, choose, interpolated
 from agents.robots.trajectory import minimum_jerk, share_of_rest
-from envs.robots import Randomisation, Robots, task_named
-from envs.robots.gl import NoRenderer, describe
+from envs.robots import TASKS, Randomisation, Robots, task_named
 from envs.robots.physics import compile_model
+from envs.robots.task import Objects
 from envs.robots.tasks.ball_catch import HEIGHT, landing
 
 
@@ -138,13 +141,23 @@ def test_experts_bear_with_models_that_are_a_little_off() -> None:
         assert success(name, randomisation=off) >= 0.9, name
 
 
-def test_experts_do_with_what_cameras_see() -> None:
-    """On two cameras that look from different sides little is hidden for long."""
-    try:
-        describe()
-    except NoRenderer as error:
-        pytest.skip(str(error))
-    assert success("reach", episodes=10, observation="visible") >= 0.9
+@pytest.mark.usefixtures("opengl")
+@pytest.mark.parametrize("name", list(TASKS))
+def test_experts_do_with_what_cameras_see(name: str) -> None:
+    """Little of what they need is hidden for long."""
+    assert success(name, episodes=10, observation="visible") >= 0.9
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_experts_know_of_things_only_what_is_believed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told that everything is at the origin, at rest, none does its task: it does not look at the truth."""
+
+    def blind(robots: Robots) -> Objects:
+        nothing = np.zeros((robots.batch, len(robots.task.things), 3))
+        return Objects(nothing, nothing)
+
+    monkeypatch.setattr(Robots, "objects", blind)
+    assert success(name, episodes=20) <= 0.2
 
 
 def planned(name: str, config: SamplingConfig, seeds: list[int], decisions: int | None = None) -> tuple[float, Any]:
