@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,9 @@ from agents.robots import expert_for
 from agents.robots.lqr import gain, linear_model
 from agents.robots.sampling import SamplingConfig, SamplingPlanner, choose, interpolated
 from agents.robots.trajectory import minimum_jerk, share_of_rest
+from benchmarks import robots as speed
 from envs.robots import TASKS, Randomisation, Robots, task_named
+from envs.robots.gl import Renderer
 from envs.robots.physics import compile_model
 from envs.robots.task import Objects
 from envs.robots.tasks.ball_catch import HEIGHT, landing
@@ -158,6 +163,23 @@ def test_experts_know_of_things_only_what_is_believed(name: str, monkeypatch: py
 
     monkeypatch.setattr(Robots, "objects", blind)
     assert success(name, episodes=20) <= 0.2
+
+
+@pytest.mark.parametrize(("software", "clock"), [(True, time.process_time), (False, time.perf_counter)])
+def test_pictures_of_a_graphics_card_are_counted_by_the_clock(software: bool, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU's time says nothing of a card's work."""
+    clocks: list[Any] = []
+
+    def kept(what: Any, by: Any) -> float:
+        clocks.append(by)
+        return 1.0
+
+    monkeypatch.setattr(speed, "describe", lambda: Renderer("egl", "some renderer", software))
+    monkeypatch.setattr(speed, "Camera", lambda *_, **__: nullcontext(SimpleNamespace(picture=None, labels=None)))
+    monkeypatch.setattr(speed, "per_second", kept)
+    told = speed.pictures(Robots(task_named("reach"), batch=1))
+    assert clocks == [clock] * 3
+    assert told["seconds"] == ("cpu" if software else "clock")
 
 
 def planned(name: str, config: SamplingConfig, seeds: list[int], decisions: int | None = None) -> tuple[float, Any]:
