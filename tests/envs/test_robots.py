@@ -328,6 +328,11 @@ def test_a_simulation_that_diverges_is_named(tmp_path: Path, monkeypatch: pytest
     assert robots.step(np.zeros((3, 3))).reward.tolist() == [-1.0, -1.0, -1.0]
 
 
+def test_videos_are_as_fast_as_the_world() -> None:
+    shells = RobotEnv("ball_catch"), RobotVectorEnv(1, "ball_catch"), RobotVecEnv("ball_catch", num_envs=1)
+    assert [env.metadata["render_fps"] for env in shells] == [50, 50, 50]
+
+
 def test_places_are_the_first_that_is_far_enough_or_the_farthest() -> None:
     places = np.array([[[0.1, 0.0], [0.0, 0.5], [0.9, 0.0]], [[0.1, 0.0], [0.0, 0.19], [0.15, 0.0]]])
     assert far_enough(places, np.zeros((2, 2)), 0.2).tolist() == [[0.0, 0.5], [0.0, 0.19]]
