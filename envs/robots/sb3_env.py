@@ -58,7 +58,8 @@ class RobotVecEnv(BatchedVecEnv):
         if isinstance(self.task, GoalTask) and observation != "pixels":
             self.compute_reward = self.task.compute_reward  # what `HerReplayBuffer` calls
         super().__init__(num_envs, self.robots.observation_space, self.robots.action_space)
-        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.robots.dt)}
+        pace: dict[str, Any] = {"render_fps": round(1.0 / self.robots.dt)}  # what VecVideoRecorder asks for
+        self.metadata |= pace
 
     def reset(self) -> Any:
         """Start episode seed + k in world k."""
