@@ -4,8 +4,9 @@
     python -m benchmarks.robots --no-speed --episodes 500 --planned 0
 
 Success is over the episodes --seed, --seed + 1, ... with 95 % intervals (Wilson). Speed is measured in one thread, in seconds of CPU
-time, beside what one has without us on the same model: a single environment in Gymnasium's `AsyncVectorEnv` (in seconds of the clock,
-two processes), and pictures of MuJoCo's usual quality. Writes benchmarks/results/robots-DATE.json.
+time (pictures of a graphics card: of the clock), beside what one has without us on the same model: a single environment in Gymnasium's
+`AsyncVectorEnv` (in seconds of the clock, two processes), and pictures of MuJoCo's usual quality. Writes
+benchmarks/results/robots-DATE.json.
 """
 
 from __future__ import annotations
@@ -111,19 +112,20 @@ def speeds(name: str) -> dict[str, Any]:
 
 
 def pictures(robots: Robots) -> dict[str, Any]:
-    """Pictures a second of 84 x 84 pixels; CPU time, which counts all threads of a software renderer."""
-    name, cpu, world = robots.task.cameras[0], time.process_time, iter(range(10**9))
-    rates: dict[str, Any] = {"renderer": describe().name, "camera": name}
+    """Pictures a second of 84 x 84 pixels. By CPU time, which counts all threads, if a CPU renders; by the clock if a card does."""
+    name, found, world = robots.task.cameras[0], describe(), iter(range(10**9))
+    clock = time.process_time if found.software else time.perf_counter
+    rates: dict[str, Any] = {"renderer": found.name, "seconds": "cpu" if found.software else "clock", "camera": name}
 
     def shown(what: Callable[[int, str], Any]) -> int:
         what(next(world) % WORLDS, name)
         return 1
 
     with Camera(robots.physics, width=SIZE, height=SIZE, things=robots.task.things) as camera:
-        rates["plain"] = per_second(partial(shown, camera.picture), cpu)
-        rates["labels"] = per_second(partial(shown, camera.labels), cpu)
+        rates["plain"] = per_second(partial(shown, camera.picture), clock)
+        rates["labels"] = per_second(partial(shown, camera.labels), clock)
     with Camera(robots.physics, width=SIZE, height=SIZE, fine=True) as camera:
-        rates["with_shadows_and_smooth_edges"] = per_second(partial(shown, camera.picture), cpu)
+        rates["with_shadows_and_smooth_edges"] = per_second(partial(shown, camera.picture), clock)
     return rates
 
 

@@ -39,6 +39,17 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def opengl() -> None:
+    """For tests that draw robots. Skips them where no way to OpenGL works."""
+    from envs.robots.gl import NoRenderer, describe
+
+    try:
+        describe()
+    except NoRenderer as error:
+        pytest.skip(f"no OpenGL, see closedloop doctor: {error}")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real recordings beside the repository (or CLOSEDLOOP_DATA). Skips the test where there is none."""
     folder = Path(os.environ.get("CLOSEDLOOP_DATA", ROOT.parent / "shared" / "data"))

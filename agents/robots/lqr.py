@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_are
+
+from envs.robots.engine import mujoco
 
 __all__ = ["gain", "linear_model"]
 

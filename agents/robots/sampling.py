@@ -89,7 +89,7 @@ class SamplingPlanner:
         """(B, S) sums of rewards over actions (B, S, H, n)."""
         copies, samples = self.copies, self.config.samples
         copies.physics.set_state(np.repeat(robots.physics.get_state(), samples, axis=0))
-        copies.steps = np.repeat(robots.steps, samples)
+        copies.steps, copies.seeds = np.repeat(robots.steps, samples), np.repeat(robots.seeds, samples)
         total, over = np.zeros(copies.batch), np.zeros(copies.batch, dtype=np.bool_)
         for k in range(self.config.horizon):
             step = copies.step(actions[:, :, k].reshape(copies.batch, -1))

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from envs.robots.camera import Camera
     from envs.robots.gym_env import RobotEnv
     from envs.robots.randomise import Randomisation
-    from envs.robots.robots import Robots
+    from envs.robots.robots import Diverged, Robots
     from envs.robots.sb3_env import RobotVecEnv
     from envs.robots.sight import SightConfig
     from envs.robots.vector_env import RobotVectorEnv
 
 __all__ = [
     "Camera",
+    "Diverged",
     "Randomisation",
     "RobotEnv",
     "RobotVecEnv",
@@ -36,6 +37,7 @@ __all__ = [
 
 _HOME = {
     "Camera": "camera",
+    "Diverged": "robots",
     "Randomisation": "randomise",
     "RobotEnv": "gym_env",
     "RobotVecEnv": "sb3_env",

@@ -13,14 +13,13 @@ import numpy as np
 
 from envs.robots.physics import Floats
 
-__all__ = ["FINGERS", "HOME", "JOINTS", "LIMITS", "OPEN", "REACH", "SPEEDS", "arm", "scene"]
+__all__ = ["FINGERS", "HOME", "JOINTS", "LIMITS", "OPEN", "SPEEDS", "arm", "scene"]
 
 JOINTS = tuple(f"joint{k}" for k in range(1, 8))
 FINGERS = ("finger_left", "finger_right")
 HOME: Floats = np.array([0.0, 0.5, 0.0, 1.6, 0.0, math.pi - 2.1, 0.0])  # rad: the tool points down, 0.41 m ahead and 0.24 m up
 LIMITS: Floats = np.radians([170.0, 120.0, 170.0, 120.0, 170.0, 120.0, 175.0])  # rad, either way
 SPEEDS: Floats = np.radians([85.0, 85.0, 100.0, 75.0, 130.0, 135.0, 135.0])  # rad/s
-REACH = 0.62  # m, shoulder to wrist
 OPEN = 0.04  # m, of each finger
 
 GRIPPER = """

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import ConfigError
+from envs.robots.engine import mujoco
 from envs.robots.gl import offscreen
 from envs.robots.physics import Floats, Physics
 from envs.robots.task import Thing

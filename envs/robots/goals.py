@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.checks import ConfigError, unknown
 from envs.robots.physics import Floats, Physics
 
-__all__ = ["GoalTask", "distance"]
+__all__ = ["GoalTask", "distance", "far_enough"]
 
 CONTROLS, REWARDS = ("tool", "joints"), ("sparse", "dense")
 
@@ -20,6 +20,13 @@ def distance(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Between points (..., 3)."""
     difference = a - b
     return np.asarray(np.sqrt((difference * difference).sum(-1)))
+
+
+def far_enough(places: Floats, start: Floats, least: float) -> Floats:
+    """(n, k): of each row of places (n, T, k) the first more than `least` from start (n, k), or the farthest if none is."""
+    apart = distance(places, start[:, None])
+    far = apart > least
+    return np.asarray(places[np.arange(len(places)), np.where(far.any(1), far.argmax(1), apart.argmax(1))])
 
 
 @dataclass(frozen=True, kw_only=True)

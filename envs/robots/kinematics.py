@@ -6,11 +6,11 @@ term is Liegeois', 1977. Shapes: B worlds, 7 joints, m task dimensions.
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.robots.arm import HOME, JOINTS, LIMITS
+from envs.robots.engine import mujoco
 from envs.robots.physics import Floats, Physics
 
 __all__ = ["DOWN", "damped_step", "inverse", "orientation_error", "tool_jacobian"]

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from envs.checks import ConfigError
+from envs.robots.engine import Batch, mujoco
 
 __all__ = ["Floats", "Physics", "compile_model"]
 
 Floats = NDArray[np.float64]
 VEL = int(mujoco.mjtStage.mjSTAGE_VEL)  # positions, velocities and sensors of both; forces are left out, and so the warm start is
+HUGE = float(mujoco.mjMAXVAL)  # beyond it MuJoCo itself calls a simulation unstable
 
 
 def compile_model(mjcf: str, *, delay: float = 0.0) -> mujoco.MjModel:
@@ -76,6 +76,18 @@ class Physics:
     def step(self, count: int) -> None:
         """Advance all by `count` time steps; derived quantities are then those of the new state."""
         self.batch.step(nstep=count, stage=VEL)
+
+    def hold(self, rows: NDArray[np.int64]) -> None:
+        """In some worlds, as if `ctrl` had been commanded for as long as actuators remember. Without it delayed ones begin at zero."""
+        count = int(self.model.actuator_history[:, 0].max(initial=0))
+        if count:  # what an actuator remembers: two numbers of its own, `count` times, `count` commands
+            memory = np.asarray(self.batch.bind("history")).reshape(self.size, self.model.nu, 2 + 2 * count)
+            memory[rows, :, 2 + count :] = self.ctrl[rows, :, None]
+
+    def diverged(self) -> NDArray[np.bool_]:
+        """(B,) whether a place or a speed is no number, or beyond what MuJoCo calls unstable."""
+        sound = [(np.abs(part) < HUGE).all(1) for part in (self.qpos, self.qvel)]  # NaN is not less than anything
+        return np.asarray(~(sound[0] & sound[1]))
 
     def site(self, name: str) -> Floats:
         """(B, 3) m, position of a site. Raises KeyError."""

@@ -21,7 +21,7 @@ MASS, FRICTION, GAIN, DELAY, COLOUR, LIGHT, CAMERA = range(1000, 1007)  # stream
 
 @dataclass(frozen=True, kw_only=True)
 class Randomisation:
-    """How far things may be from what the model says; 0 leaves them alone. Raises ConfigError on nonsense."""
+    """How far things may be from what the model says; 0 leaves them alone. Raises ConfigError for what is below 0 or too much."""
 
     mass: float = 0.0  # part of 1: of each body, its inertia likewise
     friction: float = 0.0  # part of 1: of each geom
@@ -35,9 +35,9 @@ class Randomisation:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            most = 0.9 if field.name in ("mass", "friction", "gain") else np.inf
+            most = 0.9 if field.name in ("mass", "friction", "gain") else 1.0
             if not 0.0 <= value <= most:
-                raise ConfigError(f"{field.name}={value}: must be 0 or more" + (", and 0.9 at most" if most < 1.0 else ""))
+                raise ConfigError(f"{field.name}={value}: must be 0 or more, and {most:g} at most")
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) > 0.0 for field in fields(self))

@@ -33,12 +33,7 @@ def task_class(name: str) -> type[Task]:
     if name not in TASKS:
         raise ConfigError(unknown("robot task", name, list(TASKS)))
     module, _, attribute = TASKS[name].partition(":")
-    try:
-        found: type[Task] = getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "mujoco":
-            raise
-        raise ModuleNotFoundError("robot tasks need MuJoCo 4: pip install 'closedloop[robots]'", name="mujoco") from error
+    found: type[Task] = getattr(import_module(module), attribute)
     return found
 
 
@@ -46,6 +41,6 @@ def task_named(name: str, **options: Any) -> Task:
     """A task with options changed. Raises as `task_class`, and ConfigError for an option or a value it does not have."""
     kind = task_class(name)
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for option in options.keys() - set(known):
+    for option in [option for option in options if option not in known]:
         raise ConfigError(unknown(f"option of {name}", option, known))
     return kind(**options)

@@ -21,9 +21,13 @@ from envs.robots.rng import Draws, Ints, later_seeds
 from envs.robots.sight import LEVELS, Belief, Pictures, Sight, SightConfig
 from envs.robots.task import Arrays, Objects, Task
 
-__all__ = ["Bools", "Robots", "RobotsState", "Step"]
+__all__ = ["Bools", "Diverged", "Robots", "RobotsState", "Step"]
 
 Bools = NDArray[np.bool_]
+
+
+class Diverged(RuntimeError):
+    """A simulation blew up. The message names task, episode and decision, which are enough to see it again."""
 
 
 class Step(NamedTuple):
@@ -40,6 +44,8 @@ class Step(NamedTuple):
 class RobotsState:
     """Everything that a batch of worlds will ever depend on; `Robots.set_state` continues from it exactly."""
 
+    task: Task
+    randomisation: Randomisation
     physics: Floats  # (B, nstate)
     seeds: Ints  # (B,) of the episodes running
     steps: Ints  # (B,) decisions taken in them
@@ -121,17 +127,25 @@ class Robots:
         if self.randomisation:
             randomise(self.physics, self.randomisation, rows, draws)
         self.task.start(self.physics, rows, draws)
+        self.physics.hold(rows)
         self.physics.forward(rows)
         if self.sight:
             self.sight.forget(rows)
             self.sight.look(rows)
 
     def step(self, action: Any) -> Step:
-        """One decision in every world. Raises as `command` does."""
+        """One decision in every world. Raises as `command` does, and Diverged if a simulation blows up; `reset` then starts anew.
+
+        Such a world is not just ended: where each decision costs a reward, to blow up would be a way to end it cheaply, and there is no
+        observation to tell.
+        """
         chosen = self.command(action)
         self.task.act(self.physics, chosen)
         self.physics.step(self.task.substeps)
         self.steps += 1
+        if (broken := self.physics.diverged()).any():
+            told = ", ".join(f"episode {self.seeds[k]} at decision {self.steps[k]}" for k in np.flatnonzero(broken)[:5])
+            raise Diverged(f"{self.task.name} diverged in {broken.sum()} of {self.batch} worlds: {told}")
         if self.sight:
             self.sight.look(self._world)
         terms = self.task.reward_terms(self.physics, chosen)
@@ -185,6 +199,8 @@ class Robots:
     def get_state(self) -> RobotsState:
         """A deep copy of all that the future depends on, the solver's warm starts included."""
         return RobotsState(
+            task=self.task,
+            randomisation=self.randomisation,
             physics=self.physics.get_state(),
             seeds=self.seeds.copy(),
             steps=self.steps.copy(),
@@ -196,13 +212,14 @@ class Robots:
         )
 
     def set_state(self, saved: RobotsState) -> None:
-        """Continue exactly from `saved`. Raises ValueError if it is of another number of worlds, another task or another observation."""
+        """Continue exactly from `saved`. Raises ValueError if it is of another number of worlds, task, randomisation or observation."""
+        for what, theirs, ours in (("task", saved.task, self.task), ("randomisation", saved.randomisation, self.randomisation)):
+            if theirs != ours:
+                raise ConfigError(f"a state with {what} {theirs}: worlds here have {ours}")
         if (saved.belief is None) != (self.sight is None):
             raise ConfigError(f"a state with{'out' if saved.belief is None else ''} a belief: worlds here are told {self.observation!r}")
-        if saved.seeds.shape != (self.batch,) or saved.terms.keys() != self.terms.keys():
-            raise ConfigError(
-                f"a state of {len(saved.seeds)} worlds with the terms {list(saved.terms)}: here are {self.batch} of {self.task.name}"
-            )
+        if saved.seeds.shape != (self.batch,):
+            raise ConfigError(f"a state of {len(saved.seeds)} worlds: here are {self.batch} of {self.task.name}")
         if self.randomisation:
             randomise(self.physics, self.randomisation, self._world, Draws(saved.seeds))
         self.physics.set_state(saved.physics)

@@ -58,6 +58,8 @@ class RobotVecEnv(BatchedVecEnv):
         if isinstance(self.task, GoalTask) and observation != "pixels":
             self.compute_reward = self.task.compute_reward  # what `HerReplayBuffer` calls
         super().__init__(num_envs, self.robots.observation_space, self.robots.action_space)
+        pace: dict[str, Any] = {"render_fps": round(1.0 / self.robots.dt)}  # what VecVideoRecorder asks for
+        self.metadata |= pace
 
     def reset(self) -> Any:
         """Start episode seed + k in world k."""
@@ -108,10 +110,11 @@ class RobotVecEnv(BatchedVecEnv):
         return [self.robots.picture(world, size=self.size) if self.render_mode else None for world in range(self.num_envs)]
 
     def get_state(self) -> RobotsState:
-        """A deep copy of all that the future of these worlds depends on."""
+        """A deep copy of all that the future of these worlds depends on, the next `reset` included."""
         return self.robots.get_state()
 
     def set_state(self, saved: RobotsState) -> Arrays:
         """Continue exactly from `saved`. Returns the observations there. Raises ValueError if it belongs to another task or batch."""
         self.robots.set_state(saved)
+        self._key = int(saved.key[0])  # the first episode of world 0
         return self.robots.observe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import scenarios
 from agents import cli
 from agents.commands.list_ import LISTS
+from agents.commands.output import print_table
 from agents.evaluation import speed
 from agents.policies.base import policy_names
 from envs import entries
@@ -40,6 +42,19 @@ def test_list_shows_one_kind(kind: str, capsys: pytest.CaptureFixture[str]) -> N
     for row in LISTS[kind]():
         assert row["name"] in shown
         assert row.get("description", " ") != ""
+
+
+def test_without_mujoco_the_list_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets and all: they are not Rich's markup."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "mujoco" else find(name, *rest))
+    assert cli.run(["list", "robots"]) == 0
+    assert capsys.readouterr().out.count("needs pip install 'closedloop[robots]'") == len(TASKS)
+
+
+def test_tables_print_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("a [b]", ["c [dim]", "d"], [["[e]", "f[/e]"]])
+    assert capsys.readouterr().out.split() == ["a", "[b]", "c", "[dim]", "d", "[e]", "f[/e]"]
 
 
 def test_list_refuses_other_kinds(capsys: pytest.CaptureFixture[str]) -> None:

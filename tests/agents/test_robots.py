@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
-import mujoco
 import numpy as np
 import pytest
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+import mujoco
 
 from agents.robots import expert_for
 from agents.robots.lqr import gain, linear_model
 from agents.robots.sampling import SamplingConfig, SamplingPlanner, choose, interpolated
 from agents.robots.trajectory import minimum_jerk, share_of_rest
-from envs.robots import Randomisation, Robots, task_named
-from envs.robots.gl import NoRenderer, describe
+from benchmarks import robots as speed
+from envs.robots import TASKS, Randomisation, Robots, task_named
+from envs.robots.gl import Renderer
 from envs.robots.physics import compile_model
+from envs.robots.task import Objects
 from envs.robots.tasks.ball_catch import HEIGHT, landing
 
 
@@ -138,13 +146,40 @@ def test_experts_bear_with_models_that_are_a_little_off() -> None:
         assert success(name, randomisation=off) >= 0.9, name
 
 
-def test_experts_do_with_what_cameras_see() -> None:
-    """On two cameras that look from different sides little is hidden for long."""
-    try:
-        describe()
-    except NoRenderer as error:
-        pytest.skip(str(error))
-    assert success("reach", episodes=10, observation="visible") >= 0.9
+@pytest.mark.usefixtures("opengl")
+@pytest.mark.parametrize("name", list(TASKS))
+def test_experts_do_with_what_cameras_see(name: str) -> None:
+    """Little of what they need is hidden for long."""
+    assert success(name, episodes=10, observation="visible") >= 0.9
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_experts_know_of_things_only_what_is_believed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told that everything is at the origin, at rest, none does its task: it does not look at the truth."""
+
+    def blind(robots: Robots) -> Objects:
+        nothing = np.zeros((robots.batch, len(robots.task.things), 3))
+        return Objects(nothing, nothing)
+
+    monkeypatch.setattr(Robots, "objects", blind)
+    assert success(name, episodes=20) <= 0.2
+
+
+@pytest.mark.parametrize(("software", "clock"), [(True, time.process_time), (False, time.perf_counter)])
+def test_pictures_of_a_graphics_card_are_counted_by_the_clock(software: bool, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU's time says nothing of a card's work."""
+    clocks: list[Any] = []
+
+    def kept(what: Any, by: Any) -> float:
+        clocks.append(by)
+        return 1.0
+
+    monkeypatch.setattr(speed, "describe", lambda: Renderer("egl", "some renderer", software))
+    monkeypatch.setattr(speed, "Camera", lambda *_, **__: nullcontext(SimpleNamespace(picture=None, labels=None)))
+    monkeypatch.setattr(speed, "per_second", kept)
+    told = speed.pictures(Robots(task_named("reach"), batch=1))
+    assert clocks == [clock] * 3
+    assert told["seconds"] == ("cpu" if software else "clock")
 
 
 def planned(name: str, config: SamplingConfig, seeds: list[int], decisions: int | None = None) -> tuple[float, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -18,10 +17,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+import mujoco
+
 from agents.robots import EXPERTS, expert_for
 from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
 from envs.robots.camera import Camera
-from envs.robots.gl import NoRenderer, describe
 
 EPISODES = 64
 ALL = Randomisation(
@@ -35,15 +38,7 @@ def task(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def can_render() -> bool:
-    try:
-        describe()
-    except NoRenderer:
-        return False
-    return True
-
-
-needs_renderer = pytest.mark.skipif(not can_render(), reason="no OpenGL: see closedloop doctor")
+needs_renderer = pytest.mark.usefixtures("opengl")
 
 
 def flat(arrays: Any) -> NDArray[np.float32]:

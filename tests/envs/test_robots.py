@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 import pytest
 import torch
 
 from envs.driving.rng import bits
-from envs.robots import Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, task_named
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+import mujoco
+
+from envs.robots import Diverged, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, task_named
 from envs.robots.arm import HOME, JOINTS, LIMITS, scene
+from envs.robots.goals import far_enough
 from envs.robots.kinematics import DOWN, damped_step, inverse, orientation_error
 from envs.robots.physics import Physics, compile_model
 from envs.robots.rng import Draws, later_seeds
@@ -203,6 +211,43 @@ def test_a_delay_is_a_delay() -> None:
     assert first.tolist() == [0, 10]  # 0.05 s of 5 ms each
 
 
+@pytest.mark.parametrize("name", ["reach", "push_cube"])
+def test_late_commands_begin_with_those_that_hold_the_arm(name: str) -> None:
+    """Whatever the delay, an arm that is told to keep still does from the start."""
+    moved = {}
+    for delay in (0.0, 0.03):
+        robots = Robots(task_named(name), batch=20, randomisation=Randomisation(delay=delay))
+        robots.reset(np.arange(20))
+        start, farthest = robots.physics.qpos[:, robots.physics.joints(*JOINTS)].copy(), 0.0
+        for _ in range(10):
+            robots.physics.step(1)
+            farthest = max(farthest, float(np.abs(robots.physics.qpos[:, robots.physics.joints(*JOINTS)] - start).max()))
+        moved[delay] = farthest
+    assert moved[0.03] < 1e-3  # rad
+    assert moved[0.03] == pytest.approx(moved[0.0], abs=1e-4)
+
+
+HIDDEN = "import sys; sys.modules['mujoco'] = None; import gymnasium as gym; import envs; "  # as if it were not installed
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "gym.make('closedloop/Reach-v0')",
+        "gym.make_vec('closedloop/Reach-v0', num_envs=2)",
+        "from envs.robots import RobotVecEnv",
+        "from envs.robots import Robots",
+        "from envs.robots import task_named; task_named('reach')",
+        "from agents.robots import expert_for",
+    ],
+)
+def test_without_mujoco_it_is_said_what_to_install(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", HIDDEN + code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == "ModuleNotFoundError: robot tasks need MuJoCo 4: pip install 'closedloop[robots]'"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -216,6 +261,15 @@ def test_a_delay_is_a_delay() -> None:
         (lambda: RobotVectorEnv(0, "reach"), "batch=0"),
         (lambda: Randomisation(mass=1.0), "mass=1.0: must be 0 or more, and 0.9 at most"),
         (lambda: Randomisation(delay=-1.0), "delay=-1.0: must be 0 or more"),
+        (lambda: Randomisation(delay=float("inf")), "delay=inf: must be 0 or more, and 1 at most"),
+        (lambda: Randomisation(light=float("nan")), "light=nan: must be 0 or more, and 1 at most"),
+        (lambda: Reach(least=5.0), "least=5.0: must be between the tolerance, 0.025 m, and 0.3 m"),
+        (lambda: Reach(least=0.0), "least=0.0: must be between the tolerance"),
+        (
+            lambda: RobotEnv("cart_pole_vision", lean=-1),
+            "lean=-1: must be more than 0.1 rad, which poles may start with, and 1.5 rad at most",
+        ),
+        (lambda: RobotEnv("cart_pole_vision", lean=float("nan")), "lean=nan: must be more than 0.1 rad"),
         (lambda: RobotVectorEnv(2, "reach").reset(seed=[1, 2, 3]), "seeds of shape (3,) for 2 worlds"),
         (lambda: RobotVectorEnv(2, "reach").step(np.zeros((3, 3))), "actions of shape (3, 3) for 2 worlds: reach takes (2, 3)"),
         (lambda: RobotVecEnv("reach", num_envs=1).step(np.full((1, 3), np.nan)), "an action is not finite"),
@@ -229,6 +283,81 @@ def test_errors_say_what_was_meant(make: Callable[[], Any], message: str) -> Non
 
 def _wrong_state() -> None:
     RobotVecEnv("reach", num_envs=3).set_state(RobotVecEnv("reach", num_envs=2).get_state())
+
+
+def test_of_several_options_that_do_not_exist_the_first_is_named() -> None:
+    for first in ("zeal", "alpha"):
+        with pytest.raises(ValueError, match=f"no option of reach '{first}'"):
+            task_named("reach", **dict.fromkeys((first, "other", "mode", "fast", "slow"), 1))
+
+
+@pytest.mark.parametrize(
+    ("here", "message"),
+    [
+        (lambda: Robots(task_named("reach"), batch=2), "a state with randomisation Randomisation(mass=0.2"),
+        (lambda: Robots(task_named("reach", tolerance=0.03), batch=2, randomisation=Randomisation(mass=0.2)), "a state with task Reach("),
+        (lambda: Robots(task_named("push_cube"), batch=2, randomisation=Randomisation(mass=0.2)), "a state with task Reach("),
+    ],
+)
+def test_a_state_of_other_worlds_is_refused(here: Callable[[], Robots], message: str) -> None:
+    saved = Robots(task_named("reach"), batch=2, randomisation=Randomisation(mass=0.2)).get_state()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        here().set_state(saved)
+
+
+def test_the_next_reset_is_a_part_of_the_state_too() -> None:
+    one, two = (RobotVecEnv("reach", num_envs=2, seed=seed) for seed in (7, 70))
+    one.reset(), two.reset()
+    two.set_state(one.get_state())
+    np.testing.assert_array_equal(one.reset()["observation"], two.reset()["observation"])
+
+
+def test_a_simulation_that_diverges_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """NaN is not farther than the tolerance, so that without a look it would count as being at the goal."""
+    monkeypatch.chdir(tmp_path)  # where MuJoCo would write a file
+    monkeypatch.setattr("envs.robots.engine._told", set())
+    robots = Robots(task_named("reach"), batch=3, threads=2)
+    robots.reset(np.array([5, 6, 7]))
+    robots.step(np.zeros((3, 3)))
+    robots.physics.qvel[1, 0] = 1e12
+    with pytest.raises(Diverged, match="^reach diverged in 1 of 3 worlds: episode 6 at decision 2$"):
+        robots.step(np.zeros((3, 3)))
+    assert list(tmp_path.iterdir()) == []
+    assert len([record for record in caplog.records if "QVEL" in record.message]) == 1
+    robots.reset(np.array([5, 6, 7]))
+    assert robots.step(np.zeros((3, 3))).reward.tolist() == [-1.0, -1.0, -1.0]
+
+
+def test_videos_are_as_fast_as_the_world() -> None:
+    shells = RobotEnv("ball_catch"), RobotVectorEnv(1, "ball_catch"), RobotVecEnv("ball_catch", num_envs=1)
+    assert [env.metadata["render_fps"] for env in shells] == [50, 50, 50]
+
+
+def test_places_are_the_first_that_is_far_enough_or_the_farthest() -> None:
+    places = np.array([[[0.1, 0.0], [0.0, 0.5], [0.9, 0.0]], [[0.1, 0.0], [0.0, 0.19], [0.15, 0.0]]])
+    assert far_enough(places, np.zeros((2, 2)), 0.2).tolist() == [[0.0, 0.5], [0.0, 0.19]]
+
+
+def test_an_episode_without_a_place_far_enough_does_not_start_done() -> None:
+    """Of the eight places that are drawn for the goal of this one all are near the cube, the first within the tolerance."""
+    robots = Robots(task_named("pick_place"), batch=1)
+    robots.reset(np.array([139_082]))
+    cube, goal = robots.task.achieved(robots.physics)  # type: ignore[attr-defined]
+    assert not robots.task.success(robots.physics)[0]
+    assert np.abs(cube - goal).max() > 0.05
+
+
+def test_the_ball_is_where_its_velocity_takes_it() -> None:
+    """VisualServo: place and velocity that are told are of one moment, so places follow from the mean of two velocities."""
+    robots = Robots(task_named("visual_servo"), batch=5)
+    robots.reset(np.arange(5))
+    before = robots.objects()
+    for _ in range(20):
+        robots.step(np.zeros((5, 3)))
+        now = robots.objects()
+        way = 0.5 * (before.velocity + now.velocity) * robots.dt  # wrong by jerk x dt^3 / 12: 0.02 mm
+        np.testing.assert_allclose(now.position - before.position, way, atol=5e-5)
+        before = now
 
 
 def test_a_state_with_other_physics_is_refused() -> None:

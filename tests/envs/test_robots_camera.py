@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from envs.robots import Randomisation, Robots, SightConfig, task_named
 from envs.robots import gl as gl_module
 from envs.robots.camera import Camera, boxes_of
 from envs.robots.gl import NoRenderer, describe, offscreen
 
-
-@pytest.fixture(scope="module", autouse=True)
-def renderer() -> Iterator[None]:
-    try:
-        describe()
-    except NoRenderer as error:
-        pytest.skip(str(error))
-    yield
+needs_renderer = pytest.mark.usefixtures("opengl")
 
 
 def worlds(count: int = 5, **options: Any) -> Robots:
@@ -30,6 +24,7 @@ def worlds(count: int = 5, **options: Any) -> Robots:
     return robots
 
 
+@needs_renderer
 def test_boxes_are_where_a_pinhole_camera_has_them() -> None:
     """The ball of Reach, a sphere: its box's middle and size, by projecting its centre and its outline; the camera's pose randomised."""
     robots = worlds(8, randomisation=Randomisation(camera_position=0.05, camera_angle=0.05))
@@ -50,6 +45,7 @@ def test_boxes_are_where_a_pinhole_camera_has_them() -> None:
     assert compared >= 12
 
 
+@needs_renderer
 def test_labels_lie_on_what_they_name() -> None:
     robots = worlds()
     with Camera(robots.physics, width=160, height=120, things=robots.task.things) as camera:
@@ -61,6 +57,7 @@ def test_labels_lie_on_what_they_name() -> None:
     assert red.sum() < 5  # and nothing else is
 
 
+@needs_renderer
 def test_one_renderer_shows_many_worlds() -> None:
     """Each picture is the one that a camera of its own would have taken, in any order, again and again."""
     robots = worlds()
@@ -76,6 +73,7 @@ def test_one_renderer_shows_many_worlds() -> None:
         np.testing.assert_array_equal(camera.picture(3, "left"), all_[3, 1])
 
 
+@needs_renderer
 def test_randomised_colours_light_and_cameras_are_seen() -> None:
     plain = worlds(1)
     with Camera(plain.physics, width=64, height=48) as camera:
@@ -86,6 +84,7 @@ def test_randomised_colours_light_and_cameras_are_seen() -> None:
             assert np.abs(camera.picture(0, "front").astype(int) - before).mean() > 0.5, name
 
 
+@needs_renderer
 def test_a_closed_camera_says_so_and_what_does_not_exist_is_named() -> None:
     robots = worlds(1)
     camera = Camera(robots.physics, width=32, height=32)
@@ -145,6 +144,7 @@ def test_without_any_renderer_the_packages_are_named(monkeypatch: pytest.MonkeyP
         offscreen(3, 4)
 
 
+@needs_renderer
 def test_the_renderer_has_a_name() -> None:
     found = describe()
     assert found.name
@@ -152,6 +152,7 @@ def test_the_renderer_has_a_name() -> None:
     assert "mujoco" in sys.modules
 
 
+@needs_renderer
 def test_what_is_hidden_or_out_of_view_stays_where_it_was_last_seen() -> None:
     robots = worlds(2, observation="visible")
     sight = robots.sight
@@ -171,6 +172,7 @@ def test_what_is_hidden_or_out_of_view_stays_where_it_was_last_seen() -> None:
     robots.close()
 
 
+@needs_renderer
 def test_pictures_as_observations_are_those_of_the_cameras() -> None:
     robots = Robots(task_named("reach"), batch=2, observation="pixels", sight=SightConfig(width=48, height=40))
     robots.reset(np.arange(2))
@@ -187,6 +189,7 @@ def test_pictures_as_observations_are_those_of_the_cameras() -> None:
     assert set(Robots(task_named("cart_pole_vision"), batch=1, observation="pixels").observe()) == {"image"}
 
 
+@needs_renderer
 def test_the_wrist_camera_sees_the_ball_where_the_observation_says() -> None:
     """VisualServo's observation is in the camera's axes; the lens is MuJoCo's own."""
     robots = Robots(task_named("visual_servo"), batch=4)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.checks import ConfigError
 from envs.robots.arm import scene
-from envs.robots.goals import distance
+from envs.robots.goals import far_enough
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
@@ -22,7 +22,7 @@ from envs.robots.tool import TOOL_STEP, at_home, move_tool
 __all__ = ["GRAVITY", "HEIGHT", "BallCatch", "landing"]
 
 JOINT_NOISE, THROW, PLACE = 0, 1, 2  # streams
-TRIES = 8  # places drawn for a throw to come down at; the first that is far enough from the cup is taken
+TRIES = 8  # places drawn for a throw to come down at; the first that is far enough from the cup is taken, or the farthest
 LEAST = 0.1  # m, so that keeping still catches nothing
 GRAVITY = 9.81  # m/s^2, MuJoCo's default
 HEIGHT = 0.3  # m above the table, where the cup waits
@@ -66,9 +66,8 @@ class BallCatch:
     to it; -10 for losing the ball.
 
     ### Start and end
-    Arm at home +- 0.05 rad. The throw comes down 30 cm above the table within 0.2 m x 0.5 m, 10 cm or more from the
-    cup, after 0.7 s to 0.9 s. Terminated when the
-    ball is below the cup; truncated after 75 decisions (1.5 s), with success if the ball is in the cup then.
+    Arm at home +- 0.05 rad. The throw comes down 30 cm above the table within 0.2 m x 0.5 m, 10 cm or more from the cup, after 0.7 s to
+    0.9 s. Terminated when the ball is below the cup; truncated after 75 decisions (1.5 s), with success if the ball is in the cup then.
     """
 
     spread: float = 0.25  # m to either side, of where balls come down
@@ -107,10 +106,10 @@ class BallCatch:
         throw = draws.uniform(THROW, 4, low, high)
         start, after = throw[:, :3], throw[:, 3:]
         physics.forward(rows)
-        cup = physics.site("tool")[rows, None, :2]
+        cup = physics.site("tool")[rows, :2]
         corner, size = np.array([0.44, -self.spread]), np.array([0.2, 2.0 * self.spread])
         places = corner + draws.uniform(PLACE, 2 * TRIES).reshape(-1, TRIES, 2) * size
-        end = places[np.arange(len(rows)), (distance(places, cup) > LEAST).argmax(1)]
+        end = far_enough(places, cup, LEAST)
         across = (end - start[:, :2]) / after
         up = (HEIGHT - start[:, 2:]) / after + 0.5 * GRAVITY * after
         place, speed = int(physics.joints("ball")[0]), int(physics.speeds("ball")[0])

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.checks import ConfigError
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
@@ -16,6 +17,7 @@ from envs.robots.task import Objects, Thing, box
 __all__ = ["CartPoleVision"]
 
 START = 0  # stream
+SPREAD = (0.3, 0.1, 0.2, 0.2)  # m, rad, m/s, rad/s, either way: how an episode starts
 RAIL = 1.0  # m, to either side
 FORCE = 10.0  # N
 MODEL = f"""
@@ -89,6 +91,10 @@ class CartPoleVision:
     things = (Thing("cart", ("cart",), 0.2), Thing("tip", ("tip",), 0.08))
     action_size = 1
 
+    def __post_init__(self) -> None:
+        if not SPREAD[1] < self.lean <= 1.5:
+            raise ConfigError(f"lean={self.lean}: must be more than {SPREAD[1]} rad, which poles may start with, and 1.5 rad at most")
+
     @property
     def weights(self) -> Mapping[str, float]:
         """Three terms."""
@@ -105,8 +111,7 @@ class CartPoleVision:
 
     def start(self, physics: Physics, rows: NDArray[np.int64], draws: Draws) -> None:
         """See the class."""
-        spread = np.array([0.3, 0.1, 0.2, 0.2])  # m, rad, m/s, rad/s
-        first = draws.uniform(START, 4, -spread, spread)
+        first = draws.uniform(START, 4, -np.array(SPREAD), np.array(SPREAD))
         physics.qpos[rows], physics.qvel[rows] = first[:, :2], first[:, 2:]
 
     def act(self, physics: Physics, action: Floats) -> None:

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.robots.arm import FINGERS, OPEN, scene
-from envs.robots.goals import GoalTask, distance
+from envs.robots.goals import GoalTask, far_enough
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
@@ -102,7 +102,7 @@ class PickPlace(GoalTask):
         physics.ctrl[rows, 7:9] = OPEN
         cube = draws.uniform(CUBE, 2, LOW, HIGH)
         places = LOW + draws.uniform(GOAL, 16).reshape(-1, 8, 2) * (HIGH - LOW)
-        goal = places[np.arange(len(rows)), (distance(places, cube[:, None]) > LEAST).argmax(1)]
+        goal = far_enough(places, cube, LEAST)
         air = draws.uniform(AIR, 2)
         first = int(physics.joints("cube")[0])
         physics.qpos[rows, first : first + 2] = cube

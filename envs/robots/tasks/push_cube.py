@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.checks import ConfigError, unknown
 from envs.robots.arm import scene
-from envs.robots.goals import GoalTask, distance
+from envs.robots.goals import GoalTask, far_enough
 from envs.robots.kinematics import DOWN
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
@@ -111,7 +111,7 @@ class PushCube(GoalTask):
             goal = cube + draws.uniform(GOAL, 1, 0.1, 0.15) * np.array([1.0, 0.0])
         else:
             places = FAR_LOW + draws.uniform(GOAL, 16).reshape(-1, 8, 2) * (FAR_HIGH - FAR_LOW)
-            goal = places[np.arange(len(rows)), (distance(places, cube[:, None]) > 0.1).argmax(1)]
+            goal = far_enough(places, cube, 0.1)
         first = int(physics.joints("cube")[0])
         physics.qpos[rows, first : first + 2] = cube
         physics.mocap_pos[rows, 0, :2] = goal

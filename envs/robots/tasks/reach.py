@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.checks import ConfigError
 from envs.robots.arm import scene
-from envs.robots.goals import GoalTask, distance
+from envs.robots.goals import GoalTask, far_enough
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
@@ -20,7 +21,8 @@ from envs.robots.tool import at_home, command, feeling, feeling_box
 __all__ = ["Reach"]
 
 JOINT_NOISE, GOAL = 0, 1  # streams
-TRIES = 8  # places drawn for a goal; the first that is far enough from the tool is taken
+TRIES = 8  # places drawn for a goal; the first that is far enough from the tool is taken, or the farthest
+MOST = 0.3  # m: what may be asked for as far enough; there are such places all around
 CAMERAS = """<camera name="front" pos="1.35 0 .75" xyaxes="0 1 0 -.45 0 .89" fovy="50"/>
     <camera name="left" pos=".45 1.25 .55" xyaxes="-1 0 0 0 -.28 .96" fovy="45"/>
     <camera name="watch" pos="1.25 -1.15 1.0" xyaxes=".66 .75 0 -.40 .35 .85" fovy="42"/>"""
@@ -65,6 +67,11 @@ class Reach(GoalTask):
     substeps = 10
     cameras = ("front", "left", "watch")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tolerance <= self.least <= MOST:
+            raise ConfigError(f"least={self.least}: must be between the tolerance, {self.tolerance} m, and {MOST} m")
+
     @property
     def weights(self) -> Mapping[str, float]:
         """One term."""
@@ -94,8 +101,7 @@ class Reach(GoalTask):
         at_home(physics, rows, draws.uniform(JOINT_NOISE, 7, -0.1, 0.1))
         physics.forward(rows)
         places = reachable(draws.uniform(GOAL, 3 * TRIES).reshape(-1, TRIES, 3))
-        far = distance(places, physics.site("tool")[rows][:, None]) > self.least
-        physics.mocap_pos[rows, 0] = places[np.arange(len(rows)), far.argmax(1)]
+        physics.mocap_pos[rows, 0] = far_enough(places, physics.site("tool")[rows], self.least)
 
     def act(self, physics: Physics, action: Floats) -> None:
         """See the class."""

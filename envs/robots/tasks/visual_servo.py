@@ -98,19 +98,20 @@ class VisualServo:
         physics.userdata[rows, 9] = 0.0
         physics.mocap_pos[rows, 0] = self._path(physics)[0][rows]
 
-    def _path(self, physics: Physics) -> tuple[Floats, Floats]:
-        """Place (B, 3) m and velocity (B, 3) m/s of the ball by the clock."""
+    def _path(self, physics: Physics, later: float = 0.0) -> tuple[Floats, Floats]:
+        """Place (B, 3) m and velocity (B, 3) m/s of the ball by the clock, or some seconds later."""
         centre, size, phase = physics.userdata[:, :3], physics.userdata[:, 3:6], physics.userdata[:, 6:9]
         rate = 2.0 * math.pi * self.speed * (0.2 + 0.3 * phase[:, ::-1] / (2.0 * math.pi))  # rad/s, of each axis another
-        angle = phase + rate * physics.time[:, None]
+        angle = phase + rate * (physics.time[:, None] + later)
         return centre + size * np.sin(angle), size * rate * np.cos(angle)
 
     def act(self, physics: Physics, action: Floats) -> None:
         """See the class."""
         late = physics.time > (self.duration - LATE - 0.5) * self.substeps * physics.model.opt.timestep
         physics.userdata[:, 9] += late & self.centred(physics)
-        move_tool(physics, action * TOOL_STEP, self.substeps * float(physics.model.opt.timestep), frame=DOWN)
-        physics.mocap_pos[:, 0] = self._path(physics)[0]
+        seconds = self.substeps * float(physics.model.opt.timestep)
+        move_tool(physics, action * TOOL_STEP, seconds, frame=DOWN)
+        physics.mocap_pos[:, 0] = self._path(physics, seconds)[0]  # where it is when the decision is over
 
     def locate(self, physics: Physics) -> Objects:
         """The ball, where it is drawn."""
