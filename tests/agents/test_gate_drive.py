@@ -265,6 +265,7 @@ def test_a_scenario_that_was_spoilt_meanwhile_is_named(mini: str, tmp_path: Path
     assert all("ScenarioError" in lost["why"] for lost in report["lost"])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_named_though_nothing_is_lost(mini: str, tmp_path: Path) -> None:
     order, killed = order_of(mini, candidate="constant"), list[int]()
 

@@ -119,6 +119,7 @@ def test_a_video_that_breaks_off_leaves_none(tmp_path: Path) -> None:
         VideoFile(tmp_path / "x.gif", fps=10)
 
 
+@pytest.mark.slow
 def test_pretrain_and_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A tiny run on the stream of boxes, judged by the other command, and used by the third."""
     run = tmp_path / "run"

@@ -119,6 +119,7 @@ def test_the_configuration_says_what_does_not_fit() -> None:
         config_from({"scenario": "merge/easy", "planner": "pdm"})
 
 
+@pytest.mark.slow
 def test_trained_saved_and_loaded_it_acts_the_same(tmp_path: Path) -> None:
     config = config_from(
         {

@@ -305,6 +305,7 @@ def test_dry_runs_and_mistakes(brief: str, noise: str, tmp_path: Path, capsys: p
         assert not (tmp_path / "bad").exists()
 
 
+@pytest.mark.slow
 def test_one_policy_is_trained_for_every_level(brief: str, noise: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ("envs=2", "episodes=2", "validation_episodes=2", "evaluations=1", "network=[8]", "tensorboard=false", "hyper.n_steps=4")
     words = [part for setting in (*small, "hyper.batch_size=8", "hyper.n_epochs=1") for part in ("--set", setting)]

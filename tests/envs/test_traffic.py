@@ -114,6 +114,7 @@ def test_one_tick_behind_a_leader_by_hand(gap: float, leader: float, agent: Any,
     assert float(sim.state.speed[0, 0]) == pytest.approx(20.0 + 0.1 * want, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_platoon_settles_at_the_equilibrium_gap(agent: Any, stage: Any) -> None:
     """Behind a leader of constant speed v the gap becomes (s0 + v T) / sqrt(1 - (v/v0)^4), whatever each driver's parameters."""
     wishes = [
