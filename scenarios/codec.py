@@ -98,6 +98,9 @@ class _Reader:
 
     def read(self, expected: Any, data: Any, where: str) -> Any:
         origin = get_origin(expected)
+        if hasattr(origin, "__value__"):  # NDArray[...] of numpy 2.5 on: a type alias that has yet to be looked up
+            expected = origin.__value__[get_args(expected)]
+            origin = get_origin(expected)
         if origin is np.ndarray:
             return self.array(get_args(get_args(expected)[1])[0], data, where)
         if origin in (Union, UnionType):

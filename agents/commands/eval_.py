@@ -44,6 +44,7 @@ __all__ = ["command"]
     default=False,
     help="Compile the simulator with torch.compile: a slow start, then several times faster. Pays from some hundred episodes on.",
 )
+@click.option("--device", default="cpu", show_default=True, help="Where the worlds live: cpu, cuda, cuda:1. A GPU drives 512 at once.")
 @click.option("--json", "json_", is_flag=True, help="Print the results as JSON on stdout.")
 def command(
     policies: tuple[str, ...],
@@ -56,6 +57,7 @@ def command(
     traces: str,
     workers: int | None,
     compile_: bool,
+    device: str,
     json_: bool,
 ) -> int:
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path;
@@ -68,14 +70,16 @@ def command(
     closedloop eval highway idm random --scenario highway --episodes 500
     closedloop eval runs/mine --suite driving --out runs/mine/eval
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
+    closedloop eval pdm lattice --scenario junction/hard --episodes 512 --device cuda
     """
-    from agents.commands.compiling import require_compiler
+    from agents.commands.compiling import checked_device, require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.report import markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
     require_compiler(compile_)
+    checked_device(device)
     plan = _plan(suite, scenario_names, episodes, seed)
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     title = f"{', '.join(policies)} on {suite or (scenario_names[0] if len(scenario_names) == 1 else f'{len(scenario_names)} scenarios')}"
@@ -90,7 +94,7 @@ def command(
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
     try:
         with CountProgress(len(policies) * plan.episodes) as tick:
-            results = judge(policies, plan, workers=workers, traces=rule, progress=tick, compile=compile_)
+            results = judge(policies, plan, workers=workers, traces=rule, progress=tick, compile=compile_, device=device)
     except Interrupted as stop:
         results = stop.results
         if all(r.error for r in results):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["asked", "closing", "judged", "show_plan", "written"]
 
 
-def judged(arms: list[Arm], plan: Plan, *, workers: int | None, compile_: bool, account: bool = False) -> list[EpisodeResult]:
+def judged(
+    arms: list[Arm], plan: Plan, *, workers: int | None, compile_: bool, account: bool = False, device: str = "cpu"
+) -> list[EpisodeResult]:
     """Drive all arms, on as many processes as pay where `workers` is None; after Ctrl-C what was driven by then.
 
     account: keep the errors of perception. Raises Interrupted if nothing was.
@@ -32,7 +34,7 @@ def judged(arms: list[Arm], plan: Plan, *, workers: int | None, compile_: bool, 
     workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1)
     try:
         with CountProgress(len(specs) * plan.episodes) as tick:
-            return judge(specs, plan, workers=workers, account=account, progress=tick, compile=compile_)
+            return judge(specs, plan, workers=workers, account=account, progress=tick, compile=compile_, device=device)
     except Interrupted as stop:
         if all(r.error for r in stop.results):
             raise  # there is nothing to keep

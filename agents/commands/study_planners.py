@@ -44,6 +44,7 @@ BATCHES = (1, 64)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/study/<time>]")
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
 @click.option("--compile/--no-compile", "compile_", default=False, help="Compile simulator and camera: a slow start, then faster.")
+@click.option("--device", default="cpu", show_default=True, help="Where the worlds live: cpu, cuda, cuda:1. A GPU drives 512 at once.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be driven, drive nothing.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON on stdout.")
 def command(
@@ -59,6 +60,7 @@ def command(
     out: Path | None,
     workers: int | None,
     compile_: bool,
+    device: str,
     dry_run: bool,
     json_: bool,
 ) -> int:
@@ -73,12 +75,13 @@ def command(
     closedloop study planners --policy pdm --policy lattice --policy merge --scenario merge/hard --level truth --level noisy
     closedloop study planners --policy hybrid_astar --scenario parking/hard --level truth --seconds 0
     """
-    from agents.commands.compiling import require_compiler
+    from agents.commands.compiling import checked_device, require_compiler
     from agents.evaluation.suite import Plan, resolve, seeds_from
     from agents.studies.arms import check_stages
     from agents.studies.planners import planner_arms
 
     require_compiler(compile_)
+    checked_device(device)
     options = (("detector", detector), ("noise", noise), ("weather", weather))
     given = {key: value for key, value in options if value is not None}
     folder = out or Path("runs") / "study" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
@@ -92,10 +95,12 @@ def command(
     check_stages(arms)
     if dry_run:
         return show_plan(arms, plan, json_)
-    return _drive(arms, plan, folder, seconds=seconds, workers=workers, compile_=compile_, json_=json_)
+    return _drive(arms, plan, folder, seconds=seconds, workers=workers, compile_=compile_, device=device, json_=json_)
 
 
-def _drive(arms: list[Arm], plan: Plan, folder: Path, *, seconds: float, workers: int | None, compile_: bool, json_: bool) -> int:
+def _drive(
+    arms: list[Arm], plan: Plan, folder: Path, *, seconds: float, workers: int | None, compile_: bool, device: str, json_: bool
+) -> int:
     """Time the planners, judge all arms, and write the report; the exit code."""
     from agents.commands.output import print_json
     from agents.studies.planners import as_data, planner_study
@@ -104,7 +109,7 @@ def _drive(arms: list[Arm], plan: Plan, folder: Path, *, seconds: float, workers
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written, before anything is driven
     where, seeds = [name for name, _ in plan.entries], plan.entries[0][1]
     paces = _timed(arms, where, seconds) if seconds > 0.0 else []  # first: what goes wrong here takes nothing that was driven
-    results = judged(arms, plan, workers=workers, compile_=compile_)
+    results = judged(arms, plan, workers=workers, compile_=compile_, device=device)
     title = f"{', '.join(dict.fromkeys(arm.policy for arm in arms))} on {', '.join(where)}"
     made = planner_study(arms, results, title=title, command=asked(), scenarios=where, seeds=seeds, paces=paces)
     data = as_data(made)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule, fitting_batch, rollout
+from agents.evaluation.rollout import BATCH, WIDE, EpisodeResult, TraceRule, fitting_batch, rollout
 from agents.policies.base import load_policy
 from scenarios import load, sample
 
@@ -42,6 +42,7 @@ class Job:
     compile: bool = False  # run the simulator under torch.compile
     account: bool = False  # tell what collisions were with
     fingerprints: bool = False  # take the fingerprint of every episode
+    device: str = "cpu"  # where worlds and policy live
     again: bool = False  # the process that had it has died
 
 
@@ -80,10 +81,11 @@ def run_job(job: Job, keep: Keep) -> None:
                 episodes.append(sample(scenario, seed))
             except Exception as error:
                 tell(lost(job, seed, f"the episode could not be drawn: {type(error).__name__}: {error}"))
-        batch = BATCH if job.compile else fitting_batch(policy, len(episodes))  # the bits do not depend on it, the time does
+        fitting = BATCH if job.compile else fitting_batch(policy, len(episodes))  # the bits do not depend on it, the time does
+        batch = fitting if job.device == "cpu" else WIDE
         rollout(
             policy, episodes, batch=batch, name=job.label, traces=job.traces, account=job.account, progress=tell, compile=job.compile,
-            fingerprints=job.fingerprints,
+            fingerprints=job.fingerprints, device=job.device,
         )  # fmt: skip
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code == TERMINATED:

@@ -35,9 +35,10 @@ from envs.driving.types import DrivingConfig, Out
 from scenarios.episode import Episode
 from scenarios.network import RoadNetwork
 
-__all__ = ["BATCH", "ENDINGS", "EpisodeResult", "TraceRule", "Watch", "fitting_batch", "plain_name", "rollout"]
+__all__ = ["BATCH", "ENDINGS", "WIDE", "EpisodeResult", "TraceRule", "Watch", "fitting_batch", "plain_name", "rollout"]
 
 BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
+WIDE = 512  # the same on a GPU, where a step of many worlds takes hardly longer than one of few
 WEIGHTS = RewardWeights()
 SLOTS = (16, 32, 64)  # agent slots: the smallest that holds the episode, whatever runs beside it
 ENDS = ("arrived", "collision", "off_road", "wrong_way", "lost")  # first that holds names the end; else time ran out
@@ -133,6 +134,7 @@ def rollout(
     fingerprints: bool = False,
     watch: Callable[[DrivingSim], Watch] | None = None,
     networks: Mapping[str, RoadNetwork] | None = None,
+    device: str = "cpu",
 ) -> list[EpisodeResult]:
     """One result an episode, in the order given.
 
@@ -140,32 +142,32 @@ def rollout(
     called once an episode, as they end. compile: run the simulator under torch.compile, which pays from some hundred episodes on; the last
     bits differ from eager ones. fingerprints: also take the fingerprint of every episode. watch: makes what looks on at a simulator, for
     `watched` of the results. networks: road networks by key to compile beside those of the episodes: calls that share them share compiled
-    programs. What the policy or the simulator raises, and
-    actions that are not finite, become results with `end` "error" for the episodes concerned; the others go on. Raises PolicyError if
-    actions have the wrong shape, ValueError for batch < 1.
+    programs. device: where worlds and policy live, such as "cuda"; another device rounds otherwise. What the policy or the simulator
+    raises, and actions that are not finite, become results with `end` "error" for the episodes concerned; the others go on. Raises
+    PolicyError if actions have the wrong shape, ValueError for batch < 1.
     """
     if batch < 1:
         raise ValueError(f"batch={batch}: must be at least 1")
     run = _Run(
         policy=policy, name=name or policy.name, episodes=episodes, batch=batch, traces=traces or TraceRule(), account=account,
-        progress=progress, compile=compile, fingerprints=fingerprints, watch=watch, networks=networks or {},
+        progress=progress, compile=compile, fingerprints=fingerprints, watch=watch, networks=networks or {}, device=device,
     )  # fmt: skip
-    for indices in _groups(episodes, compile):
+    for indices in _groups(episodes, run.widest):
         run.group(indices)
     return [run.results[i] for i in range(len(episodes))]
 
 
-def _groups(episodes: Sequence[Episode], compile: bool) -> list[list[int]]:
+def _groups(episodes: Sequence[Episode], widest: bool) -> list[list[int]]:
     """Indices of episodes that share a simulator: one scenario, tick and number of slots, so that maps padded together are alike."""
     groups: dict[tuple[str, float, int], list[int]] = {}
     for i, episode in enumerate(episodes):
-        groups.setdefault((episode.scenario, episode.dt, _slots(episode, compile)), []).append(i)
+        groups.setdefault((episode.scenario, episode.dt, _slots(episode, widest)), []).append(i)
     return list(groups.values())
 
 
-def _slots(episode: Episode, compile: bool) -> int:
-    """Compiled, always the most: a second program would take longer than the empty slots."""
-    if compile:
+def _slots(episode: Episode, widest: bool) -> int:
+    """widest: always the most. A second program, or on a GPU a second batch, would take longer than the empty slots."""
+    if widest:
         return SLOTS[-1]
     return next((slots for slots in SLOTS if len(episode.agents) <= slots), SLOTS[-1])
 
@@ -187,8 +189,10 @@ class _Run:
         fingerprints: bool,
         watch: Callable[[DrivingSim], Watch] | None,
         networks: Mapping[str, RoadNetwork],
+        device: str,
     ) -> None:
-        self.watch, self.networks = watch, networks
+        self.watch, self.networks, self.device = watch, networks, device
+        self.widest = compile or device != "cpu"
         self.account, self.compile, self.fingerprints = account, compile, fingerprints
         self.policy, self.name, self.episodes, self.batch, self.traces, self.progress = policy, name, episodes, batch, traces, progress
         self.policy_hash = str(getattr(getattr(policy, "bundle", None), "sha256", ""))  # trained policies know their file's
@@ -212,11 +216,11 @@ class _Run:
 
     def _drive(self, indices: list[int], waiting: deque[int], driving: dict[int, int]) -> None:
         first = self.episodes[indices[0]]
-        config = self.policy.needs.config(agents=_slots(first, self.compile), dt=first.dt)
+        config = self.policy.needs.config(agents=_slots(first, self.widest), dt=first.dt)
         bank = build_bank([self.episodes[i] for i in indices], config, self.networks)
-        sim = DrivingSim(bank, config, batch=self.batch, compile=self.compile)
+        sim = DrivingSim(bank, config, batch=self.batch, compile=self.compile, device=self.device)
         row_of = {index: row for row, index in enumerate(indices)}
-        rows = torch.zeros(self.batch, dtype=torch.int64)  # idle worlds drive row 0, for nobody
+        rows = torch.zeros(self.batch, dtype=torch.int64, device=sim.device)  # idle worlds drive row 0, for nobody
 
         def start(worlds: list[int]) -> None:
             for world in worlds:
@@ -243,7 +247,8 @@ class _Run:
         log = CollisionLog(sim, eyes) if self.account and not isinstance(eyes, Sight) else None
         prints = Fingerprints(sim) if self.fingerprints else None
         watch = self.watch(sim) if self.watch else None
-        returns, overridden = torch.zeros(self.batch), torch.zeros(self.batch, dtype=torch.int64)
+        returns = torch.zeros(self.batch, device=sim.device)
+        overridden = torch.zeros(self.batch, dtype=torch.int64, device=sim.device)
         record(every)
         if prints:
             prints.begin(driving)
@@ -286,7 +291,7 @@ class _Run:
                     reward = float(returns[world])
                     self._close(i, _end(out, world), metrics=final, reward=reward, struck=struck, fingerprint=seal, watched=seen)
             start(ended)
-            mask = torch.zeros(self.batch, dtype=torch.bool)
+            mask = torch.zeros(self.batch, dtype=torch.bool, device=sim.device)
             mask[ended] = True
             returns[ended], overridden[ended] = 0.0, 0
             if log:

@@ -68,8 +68,8 @@ class CollisionLog:
         config = sim.config
         self.length = max(1, math.ceil(WINDOW / (config.dt * config.ticks_per_step)))
         self.moments: deque[_Moment] = deque(maxlen=self.length)
-        self.lived = torch.zeros(sim.batch, dtype=torch.int64)  # decisions of the running episodes
-        self.noticed = torch.full(sim.state.x.shape, torch.nan)  # (B, A) m
+        self.lived = torch.zeros(sim.batch, dtype=torch.int64, device=sim.device)  # decisions of the running episodes
+        self.noticed = torch.full_like(sim.state.x, torch.nan)  # (B, A) m
         self.sight = replace(config, view_range=1e6, view_fov=TWO_PI)
 
     def look(self) -> None:

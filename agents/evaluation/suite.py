@@ -97,18 +97,21 @@ def judge(
     account: bool = False,
     progress: Callable[[int], None] | None = None,
     compile: bool = False,
+    device: str = "cpu",
 ) -> list[EpisodeResult]:
     """Results of every policy on every episode of the plan: exactly one each, in the order of `specs` and the plan.
 
     workers: processes; results do not depend on it. account: also tell what collisions were with. progress: called with the number of
-    episodes that have ended since the last call. compile: run the simulator under torch.compile. An episode that could not be drawn, or
-    whose process died twice, has `end` "error". Raises ScenarioError, PolicyError, BundleError, PlanError or ValueError before anything
-    runs if it cannot; Interrupted, with the results so far, on Ctrl-C.
+    episodes that have ended since the last call. compile: run the simulator under torch.compile. device: where worlds and policies
+    live, such as "cuda". An episode that could not be drawn, or whose process died twice, has `end` "error". Raises ScenarioError,
+    PolicyError, BundleError, PlanError or ValueError before anything runs if it cannot; Interrupted, with the results so far, on Ctrl-C.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
     labels, names = resolve(specs, plan)
-    like = Job(policy="", label="", scenario="", name="", seeds=(), traces=traces or TraceRule(), account=account, compile=compile)
+    like = Job(
+        policy="", label="", scenario="", name="", seeds=(), traces=traces or TraceRule(), account=account, compile=compile, device=device,
+    )  # fmt: skip
     jobs = [job for spec in specs for job in _jobs(replace(like, policy=spec, label=labels[spec]), names, plan)]
     found: dict[tuple[str, str, int], EpisodeResult] = {}
 
@@ -133,7 +136,7 @@ def _jobs(like: Job, names: dict[str, str], plan: Plan) -> Iterator[Job]:
     """`like` for every part of the plan."""
     for scenario, seeds in plan.entries:
         rule = replace(like.traces, policy=like.policy, scenario=scenario, compile=like.compile)
-        size = COMPILED if like.compile else CHUNK
+        size = COMPILED if like.compile or like.device != "cpu" else CHUNK
         for start in range(0, len(seeds), size):
             part = seeds[start : start + size]
             yield replace(like, scenario=scenario, name=names[scenario], seeds=part, traces=rule)

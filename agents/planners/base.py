@@ -132,6 +132,7 @@ class Scene(NamedTuple):
     around: Tracks  # (B, U) all there are, the nearest and the others, ego frame
     spot: Spot
     passage: Passage | None = None  # None: no world of the simulator has one
+    blind: Tensor | None = None  # (B,) bool: houses may hide who comes; None: everybody is seen, or there are no houses
 
 
 class Trajectory(NamedTuple):

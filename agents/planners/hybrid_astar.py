@@ -135,7 +135,7 @@ def _boxes(scene: Scene, world: int) -> np.ndarray[tuple[int, ...], np.dtype[np.
     y = float(ego.y[world]) + mean[:, 0] * sin + mean[:, 1] * cos
     yaw = tracks.yaw[world].double().cpu() + math.atan2(sin, cos)
     boxes = torch.stack([x, y, yaw, *tracks.size[world, :, :2].double().cpu().unbind(-1)], dim=-1)
-    return boxes[stands].numpy()
+    return boxes[stands].numpy(force=True)
 
 
 def _rolled(start: Pose, speed: float, bend: float) -> tuple[Pose, float, float] | None:

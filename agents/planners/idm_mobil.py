@@ -40,7 +40,7 @@ class IdmMobil:
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`. The costs are MOBIL's gains, negative."""
         ego, route, rules = scene.ego, scene.route, stops(scene)
-        around = obstacles(scene, rules.trusted)
+        around = obstacles(scene, rules.trusted, rules.stays)
         there = on_path(around, route)
         aim = torch.zeros_like(route.d)
         driven = drive(ego, route, aim, aim.new_ones(1), there, around.weight, stop_of(route, rules, ego))

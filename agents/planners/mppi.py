@@ -75,7 +75,7 @@ class Mppi:
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`. Two candidates: PDM's plan and what became of it."""
         ego, rules = scene.ego, stops(scene)
-        around = obstacles(scene, rules.trusted)
+        around = obstacles(scene, rules.trusted, rules.stays)
         begin = Pdm(self.weights).plan(scene)
         which = torch.div(begin.chosen, len(SHARES), rounding_mode="floor")
         path, aim = begin.chosen.new_tensor(PATHS)[which], ego.x.new_tensor(ASIDE)[which]  # (B,) both

@@ -35,8 +35,9 @@ class Obstacles(NamedTuple):
     weight: Tensor  # (B, H) probability of this future times belief that the thing exists; 0: leave it out
 
 
-def obstacles(scene: Scene, trusted: Tensor, *, every: bool = False) -> Obstacles:
+def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, every: bool = False) -> Obstacles:
     """The MODES likeliest futures of every track, their probabilities scaled to add up to 1. trusted (B, T): those to leave out.
+    stays (B, T): those that are taken to stay where they are, whatever is forecast.
 
     Left out besides: who follows the ego in its lane. Keeping that distance is up to him, and forecasts do not know that he will. There are
     as many futures as the world with most of them has, what is too much elsewhere weighs 0: a handful of the T M that may be. every: all
@@ -56,6 +57,8 @@ def obstacles(scene: Scene, trusted: Tensor, *, every: bool = False) -> Obstacle
     spread = _pick(forecasts.covariance.flatten(1, 2).flatten(-2), future)  # (B, H, F, 4)
     now = _pick(tracks.mean[..., :2], track).unsqueeze(2)
     doubt = _pick(tracks.covariance[..., :2, :2].flatten(-2), track).unsqueeze(2)
+    if stays is not None:
+        mean = torch.where(stays.gather(1, track)[..., None, None], now, mean)
     low, share = _steps(forecasts.time)
     x, y = (part.contiguous() for part in _between(torch.cat([now, mean], dim=2), low, share).unbind(-1))  # (B, H, S)
     xx, xy, _, yy = (part.contiguous() for part in _between(torch.cat([doubt, spread], dim=2), low, share).unbind(-1))

@@ -59,7 +59,7 @@ class Ways(NamedTuple):
 def ways(scene: Scene, paths: Sequence[int], aside: Sequence[float]) -> Ways:
     """paths: L indices of the route's; aside: m from the middle of each, left positive."""
     rules, rows = stops(scene), list(paths)
-    around = obstacles(scene, rules.trusted)
+    around = obstacles(scene, rules.trusted, rules.stays)
     there = on_path(around, scene.route)
     route = take(scene.route, rows)
     aim = route.d.new_tensor(aside).expand_as(route.d)

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from agents.planners.base import Ego, Place, Scene
 from agents.planners.route import own_chain
+from agents.planners.stretches import arrival, place_lanes, shared
+from agents.planners.unseen import unseen_wait
 from envs.driving.lanes import CHAIN, Chain, chain_ahead, lane_field, project
 from envs.driving.lights import governing_light, must_stop_at
 from envs.driving.rightofway import HASTE, MARGIN
-from envs.driving.types import Maps
 from perception.types import Tracks
 from scenarios.kinds import Kind
 from scenarios.network import LaneType
@@ -35,9 +36,13 @@ SLOW = 1.0  # m/s, below which the box's heading tells more than the motion
 PACE = 2.0  # m/s^2, with which the ego starts into a gap
 OVER = 1.1  # times the limit: nobody is taken to go faster than that, or than he goes now
 PATIENCE = 8.0  # s at rest after which those who stand still themselves are no longer waited for
-IMPATIENCE = 20.0  # s at rest until gaps need to be only so large (SUMO has such a parameter):
-LEAST = 0.4  # share of the margin, and of the time in the shared stretch that others are to be kept from slowing down in
+IMPATIENCE = 27.0  # s at rest until gaps need to be only so large (SUMO has such a parameter):
+LEAST = 0.2  # share of the margin, and of the time in the shared stretch that others are to be kept from slowing down in
 STANDS = 0.3  # m/s
+STARTS = 1.5  # m before a line: who drives off there has made up his mind, and asks for no longer gaps on the way
+EASES = 0.3  # m/s^2, and does not brake
+BEYOND = 15.0  # m before the first shared stretch, where there is no line any more: likewise; and the length of a junction
+BEHIND = 2.0  # m, by which whoever joins the ego's way has to leave the shared stretch before the ego to be its leader
 FIRM = 6.0  # m/s^2, braking that is not asked of anybody merely to let others pass
 POLITE = 4.0  # m/s^2, braking that others are trusted with who have to give way
 
@@ -48,15 +53,7 @@ class Stops(NamedTuple):
     at: Tensor  # (B,) m from the front bumper to where the ego has to come to rest, +inf: nowhere
     wait: Tensor  # (B,) m, of these: to give way to others
     trusted: Tensor  # (B, T) bool: waits for the ego or at a light, or still can: where its way crosses the ego's, it may be left out
-
-
-def _place_lanes(maps: Maps) -> Tensor:
-    """The lane of every centreline point, (M, P) int64."""
-    index = torch.arange(maps.lane_start.shape[1], device=maps.lane_start.device).expand_as(maps.lane_start)
-    begins = torch.where(maps.lane_count > 0, maps.lane_start, 0)
-    first = torch.zeros_like(maps.points[..., 0], dtype=torch.int64)
-    first = first.scatter_reduce(1, begins, torch.where(maps.lane_count > 0, index, 0), "amax")
-    return first.cummax(1).values
+    stays: Tensor  # (B, T) bool: stands, and lets the ego out of the junction that it is in
 
 
 def lanes_of(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor]:
@@ -74,7 +71,7 @@ def lanes_of(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor]:
     hy = torch.where(moves, vy / speed.clamp(min=SLOW), torch.sin(yaw))
     hx, hy = hx * cos - hy * sin, hx * sin + hy * cos
     px, py, pc, ps = (column[mid].unsqueeze(1) for column in maps.points.unbind(-1)[:4])  # (B, 1, P)
-    lane_at = _place_lanes(maps)  # (M, P)
+    lane_at = place_lanes(maps)  # (M, P)
     types = maps.lane_type.gather(1, lane_at)[mid].unsqueeze(1)
     walks = (tracks.kind == int(Kind.PEDESTRIAN)).unsqueeze(2)
     fits = torch.where(walks, types == int(LaneType.WALKWAY), (types != int(LaneType.WALKWAY)) & (types != int(LaneType.PATH)))
@@ -102,9 +99,11 @@ def stops(scene: Scene) -> Stops:
     line, halt = _signals(ego, place, chain)
     if place.maps.conflict.shape[1] < 2:  # nowhere do lanes meet
         nobody = torch.zeros_like(scene.tracks.mask)
-        return Stops(halt, torch.full_like(halt, torch.inf), nobody)
-    wait, trusted = _right_of_way(scene, chain, line)
-    return Stops(torch.minimum(halt, wait), wait, trusted)
+        return Stops(halt, torch.full_like(halt, torch.inf), nobody, nobody)
+    wait, trusted, stays = _right_of_way(scene, chain, line)
+    if scene.blind is not None:
+        wait = torch.minimum(wait, unseen_wait(scene, chain))
+    return Stops(torch.minimum(halt, wait), wait, trusted, stays)
 
 
 def _signals(ego: Ego, place: Place, chain: Chain) -> tuple[Tensor, Tensor]:
@@ -122,11 +121,6 @@ def _signals(ego: Ego, place: Place, chain: Chain) -> tuple[Tensor, Tensor]:
         red = must_stop_at(governing_light(maps, mid, place.lights, lane), to_line, ego.speed.unsqueeze(1))
         halt = torch.where((sign | red) & torch.isfinite(to_line), torch.minimum(halt, to_line), halt)
     return line.squeeze(1), halt.squeeze(1)
-
-
-def _arrival(distance: Tensor, speed: Tensor, accel: float) -> Tensor:
-    """Seconds to cover `distance` m from `speed` with constant `accel`; 0 if already there."""
-    return (torch.sqrt(speed * speed + 2.0 * accel * distance.clamp(min=0.0)) - speed) / accel
 
 
 def _ways(scene: Scene) -> tuple[Chain, Tensor]:
@@ -155,8 +149,8 @@ def _held(place: Place, ways: Chain, speed: Tensor, half: Tensor) -> Tensor:
     return held
 
 
-def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Tensor]:
-    """Metres from the front bumper to where to wait for others (B,), +inf if the way is free, and who waits for the ego (B, T)."""
+def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Metres from the front bumper to where to wait for others (B,), +inf if the way is free; `trusted` and `stays` (B, T) of `Stops`."""
     ego, tracks, place = scene.ego, scene.tracks, scene.place
     maps, mid = place.maps, place.map_id
     ways, owner = _ways(scene)
@@ -164,41 +158,39 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     half = (0.5 * tracks.size[..., 0])[:, owner]
     held = _held(place, ways, v, half)
 
-    mine, theirs = torch.cat(chain.lane, dim=1), torch.stack(ways.lane, dim=2)  # (B, W), (B, Y, W)
+    met = shared(place, chain, ways, 0.5 * ego.length, half)
+    mine, theirs, row, column, code = met.mine, met.theirs, met.row, met.column, met.code
     with_me = ((ways.lane[0].unsqueeze(2) == mine.unsqueeze(1)) & (mine >= 0).unsqueeze(1)).any(2)  # on the ego's own way: a leader
-    row = torch.where(mine >= 0, lane_field(maps.conflict_id, mid, mine), -1)
-    column = torch.where(theirs >= 0, lane_field(maps.conflict_id, mid, theirs), -1)
-    x = maps.conflict.shape[1]
-    at = (mid.view(-1, 1, 1, 1) * x + row.clamp(min=0)[:, :, None, None]) * x + column.clamp(min=0).unsqueeze(1)  # (B, W, Y, W)
-    enter, leave, other_enter, other_leave, code = maps.conflict.reshape(-1, 5)[at].unbind(-1)
-    known = (row >= 0)[:, :, None, None] & (column >= 0).unsqueeze(1) & torch.isfinite(enter) & ~with_me[:, None, :, None]
-    base_i, base_j = torch.cat(chain.base, dim=1)[:, :, None, None], torch.stack(ways.base, dim=2).unsqueeze(1)
-    base_i, base_j = torch.where(known, base_i, 0.0), torch.where(known, base_j, 0.0)
-    enter, leave = torch.where(known, enter, 0.0), torch.where(known, leave, 0.0)
-    half_i, half_j = 0.5 * ego.length.view(-1, 1, 1, 1), half[:, None, :, None]
-    v_i, v_j = ego.speed.clamp(min=0.0).view(-1, 1, 1, 1), v[:, None, :, None]
-    i_in, i_out = base_i + enter - half_i, base_i + leave + half_i
-    j_in, j_out = base_j + other_enter - half_j, base_j + other_leave + half_j
+    known = met.known & ~with_me[:, None, :, None]
+    half_i, v_i, v_j = 0.5 * ego.length.view(-1, 1, 1, 1), ego.speed.clamp(min=0.0).view(-1, 1, 1, 1), v[:, None, :, None]
+    i_in, i_out, j_in, j_out = met.enters, met.leaves, met.other_enters, met.other_leaves
 
     pending = known & (i_in > 0.0) & (j_out > 0.0)
     inside = j_in <= 0.0
-    t_j_in = _arrival(j_in, v_j, HASTE)
+    at_line = (line < STARTS) | (torch.isinf(line) & (met.edge < BEYOND))
+    gone = met.amid | (at_line & (ego.speed > 0.0) & (ego.accel > -EASES))
+    calm = torch.where(gone, LEAST, 1.0 - (1.0 - LEAST) * (ego.waited / IMPATIENCE).clamp(max=1.0)).view(-1, 1, 1, 1)
+    t_i_in, t_i_out = arrival(i_in, v_i, PACE), arrival(i_out, v_i, PACE)
+    still = t_i_in < j_out / v_j.clamp(min=1.0) + calm * MARGIN  # it is not yet out when the ego comes in
+    t_j_in = arrival(j_in, v_j, HASTE)
     fastest = torch.maximum(OVER * lane_field(maps.lane_limit, mid, theirs).unsqueeze(1), v_j)
     t_j_in = torch.maximum(t_j_in, j_in / fastest.clamp(min=1.0))
-    calm = (1.0 - (1.0 - LEAST) * (ego.waited / IMPATIENCE).clamp(max=1.0)).view(-1, 1, 1, 1)
-    t_i_in, t_i_out = _arrival(i_in, v_i, PACE), _arrival(i_out, v_i, PACE)
-    meet = (t_i_in < j_out / v_j.clamp(min=1.0) + calm * MARGIN) & (t_j_in < t_i_in + calm * (t_i_out - t_i_in + MARGIN))
+    meet = still & (t_j_in < t_i_in + calm * (t_i_out - t_i_in + MARGIN))
     # first come, first served, each judged by its own way to the first shared stretch of its lane
-    begins = maps.conflict[..., 0].amin(2)[mid]  # (B, X)
-    turn_i = _turn(torch.cat(chain.base, dim=1), begins.gather(1, row.clamp(min=0)), half_i[..., 0, 0], v_i[..., 0, 0])
-    their_begin = begins.gather(1, column.clamp(min=0).flatten(1)).view(column.shape)
+    turn_i = _turn(met.base, met.begins.gather(1, row.clamp(min=0)), half_i[..., 0, 0], v_i[..., 0, 0])
+    their_begin = met.begins.gather(1, column.clamp(min=0).flatten(1)).view(column.shape)
     turn_j = _turn(torch.stack(ways.base, dim=2), their_begin, half.unsqueeze(2), v.unsqueeze(2))
     first = turn_j.unsqueeze(1) <= turn_i[:, :, None, None]
     must = (code == 1.0) | ((code == 2.0) & first)
-    asleep = (ego.waited.view(-1, 1, 1, 1) > PATIENCE) & (v_j < STANDS)
-    minds = inside | (must & meet & ~held[:, None, :, None] & ~asleep)
-    stop = line.view(-1, 1, 1, 1)
-    room = torch.where((stop > -0.5) & (stop < i_in), stop, i_in - 1.0)
+    asleep = (ego.waited > PATIENCE).view(-1, 1, 1, 1) & (v_j < STANDS)
+    joins = ((theirs.unsqueeze(1) == mine[:, :, None, None]) & (mine >= 0)[:, :, None, None]).any(1).any(2)  # (B, Y): into the ego's way
+    leads = joins[:, None, :, None] & (j_out < i_out - 2.0 * half_i - BEHIND)  # and ahead of it there: it is followed, not waited for
+    stands = gone.view(-1, 1, 1, 1) & (v_j < STANDS)  # he lets the ego go; his box is still in the way
+    minds = ((inside & still & ~leads) | (must & meet & ~held[:, None, :, None] & ~asleep)) & ~stands
+    # at the line; who has left that behind waits before the first of the stretches, not between them
+    stop = torch.where(torch.isinf(line), met.edge - 1.0, line).view(-1, 1, 1, 1)
+    here = torch.isfinite(line).view(-1, 1, 1, 1) | (i_in < met.edge.view(-1, 1, 1, 1) + BEYOND)
+    room = torch.where((stop > -0.5) & (stop < i_in) & here, stop, i_in - 1.0)
     can = v_i * v_i < 2.0 * FIRM * room.clamp(min=0.05)
     wait = torch.where(pending & minds & can, room, torch.inf).amin((1, 2, 3))
     waits = held[:, None, :, None] | asleep | (~must & (v_j * v_j < 2.0 * POLITE * j_in.clamp(min=0.0)))
@@ -208,10 +200,11 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     each = len(owner) // count
     polite_way = polite.any(1).any(2) & ~doubt
     trusted = polite_way.view(-1, count, each).any(2) & ~doubt.view(-1, count, each).any(2)
-    return wait, trusted
+    slow = tracks.mean[..., 2] ** 2 + tracks.mean[..., 3] ** 2 < STANDS * STANDS
+    return wait, trusted, slow & met.amid.unsqueeze(1)
 
 
 def _turn(base: Tensor, begins: Tensor, half: Tensor, speed: Tensor) -> Tensor:
     """Seconds to the first shared stretch of a lane, metres past it if negative; +inf where there is none."""
     to = torch.where(torch.isfinite(base) & torch.isfinite(begins), base + begins - half, torch.inf)
-    return torch.where(to > 0.0, _arrival(to, speed, HASTE), to)
+    return torch.where(to > 0.0, arrival(to, speed, HASTE), to)

@@ -43,6 +43,7 @@ class SceneMaker:
         if sim.config.observation == "pixels":
             raise ValueError("observation='pixels': tells images alone, of which no scene can be made; take another level")
         self.sim, self.pieces, self.predictor = sim, cut(sim.maps), predictor or LaneFollowing()
+        self.houses = bool((sim.maps.occluders[..., 3] > 0.0).any())
 
     def __call__(self, eyes: Eyes | None = None) -> Scene:
         """The scene now. eyes: of the same simulator, where the level has any."""
@@ -65,7 +66,12 @@ class SceneMaker:
             forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
         else:
             forecasts = _forecast_rows(forecasts, chosen)
-        return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup), self.passage(ego))
+        return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup), self.passage(ego), self._blind())
+
+    def _blind(self) -> Tensor | None:
+        """Whether something on the map hides things where the level does not tell what it hides."""
+        maps, mid = self.sim.maps, self.sim.setup.map_id
+        return None if self.sim.config.observation == "truth" or not self.houses else (maps.occluders[mid][..., 3] > 0.0).any(1)
 
     def passage(self, ego: Ego) -> Passage | None:
         """What the goal asks for, if it is a region to drive through, until its time is over; None where no episode's is."""

@@ -227,7 +227,8 @@ def _worlds(scene: Scene, rows: Tensor) -> Scene:
     )
     place = scene.place._replace(map_id=scene.place.map_id[rows], lights=scene.place.lights[rows])
     passage = None if scene.passage is None else few(scene.passage)
-    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, few(scene.around), few(scene.spot), passage)
+    blind = None if scene.blind is None else scene.blind[rows]
+    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, few(scene.around), few(scene.spot), passage, blind)
 
 
 def _pick(table: Tensor, path: Tensor) -> Tensor:

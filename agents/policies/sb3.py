@@ -123,6 +123,7 @@ class SB3Policy:
         self.name = spec.name
         self.needs = PolicyNeeds(**made_for)
         self.actor = Actor(bundle).to(device)
+        self.device = torch.device(device)
         config = self.needs.config(agents=8)
         made_now = observation_spec(config)
         if spec.network.image is not None:
@@ -149,6 +150,8 @@ class SB3Policy:
         else:
             flat = flatten(observation)  # (B, N, F)
         worlds, learners, size = flat.shape
+        if flat.device != self.device:  # it follows what it is shown
+            self.actor, self.device = self.actor.to(flat.device), flat.device
         action: Tensor = self.actor(flat.reshape(-1, size), images)
         return action.reshape(worlds, learners, *action.shape[1:])
 

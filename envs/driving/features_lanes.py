@@ -59,6 +59,7 @@ RULE_FEATURES = (
     "inside",  # 1: the ego's box is in such an area now
     "clear_in",  # squash(m until its rear bumper has left it, NEAR); 0: not inside
 )
+_LIGHTS = tuple((f"light_{each.name.lower()}", int(each)) for each in LightState)  # not made where it is used: that cannot be compiled
 
 
 def lane_features(maps: Maps, setup: Setup, ahead: Ahead, frame: Frame, points: Points, found: Found, length: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ def rule_features(
     gives_way = torch.isfinite(ahead.yield_at)
     inside = torch.isfinite(ahead.clear_at)
     values = {
-        **{f"light_{each.name.lower()}": (light == int(each)).to(half.dtype) for each in LightState},
+        **{name: (light == value).to(half.dtype) for name, value in _LIGHTS},
         "line": squash(line, NEAR),
         "must_stop": must_stop.to(half.dtype),
         "yield_in": squash(ahead.yield_at - half, NEAR),
