@@ -39,7 +39,8 @@ PATIENCE = 8.0  # s at rest after which those who stand still themselves are no 
 IMPATIENCE = 27.0  # s at rest until gaps need to be only so large (SUMO has such a parameter):
 LEAST = 0.2  # share of the margin, and of the time in the shared stretch that others are to be kept from slowing down in
 STANDS = 0.3  # m/s
-STARTS = 1.5  # m before a line: who drives off there has made up his mind, and asks for no longer gaps on the way
+BACK = 2.0  # m before a stop or give-way line: a long vehicle that turns in swings out over the middle of the road
+STARTS = 4.0  # m before a line: who drives off there has made up his mind, and asks for no longer gaps on the way
 EASES = 0.3  # m/s^2, and does not brake
 BEYOND = 15.0  # m before the first shared stretch, where there is no line any more: likewise; and the length of a junction
 BEHIND = 2.0  # m, by which whoever joins the ego's way has to leave the shared stretch before the ego to be its leader
@@ -119,7 +120,8 @@ def _signals(ego: Ego, place: Place, chain: Chain) -> tuple[Tensor, Tensor]:
         line = torch.minimum(line, to_line)
         sign = lane_field(maps.stop_must, mid, lane) & (ego.released.unsqueeze(1) != lane)
         red = must_stop_at(governing_light(maps, mid, place.lights, lane), to_line, ego.speed.unsqueeze(1))
-        halt = torch.where((sign | red) & torch.isfinite(to_line), torch.minimum(halt, to_line), halt)
+        rest = torch.where(sign & ~red, (to_line - BACK).clamp(min=0.0), to_line)
+        halt = torch.where((sign | red) & torch.isfinite(to_line), torch.minimum(halt, rest), halt)
     return line.squeeze(1), halt.squeeze(1)
 
 
@@ -188,7 +190,8 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     stands = gone.view(-1, 1, 1, 1) & (v_j < STANDS)  # he lets the ego go; his box is still in the way
     minds = ((inside & still & ~leads) | (must & meet & ~held[:, None, :, None] & ~asleep)) & ~stands
     # at the line; who has left that behind waits before the first of the stretches, not between them
-    stop = torch.where(torch.isinf(line), met.edge - 1.0, line).view(-1, 1, 1, 1)
+    before = torch.where(line > -0.5, (line - BACK).clamp(min=0.0), line)
+    stop = torch.where(torch.isinf(line), met.edge - 1.0, before).view(-1, 1, 1, 1)
     here = torch.isfinite(line).view(-1, 1, 1, 1) | (i_in < met.edge.view(-1, 1, 1, 1) + BEYOND)
     room = torch.where((stop > -0.5) & (stop < i_in) & here, stop, i_in - 1.0)
     can = v_i * v_i < 2.0 * FIRM * room.clamp(min=0.05)

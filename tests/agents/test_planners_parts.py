@@ -10,35 +10,21 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from agents.planners.base import DT, STEPS, Ego, Place, Route, Scene, Spot, Trajectory
+from agents.planners.base import DT, STEPS, Ego, Place, Route, Trajectory
 from agents.planners.costs import Weights, collision, collision_on_path, comfort, off_road, overlap_probability, speeding
 from agents.planners.mppi import noise, update
 from agents.planners.obstacles import Obstacles, OnPath
 from agents.planners.polynomials import evaluate, quartic, quintic
 from agents.planners.proposals import ACCEL, GAP, HEADWAY, REST, drive
 from agents.planners.route import FIRST, POINTS, STEP, at, lane_sequence, make_route, to_frenet, to_path
-from agents.planners.rules import stops
 from agents.planners.vehicle import pursue, to_action
 from envs.driving.collision import overlap
-from envs.driving.lanes import lane_point
 from envs.driving.maps import compile_maps
 from envs.driving.routing import CHANGE_COST, destination_index, lane_lengths
-from perception.prediction.base import no_roads
-from perception.prediction.history import empty_history
-from perception.prediction.kinematic import ConstantVelocity
-from perception.types import Tracks
-from scenarios.network import RoadNetwork
 from scenarios.roads import ROADS
+from tests.agents.planner_scenes import an_ego
 
 T = torch.tensor
-
-
-def an_ego(**changes: float) -> Ego:
-    """One ego at the origin of the world, facing along +x."""
-    values = {"cos": 1.0, "length": 4.6, "width": 1.85, "wheelbase": 2.8, "speed_max": 50.0, "accel_max": 3.5, "brake_max": 8.0}
-    values |= {"steer_max": 0.6, **changes}
-    whole = ("lane", "goal", "released")
-    return Ego(**{f: T([int(values.get(f, 0)) if f in whole else float(values.get(f, 0.0))]) for f in Ego._fields})
 
 
 def a_route(curvature: float = 0.0, limit: float = 20.0, d: float = 0.0) -> Route:
@@ -363,60 +349,3 @@ def test_columns_are_linear_between_points_and_constant_beyond() -> None:
     route = a_route()
     (x,) = at(T([[[0.25, 7.5, 1e4]]]), route.x)
     torch.testing.assert_close(x, T([[[0.25, 7.5, FIRST + STEP * (POINTS - 1)]]]), atol=2e-3, rtol=0.0)
-
-
-# right of way
-
-
-def on_lane(network: RoadNetwork, place: Place, name: str, s: float) -> tuple[int, torch.Tensor]:
-    lane = next(i for i, lane in enumerate(network.lanes) if lane.id == name)
-    return lane, lane_point(place.maps, T([0]), T([[lane]]), T([[s]]))[0, 0]
-
-
-def a_scene(network: RoadNetwork, mine: tuple[str, float, float], goal: str, theirs: tuple[str, float, float]) -> Scene:
-    """An ego and one car, each (lane, m along it, m/s)."""
-    place = Place(compile_maps((network,)), T([0]), T([[0]]))
-    lane, point = on_lane(network, place, *mine[:2])
-    ego = an_ego(lane=lane, s=mine[1], speed=mine[2], goal=destination_index(network, goal), released=-1)
-    ego = ego._replace(**{name: point[k : k + 1] for k, name in enumerate(("x", "y", "cos", "sin"))})
-    _, other = on_lane(network, place, *theirs[:2])
-    dx, dy = other[0] - point[0], other[1] - point[1]
-    turn = torch.stack([other[2] * point[2] + other[3] * point[3], other[3] * point[2] - other[2] * point[3]])
-    there = torch.stack([dx * point[2] + dy * point[3], dy * point[2] - dx * point[3]])
-    one, none = torch.ones(1, 1), torch.zeros(1, 1, dtype=torch.int64)
-    tracks = Tracks(
-        id=none, kind=none, mean=torch.cat([there, theirs[2] * turn]).view(1, 1, 4), covariance=torch.zeros(1, 1, 4, 4),
-        yaw=torch.atan2(turn[1], turn[0]).view(1, 1), size=T([[[4.6, 1.85, 1.5]]]), score=one, age=none, unseen=none, light=none - 1,
-        source=none, box=torch.zeros(1, 1, 4), mask=one > 0.0,
-    )  # fmt: skip
-    forecasts = ConstantVelocity().predict(empty_history(1, 1), tracks, no_roads(1))
-    nowhere = Spot(one[0] < 0.0, ego.x, ego.y, ego.x)
-    return Scene(ego, tracks, forecasts, make_route(ego, place), place, tracks, nowhere)
-
-
-@pytest.mark.parametrize(("metres", "speed", "waits"), [(25.0, 12.0, True), (85.0, 8.0, False), (3.0, 9.0, True)])
-def test_who_comes_from_the_minor_road_gives_way(metres: float, speed: float, waits: bool) -> None:
-    network = ROADS["junction"](control="priority").build()
-    lengths = dict(zip([lane.id for lane in network.lanes], lane_lengths(network), strict=True))
-    scene = a_scene(network, ("south_in.0", lengths["south_in.0"] - 12.0, 6.0), "west", ("west_in.0", lengths["west_in.0"] - metres, speed))
-    found = stops(scene)
-    assert bool(torch.isfinite(found.wait)) == waits
-    assert not found.trusted.any()
-
-
-def test_in_a_roundabout_those_who_enter_are_trusted_to_wait_until_they_cannot() -> None:
-    network = ROADS["roundabout"]().build()
-    end = dict(zip([lane.id for lane in network.lanes], lane_lengths(network), strict=True))["east_in.0"]
-    for speed, trusted in ((5.0, True), (14.0, False)):
-        found = stops(a_scene(network, ("ring_south_east.0", 2.0, 7.0), "north", ("east_in.0", end - 4.0, speed)))
-        assert torch.isinf(found.wait).all()
-        assert bool(found.trusted) == trusted
-
-
-def test_those_who_stand_for_ever_are_not_waited_for_for_ever() -> None:
-    network = ROADS["junction"](control="priority").build()
-    lengths = dict(zip([lane.id for lane in network.lanes], lane_lengths(network), strict=True))
-    scene = a_scene(network, ("south_in.0", lengths["south_in.0"] - 12.0, 0.0), "west", ("west_in.0", lengths["west_in.0"] - 1.0, 0.0))
-    assert torch.isfinite(stops(scene).wait).all()
-    patient = scene._replace(ego=scene.ego._replace(waited=T([30.0])))
-    assert torch.isinf(stops(patient).wait).all()
