@@ -20,6 +20,7 @@ __all__ = [
 # domain -> entry point
 STREAMS = {
     "driving": "envs.driving.camera.stream:DrivingStream",
+    "robots": "agents.robots.frames:RobotStream",
     "boxes": "perception.training.boxes:BoxStream",
 }
 

@@ -76,7 +76,10 @@ class PushCube(GoalTask):
     duration = 75
     substeps = 10
     cameras = ("front", "left", "watch")
-    things = (Thing("cube", ("cube",), 2.0 * HALF), Thing("goal", ("goal",), 0.08))
+    things = (
+        Thing("cube", ("cube",), 2.0 * HALF, plane=(2, HALF), speed=0.1, agility=2.0),
+        Thing("disc", ("goal",), 0.08, plane=(2, 0.0015)),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
