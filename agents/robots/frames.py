@@ -32,6 +32,8 @@ __all__ = ["CLASSES", "LOOKS", "RobotStream"]
 
 CLASSES = ("ball", "cube", "disc", "marker", "cart")
 LOOKS = Randomisation(colour=0.12, light=0.5, camera_position=0.04, camera_angle=0.05)
+# of frames, where others have one: where hands hide things, or things are small
+SHARES = {"pick_place": 3, "push_cube": 2, "reach": 2, "ball_catch": 2}
 SLOTS = 4  # things in a picture at most
 WORLDS, MOMENTS = 12, 14  # of each task that one pool of states has
 SHARED = 16  # neighbouring seeds that draw from one pool
@@ -63,7 +65,8 @@ class RobotStream:
     def sample(self, seed: int, count: int) -> Sample:
         """`count` frames of one camera each."""
         rng = np.random.Generator(np.random.Philox(key=[seed, 0]))
-        order = rng.permutation(np.arange(count) % len(self.conditions))  # of tasks
+        turns = [number for number, name in enumerate(self.conditions) for _ in range(SHARES.get(name, 1))]
+        order = np.array(turns)[rng.permutation(np.arange(count) % len(turns))]  # of tasks
         pictures: list[Picture | None] = [None] * count
         for number, name in enumerate(self.conditions):
             places = np.flatnonzero(order == number)

@@ -65,6 +65,7 @@ class Perceiving:
         self.tracker = Tracker(task.things, dt)
         self.noise: Noise | None = load_noise(config.noise).of(task, self.names) if noisy else None
         self.seer = None if noisy else Seer(task, config.detector)
+        self.seen: Sightings | None = None  # of the last look, for who measures; no future depends on it
         self.camera: Camera | None = None
         if not noisy:
             from envs.robots.camera import Camera
@@ -89,6 +90,7 @@ class Perceiving:
         """See what there is to be seen in these worlds now, and take note of what comes in now."""
         belief, eyes = self.belief, self.eyes(rows)
         seen, old = self.sight(rows, eyes, draws), eyes
+        self.seen = seen
         first = belief.age[rows] == 0  # the first look is at rest, before the episode: it comes in at once
         if self.latency:
             queue = [(w, now[:, None]) for w, now in zip((*belief.waiting, belief.position, belief.axes), (*seen, *eyes[:2]), strict=True)]
@@ -122,7 +124,7 @@ class Perceiving:
 
     def objects(self) -> Objects:
         """As believed now: what came late is carried on to now."""
-        late = np.clip(self.belief.age - 1, 0, self.latency)[:, None]  # (B, 1) looks
+        late = np.clip(self.belief.age - 1, 0, self.latency)  # (B,) looks
         place, velocity = self.tracker.ahead(self.belief.tracks, late * self.dt)
         return Objects(place, velocity)
 

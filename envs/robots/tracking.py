@@ -113,14 +113,14 @@ class Tracker:
         blank = known[..., None]
         return Tracks(np.where(blank, mean, 0.0), np.where(blank[..., None], covariance, 0.0), rest, known, unseen, misfit)
 
-    def ahead(self, tracks: Tracks, seconds: float) -> tuple[Floats, Floats]:
-        """Place (n, K, 3) and velocity (n, K, 3) that many seconds later; what is no longer seen stays where it is."""
+    def ahead(self, tracks: Tracks, seconds: float | Floats) -> tuple[Floats, Floats]:
+        """Place (n, K, 3) and velocity (n, K, 3) that many seconds, or (n,), later; what is no longer seen stays where it is."""
+        after = np.reshape(np.asarray(seconds, dtype=np.float64), (-1, 1))
         place, velocity = tracks.mean[..., :3].copy(), tracks.mean[..., 3:].copy()
-        if seconds > 0.0:
-            pull = np.where(self.falls & (tracks.unseen <= self.coast) & tracks.known, -GRAVITY, 0.0)
-            place += velocity * seconds
-            place[..., 2] += 0.5 * pull * seconds**2
-            velocity[..., 2] += pull * seconds
+        pull = np.where(self.falls & (tracks.unseen <= self.coast) & tracks.known, -GRAVITY, 0.0)
+        place += velocity * after[..., None]
+        place[..., 2] += 0.5 * pull * after**2
+        velocity[..., 2] += pull * after
         return place, velocity
 
     def _predicted(self, tracks: Tracks) -> Tracks:
@@ -168,9 +168,11 @@ class Tracker:
                 use = seen.mask[:, camera]  # (n, K)
                 where, lines = projected(back, eyes, camera)  # (n, K, 3) u, v, depth and (n, K, 3, 3) their derivatives
                 sigma = seen.pixel_sigma[:, camera]
+                far = use & (first | self.moves)  # errors of distance last: of what stays where it is they would not average out
                 told = (seen.pixel[:, camera, :, 0], seen.pixel[:, camera, :, 1], seen.depth[:, camera])
-                for value, (number, spread) in zip(told, enumerate((sigma, sigma, seen.depth_sigma[:, camera])), strict=True):
-                    _weigh(x, p, lines[..., number, :], value - where[..., number], back, spread, use)
+                weights = ((sigma, use), (sigma, use), (seen.depth_sigma[:, camera], far))
+                for number, (value, (spread, counts)) in enumerate(zip(told, weights, strict=True)):
+                    _weigh(x, p, lines[..., number, :], value - where[..., number], back, spread, counts)
             line = np.zeros_like(back)
             np.put_along_axis(line, np.broadcast_to(self.axis[:, None], (*back.shape[:2], 1)), 1.0, -1)
             off = self.level - (line * back).sum(-1)
