@@ -15,7 +15,7 @@ from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.sight import SightConfig
 from envs.robots.task import Objects, Task
-from envs.robots.tracking import Eyes, Sightings, Tracker, Tracks
+from envs.robots.tracking import Eyes, Hold, Sightings, Tracker, Tracks
 
 if TYPE_CHECKING:
     from envs.robots.camera import Camera
@@ -24,27 +24,46 @@ __all__ = ["Estimates", "Perceiving"]
 
 Ints = NDArray[np.int64]
 
+FIT, AT_REST = 0.004, 0.03  # m and m/s of each finger: holding something of a size is to be as far open as it is, and to stay so
+
+
+class Look(NamedTuple):
+    """All that came of a moment: `Sightings`, where the cameras were, and what the hand felt."""
+
+    mask: NDArray[np.bool_]  # (n, C, K) and so on, as of `Sightings`
+    pixel: Floats
+    depth: Floats
+    pixel_sigma: Floats
+    depth_sigma: Floats
+    position: Floats  # (n, C, 3) of the cameras, axes (n, C, 3, 3)
+    axes: Floats
+    held: NDArray[np.bool_]  # (n, K) and tool (n, 3), its velocity (n, 3), as of `Hold`
+    tool: Floats
+    velocity: Floats
+
+    @staticmethod
+    def none(*shape: int, cameras: int, things: int) -> Look:
+        """Nothing was seen or felt."""
+        told = (*shape, cameras, things)
+        return Look(
+            np.zeros(told, dtype=np.bool_), np.zeros((*told, 2)), np.ones(told), np.ones(told), np.ones(told),
+            np.zeros((*shape, cameras, 3)), np.zeros((*shape, cameras, 3, 3)),
+            np.zeros((*shape, things), dtype=np.bool_), np.zeros((*shape, 3)), np.zeros((*shape, 3)),
+        )  # fmt: skip
+
 
 class Estimates(NamedTuple):
     """All that perceiving remembers."""
 
-    tracks: Tracks  # (B, K) of the last sightings that have come
-    waiting: Sightings  # (B, L, C, K) on their way, the oldest first
-    position: Floats  # (B, L, C, 3) and axes (B, L, C, 3, 3) of the cameras then
-    axes: Floats
+    tracks: Tracks  # (B, K) of the last look that has come
+    waiting: Look  # (B, L, ...) on their way, the oldest first
     age: Ints  # (B,) looks since the episode began
     errors: Errors  # (B, C, K) of the error model, which last
 
     def copy(self) -> Estimates:
         """One that shares nothing with this."""
-        return Estimates(
-            Tracks(*(part.copy() for part in self.tracks)),
-            Sightings(*(part.copy() for part in self.waiting)),
-            self.position.copy(),
-            self.axes.copy(),
-            self.age.copy(),
-            Errors(*(part.copy() for part in self.errors)),
-        )
+        tracks, waiting, errors = (type(part)(*(value.copy() for value in part)) for part in (self.tracks, self.waiting, self.errors))
+        return Estimates(tracks, waiting, self.age.copy(), errors)  # type: ignore[arg-type]
 
 
 class Perceiving:
@@ -71,45 +90,56 @@ class Perceiving:
             from envs.robots.camera import Camera
 
             self.camera = Camera(physics, width=self.size[0], height=self.size[1], things=task.things)
-        shape, late = (physics.size, len(self.names), len(task.things)), (physics.size, self.latency, len(self.names), len(task.things))
+        cameras, things = len(self.names), len(task.things)
         self.belief = Estimates(
-            Tracks.none(physics.size, len(task.things)),
-            Sightings(np.zeros(late, dtype=np.bool_), np.zeros((*late, 2)), np.zeros(late), np.ones(late), np.ones(late)),
-            np.zeros((*late[:3], 3)),
-            np.zeros((*late[:3], 3, 3)),
+            Tracks.none(physics.size, things),
+            Look.none(physics.size, self.latency, cameras=cameras, things=things),
             np.zeros(physics.size, dtype=np.int64),
-            Errors.none(*shape),
+            Errors.none(physics.size, cameras, things),
         )
 
     def forget(self, rows: Ints) -> None:
         """An episode begins in these worlds."""
-        for part in (*self.belief.tracks, *self.belief.errors, self.belief.waiting.mask, self.belief.age):
+        for part in (*self.belief.tracks, *self.belief.errors, self.belief.age):
             part[rows] = 0
 
     def look(self, rows: Ints, draws: Draws) -> None:
         """See what there is to be seen in these worlds now, and take note of what comes in now."""
         belief, eyes = self.belief, self.eyes(rows)
-        seen, old = self.sight(rows, eyes, draws), eyes
-        self.seen = seen
+        self.seen = self.sight(rows, eyes, draws)
+        now = Look(*self.seen, eyes.position, eyes.axes, *self.hold(rows))
         first = belief.age[rows] == 0  # the first look is at rest, before the episode: it comes in at once
+        due = now
         if self.latency:
-            queue = [(w, now[:, None]) for w, now in zip((*belief.waiting, belief.position, belief.axes), (*seen, *eyes[:2]), strict=True)]
-            lines = [np.concatenate([whole[rows], now], axis=1) for whole, now in queue]
-            for (whole, _), line in zip(queue, lines, strict=True):
+            lines = [np.concatenate([whole[rows], part[:, None]], axis=1) for whole, part in zip(belief.waiting, now, strict=True)]
+            for whole, line in zip(belief.waiting, lines, strict=True):
                 whole[rows] = line[:, 1:]
-            *late, position, axes = (np.where(_like(first, line[:, 0]), line[:, -1], line[:, 0]) for line in lines)
-            seen, old = Sightings(*late), Eyes(position, axes, eyes.focal, eyes.size)
-            belief.waiting.mask[rows[first]] = False
-        now = belief.tracks.at(rows)
+            due = Look(*(np.where(_like(first, part), part, line[:, 0]) for line, part in zip(lines, now, strict=True)))
+        before = belief.tracks.at(rows)
+        after = self.tracker.update(
+            before, Eyes(due.position, due.axes, eyes.focal, eyes.size), Sightings(*due[:5]), Hold(due.held, due.tool, due.velocity)
+        )
         comes = first | (belief.age[rows] > self.latency)  # before, nothing is due
-        for whole, old_part, new in zip(belief.tracks, now, self.tracker.update(now, old, seen), strict=True):
-            whole[rows] = np.where(_like(comes, new), new, old_part)
+        for whole, old, new in zip(belief.tracks, before, after, strict=True):
+            whole[rows] = np.where(_like(comes, new), new, old)
         belief.age[rows] += 1
 
     def eyes(self, rows: Ints) -> Eyes:
         """Where the cameras are."""
         position, axes = zip(*(self.physics.eye(name) for name in self.names), strict=True)
         return Eyes(np.stack([p[rows] for p in position], axis=1), np.stack([a[rows] for a in axes], axis=1), self.focal, self.size)
+
+    def hold(self, rows: Ints) -> Hold:
+        """What the hand feels: whether its fingers rest as far apart as a thing is wide."""
+        mask = np.zeros((len(rows), len(self.task.things)), dtype=np.bool_)
+        if not any(thing.fingers for thing in self.task.things):
+            return Hold(mask, np.zeros((len(rows), 3)), np.zeros((len(rows), 3)))
+        for k, thing in enumerate(self.task.things):
+            if thing.fingers:
+                apart = self.physics.qpos[rows[:, None], self.physics.joints(*thing.fingers)]
+                speed = self.physics.qvel[rows[:, None], self.physics.speeds(*thing.fingers)]
+                mask[:, k] = ((np.abs(apart - 0.5 * thing.size) < FIT) & (np.abs(speed) < AT_REST)).all(1)
+        return Hold(mask, self.physics.site("tool")[rows], self.physics.sensor("tool_velocity")[rows])
 
     def sight(self, rows: Ints, eyes: Eyes, draws: Draws) -> Sightings:
         """What the cameras say now, as far as it is drawn: with a detector, of pictures; else of the truth with its errors."""
@@ -130,7 +160,7 @@ class Perceiving:
 
     def takes(self, belief: object) -> bool:
         """Whether it could go on from a belief."""
-        return isinstance(belief, Estimates) and belief.position.shape[1] == self.latency
+        return isinstance(belief, Estimates) and belief.waiting.mask.shape[1] == self.latency
 
     def close(self) -> None:
         """Release the renderer."""

@@ -33,6 +33,7 @@ class Thing(NamedTuple):
     speed: float = 0.0  # m/s that it may have when first seen; 0: it stays where it is
     agility: float = 0.0  # m/s^2 that it may take up of its own or be given, but for gravity
     falls: bool = False  # whether it flies freely, by gravity
+    fingers: tuple[str, ...] = ()  # joints of what may grasp it; as long as they hold something of its size, it goes with the site "tool"
 
 
 class Objects(NamedTuple):

@@ -19,16 +19,21 @@ from numpy.typing import NDArray
 from envs.robots.physics import Floats
 from envs.robots.task import Thing
 
-__all__ = ["GRAVITY", "Eyes", "Sightings", "Tracks", "Tracker", "projected"]
+__all__ = ["GRAVITY", "Eyes", "Hold", "Sightings", "Tracks", "Tracker", "projected"]
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+PLACE, VELOCITY = slice(0, 3), slice(3, 6)  # of the state
 GRAVITY = 9.81  # m/s^2, MuJoCo's default
 AROUND = 0.3  # m, standard deviation of where a thing is, before what is first seen of it is weighed
 ON_PLANE = 0.001  # m, likewise of what is known to be on a plane, off it
-GATE = 20.0  # squared deviations (2 degrees of freedom) beyond which a sighting is not of the thing: 1 in 20 000 if the filter is right
-PATIENCE = 3  # looks in a row at which all sightings were beyond the gate, after which the filter is wrong and begins anew
+USUAL, GATE = 9.0, 100.0  # squared deviations (2 degrees of freedom) up to which a sighting counts in full, and beyond which it does not
+FALL_GATE = 20.0  # of what falls, likewise: it does as it must until it touches something, and then at once does not
+PATIENCE, STILL_PATIENCE = 3, 25  # looks in a row with all sightings beyond the gate, after which a filter begins anew; what never moves
+GRASP, GRASP_SPEED = 0.007, 0.05  # m and m/s, deviations of what is held from the tool
+GRASP_REACH = 0.03  # m from the tool, within which something must be believed to be held
+HELD = 8.0  # m/s^2, agility of what is held: the arm's
 COAST = 0.1  # s, that a thing nobody sees is believed to go on as it went; then it is taken to rest where it was last seen
 ROUNDS = 2  # of the iterated filter: linearised where the round before ended
 FIRST_ROUNDS = 4  # the same at a first sight
@@ -51,6 +56,14 @@ class Sightings(NamedTuple):
     depth: Floats  # (n, C, K) m along the optical axis
     pixel_sigma: Floats  # (n, C, K) px, standard deviation
     depth_sigma: Floats  # (n, C, K) m
+
+
+class Hold(NamedTuple):
+    """What the hand feels."""
+
+    mask: Bools  # (n, K) whether it grasps something of the thing's size
+    place: Floats  # (n, 3) m, of the tool
+    velocity: Floats  # (n, 3) m/s
 
 
 class Tracks(NamedTuple):
@@ -91,18 +104,24 @@ class Tracker:
         self.level = np.array([thing.plane[1] if thing.plane else 0.0 for thing in things])
         self.coast = max(1, round(COAST / dt))  # looks
 
-    def update(self, tracks: Tracks, eyes: Eyes, seen: Sightings) -> Tracks:
+    def update(self, tracks: Tracks, eyes: Eyes, seen: Sightings, hold: Hold) -> Tracks:
         """One look later."""
-        ahead = self._predicted(tracks)
-        fits = seen.mask & (tracks.known[:, None] & (_distance(ahead, eyes, seen) < GATE))
-        lost = (tracks.misfit >= PATIENCE - 1) & seen.mask.any(1) & ~fits.any(1)
+        away = tracks.mean[..., :3] - hold.place[:, None]
+        held = hold.mask & tracks.known & ((away * away).sum(-1) < GRASP_REACH**2)  # (n, K)
+        ahead = self._predicted(tracks, held)
+        off = _distance(ahead, eyes, seen)
+        fits = seen.mask & (tracks.known[:, None] & (off < np.where(self.falls, FALL_GATE, GATE)))
+        doubt = np.sqrt(np.where(fits & ~self.falls, np.maximum(off / USUAL, 1.0), 1.0))  # (n, C, K)
+        seen = seen._replace(pixel_sigma=seen.pixel_sigma * doubt, depth_sigma=seen.depth_sigma * doubt)
+        lost = (tracks.misfit >= np.where(self.moves, PATIENCE, STILL_PATIENCE) - 1) & seen.mask.any(1) & ~fits.any(1) & ~held
         begin = (~tracks.known | lost) & seen.mask.any(1)  # (n, K)
         first = self._begun(eyes, seen)
         mean = np.where(begin[..., None], first[0], ahead.mean)
         covariance = np.where(begin[..., None, None], first[1], ahead.covariance)
         used = np.where(begin[:, None], seen.mask, fits)
         mean, covariance = self._told(mean, covariance, eyes, seen._replace(mask=used), FIRST_ROUNDS if begin.any() else ROUNDS, begin)
-        found = used.any(1)
+        _go_along(mean, covariance, hold, held)
+        found = used.any(1) | held
         known, unseen = tracks.known | found, np.where(found, 0, tracks.unseen + 1)
         given_up = known & (unseen > self.coast) & self.moves
         mean[given_up, 3:] = 0.0
@@ -123,12 +142,12 @@ class Tracker:
         velocity[..., 2] += pull * after
         return place, velocity
 
-    def _predicted(self, tracks: Tracks) -> Tracks:
+    def _predicted(self, tracks: Tracks, held: Bools) -> Tracks:
         """x' = x + v dt (+ g dt^2 / 2); P' = F P F' + Q, Q that of an acceleration that lasts for dt (chapter 6.3.2)."""
         dt, p = self.dt, tracks.covariance
         place, velocity = self.ahead(tracks, dt)
         a, b, d = p[..., :3, :3], p[..., :3, 3:], p[..., 3:, 3:]
-        drive = (self.agility**2)[:, None, None] * np.eye(3)
+        drive = (np.where(held, HELD, self.agility) ** 2)[..., None, None] * np.eye(3)  # (n, K, 3, 3)
         b_new = b + dt * d + 0.5 * dt**3 * drive
         out = np.empty_like(p)
         out[..., :3, :3] = a + dt * (b + np.swapaxes(b, -1, -2)) + dt**2 * d + 0.25 * dt**4 * drive
@@ -182,12 +201,23 @@ class Tracker:
         return at.copy(), result
 
 
-def _weigh(x: Floats, p: Floats, line: Floats, off: Floats, back: Floats, sigma: Floats, use: Bools) -> None:
-    """One number told, in place: off = told - line' (place - back), line (n, K, 3); x (n, K, 6), p (n, K, 6, 6)."""
-    spread = (p[..., :3] * line[..., None, :]).sum(-1)  # (n, K, 6): P h
-    variance = (line * spread[..., :3]).sum(-1) + sigma * sigma
+def _go_along(mean: Floats, covariance: Floats, hold: Hold, held: Bools) -> None:
+    """What is held is where the tool is, and moves as it does; in place."""
+    for part, told, sigma in ((PLACE, hold.place, GRASP), (VELOCITY, hold.velocity, GRASP_SPEED)):
+        for axis in range(3):
+            back = np.broadcast_to(told[:, None], (*held.shape, 3))
+            line = np.broadcast_to(np.eye(3)[axis], back.shape)
+            _weigh(mean, covariance, line, np.zeros(held.shape), back, np.full(held.shape, sigma), held, part)
+
+
+def _weigh(
+    x: Floats, p: Floats, line: Floats, off: Floats, back: Floats, sigma: Floats, use: Bools, part: slice = PLACE
+) -> None:  # fmt: skip
+    """One number told of the place, or the velocity, in place: off = told - line' (place - back); line (n, K, 3), x (n, K, 6)."""
+    spread = (p[..., part] * line[..., None, :]).sum(-1)  # (n, K, 6): P h
+    variance = (line * spread[..., part]).sum(-1) + sigma * sigma
     gain = np.where(use, 1.0, 0.0)[..., None] * spread / variance[..., None]
-    x += gain * (off - (line * (x[..., :3] - back)).sum(-1))[..., None]
+    x += gain * (off - (line * (x[..., part] - back)).sum(-1))[..., None]
     p -= gain[..., :, None] * spread[..., None, :]
 
 

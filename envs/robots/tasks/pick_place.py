@@ -73,7 +73,7 @@ class PickPlace(GoalTask):
     duration = 100
     substeps = 10
     cameras = ("front", "left", "watch")
-    things = (Thing("cube", ("cube",), 2.0 * HALF, speed=0.1, agility=2.0), Thing("marker", ("goal",), 0.03))
+    things = (Thing("cube", ("cube",), 2.0 * HALF, speed=0.1, agility=1.0, fingers=FINGERS), Thing("marker", ("goal",), 0.03))
 
     @property
     def weights(self) -> Mapping[str, float]:

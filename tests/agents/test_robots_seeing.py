@@ -1,0 +1,149 @@
+"""Labelled frames of robots, the detector's eyes, its error model's card, and the study of perception."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+from agents.cli import cli
+from agents.robots.frames import CLASSES, RobotStream
+from agents.robots.seen import Watched, fit_errors, places
+from agents.studies.robots import study_robots
+from envs.checks import ConfigError
+from envs.robots import Robots, SightConfig, task_named
+from envs.robots.noise_card import load_noise, save_noise
+from perception.storage import WeightsError
+from perception.training.stream import open_stream
+
+needs_renderer = pytest.mark.usefixtures("opengl")
+
+
+@needs_renderer
+def test_frames_are_a_function_of_their_seed() -> None:
+    stream = open_stream("robots", size=48)
+    first, again, other = (stream.sample(seed, 24) for seed in (3, 3, 40))
+    assert isinstance(stream, RobotStream)
+    assert torch.equal(first.frame.image, again.frame.image)
+    assert all(torch.equal(a, b) for a, b in zip(first.labels, again.labels, strict=True))
+    assert not torch.equal(first.frame.image, other.frame.image)
+    assert set(first.condition.tolist()) == set(range(6))
+    with pytest.raises(ConfigError, match="size=50"):
+        RobotStream(size=50)
+
+
+@needs_renderer
+def test_labels_lie_where_things_are() -> None:
+    """The middle of a box is near where its thing's middle is projected to, and it is as wide as a thing so far away."""
+    sample = RobotStream().sample(5, 60)
+    labels, camera = sample.labels, sample.frame.camera
+    mask = labels.mask & (labels.truncation == 0.0)
+    assert mask.sum() > 50
+    assert set(labels.kind[labels.mask].tolist()) == set(range(len(CLASSES)))
+    forward, left, up = labels.centre.unbind(-1)
+    u, v = 48.0 - camera.focal * left / forward, 48.0 - camera.focal * up / forward
+    middle = 0.5 * (labels.box[..., :2] + labels.box[..., 2:])
+    assert float((middle - torch.stack((u, v), -1))[mask].abs().max()) < 1.5
+    width = (labels.box[..., 2:] - labels.box[..., :2]).amax(-1) * forward / camera.focal  # in sizes of the thing
+    round_ = mask & (labels.kind == CLASSES.index("ball"))
+    assert float((width[round_] - 1.0).abs().max()) < 0.1
+
+
+@needs_renderer
+def test_perceived_pictures_are_of_a_size_that_the_detector_takes() -> None:
+    robots = Robots(task_named("reach"), batch=1, observation="perceived", sight=SightConfig(width=84, height=50))
+    assert robots.sight is not None
+    assert robots.sight.size == (96, 64)  # type: ignore[union-attr]
+    robots.close()
+
+
+def watched(lost: bool = False) -> Watched:
+    """Two hundred looks at one thing by one camera, with errors that are known: 1 px, a fifth missed."""
+    rng, shape = np.random.default_rng(0), (200, 2, 1, 1)
+    mask = rng.random(shape) > 0.2
+    error = np.concatenate([rng.standard_normal((*shape, 2)) + 0.5, 0.1 * rng.standard_normal((*shape, 1))], axis=-1)
+    error[:10, 0, 0, 0] = 20.0  # of something else
+    mask[:10] = True
+    return Watched(
+        task="reach",
+        cameras=("front",),
+        things=("goal",),
+        alive=np.ones((200, 2), dtype=bool),
+        inside=np.ones(shape, dtype=bool),
+        mask=mask & (not lost),
+        error=error,
+        wide=np.full(shape, 5.0),
+        said=np.full((*shape, 2), 0.3),
+        seen=np.ones((200, 2, 1), dtype=bool),
+        known=np.ones((200, 2, 1), dtype=bool),
+        off=np.full((200, 2, 1), 0.02),
+        speed_off=np.zeros((200, 2, 1)),
+        success=np.ones(2, dtype=bool),
+        returns=np.zeros(2),
+    )
+
+
+def test_errors_are_fitted() -> None:
+    row = fit_errors(watched())["front"][0]
+    assert row["lost"] == pytest.approx(0.2, abs=0.05)
+    assert row["wrong"] == pytest.approx(10 / 330, abs=0.01)
+    assert row["bias"][:2] == pytest.approx([0.5, 0.5], abs=0.15)
+    assert row["sigma"] == pytest.approx([1.0, 1.0, 0.1], abs=0.1)
+    assert max(row["memory"]) < 0.2
+    assert places(watched())[0]["cm"] == pytest.approx({"mean": 2.0, "p95": 2.0})
+    never = fit_errors(watched(lost=True))["front"][0]
+    assert never["lasting"] > 0.99
+    assert never["sigma"] == [0.0, 0.0, 0.0]
+
+
+def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> None:
+    tables = {"cart_pole_vision": {"front": [fit_errors(watched())["front"][0]] * 2}}
+    path, task = save_noise(tmp_path / "noise_mine.json", tables, card={"seed": 1}), task_named("cart_pole_vision")
+    noise = load_noise(path).of(task, ("front",))
+    assert noise.sigma.shape == (1, 2, 3)
+    with pytest.raises(ConfigError, match="reach"):
+        load_noise(path).of(task_named("reach"), ("front", "left"))
+    with pytest.raises(WeightsError, match="incomplete"):
+        load_noise(path).of(task, ("side",))
+    told = json.loads(path.read_text())
+    told["tasks"]["cart_pole_vision"]["front"][0]["lost"] = 0.9
+    path.write_text(json.dumps(told))
+    with pytest.raises(WeightsError, match="do not match its sha256"):
+        load_noise(path)
+    tables["cart_pole_vision"]["front"][0] = {**tables["cart_pole_vision"]["front"][0], "sigma": [-1.0, 0.0, 0.0]}
+    with pytest.raises(WeightsError, match="sigma has values that are negative"):
+        load_noise(save_noise(path, tables, card={})).of(task, ("front",))
+    with pytest.raises(WeightsError, match="no error model 'nothing' for robots"):
+        load_noise("nothing")
+    with pytest.raises(ValueError, match="end in .json"):
+        save_noise(tmp_path / "noise.txt", tables, card={})
+
+
+def test_the_study_compares_levels_on_the_same_episodes() -> None:
+    rows = list(study_robots(("reach",), ("expert",), ("noisy", "truth"), episodes=6))
+    assert [(row.policy, row.level) for row in rows] == [("random", "-"), ("expert", "truth"), ("expert", "noisy")]
+    assert rows[1].success.value == 1.0
+    assert rows[1].gap is None
+    assert rows[2].gap is not None
+    assert rows[2].gap.value < 0.3
+    assert rows[2].less_truth is not None
+    with pytest.raises(ConfigError, match="did you mean 'expert'"):
+        list(study_robots(("reach",), ("exprt",), ("truth",), episodes=1))
+
+
+def test_the_study_on_the_command_line(tmp_path: Path) -> None:
+    line = ["study", "perception", "--task", "cart_pole_vision", "--level", "truth", "--episodes", "2", "--out", str(tmp_path / "out")]
+    told = CliRunner().invoke(cli, [*line, "--json"])
+    assert told.exit_code == 0, told.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [row["policy"] for row in report["rows"]] == ["random", "expert"]
+    assert report["rows"][1]["success"]["value"] == 1.0
+    wrong = CliRunner().invoke(cli, [*line[:4], "--scenario", "highway"])
+    assert wrong.exit_code == 2
+    assert "robots have no --scenario" in wrong.output
