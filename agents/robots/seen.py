@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.robots.experts import Expert, expert_for
+from envs.robots.hidden import SHOWN, shown
 from envs.robots.perceived import Perceiving
 from envs.robots.physics import Floats
 from envs.robots.registry import task_named
@@ -35,6 +36,7 @@ class Watched:
     things: tuple[str, ...]
     alive: Bools  # (T, B) whether the episode goes on
     inside: Bools  # (T, B, C, K) whether the thing is within the picture, hidden or not
+    shown: NDArray[np.int64]  # (T, B, C, K) how much of it can be seen, as of `envs.robots.hidden`
     mask: Bools  # (T, B, C, K) whether the detector says anything
     error: Floats  # (T, B, C, K, 3) of u px, v px and the distance's logarithm
     wide: Floats  # (T, B, C, K) px that the thing measures
@@ -83,13 +85,14 @@ def watch(task: str, *, seeds: NDArray[np.int64], sight: SightConfig | None = No
         wide = sight.focal[:, None] * np.array([thing.size for thing in robots.task.things]) / np.maximum(place[..., 2], 0.02)
         said = np.stack([seen.pixel_sigma, seen.depth_sigma / np.maximum(seen.depth, 1e-3)], axis=-1)
         error = np.concatenate([seen.pixel - place[..., :2], far[..., None]], axis=-1)
-        notes.append((alive.copy(), inside, seen.mask.copy(), error, wide, said, tracks.unseen == 0, tracks.known.copy(), off, speed))
+        free = shown(robots.physics, robots.task.things, truth.position, eyes, everywhere)
+        notes.append((alive.copy(), inside, free, seen.mask.copy(), error, wide, said, tracks.unseen == 0, tracks.known.copy(), off, speed))
 
     try:
         success, returns = play(robots, seeds, look=look)
     finally:
         robots.close()
-    names = ("alive", "inside", "mask", "error", "wide", "said", "seen", "known", "off", "speed_off")
+    names = ("alive", "inside", "shown", "mask", "error", "wide", "said", "seen", "known", "off", "speed_off")
     told: dict[str, Any] = {name: np.stack(parts) for name, parts in zip(names, zip(*notes, strict=True), strict=True)}
     things = tuple(thing.geoms[0] for thing in robots.task.things)
     return Watched(task=task, cameras=robots.task.cameras[:-1], things=things, success=success, returns=returns, **told)
@@ -118,35 +121,40 @@ def places(found: Watched) -> list[dict[str, Any]]:
 
 
 def fit_errors(found: Watched) -> dict[str, list[dict[str, Any]]]:
-    """The tables of `envs.robots.noise` for a task: camera -> one a thing."""
-    wrong, tables = _wrong(found), {}
-    for c, camera in enumerate(found.cameras):
-        rows = []
-        for k in range(len(found.things)):
-            due = found.alive & found.inside[:, :, c, k]  # (T, B)
-            told = due & found.mask[:, :, c, k]
-            right = told & ~wrong[:, :, c, k]
-            pair = due[1:] & due[:-1]
-            after_seen, after_missed = pair & told[:-1], pair & ~told[:-1]
-            error = found.error[:, :, c, k]  # (T, B, 3)
-            bias = error[right].mean(0) if right.any() else np.zeros(3)
-            sigma = error[right].std(0) if right.any() else np.zeros(3)
-            both = right[1:] & right[:-1]
-            first, then = (error[:-1] - bias)[both], (error[1:] - bias)[both]
-            memory = (first * then).mean(0) / np.maximum(sigma**2, 1e-12) if both.any() else np.zeros(3)
-            said = np.median(found.said[:, :, c, k][right], axis=0) if right.any() else np.ones(2)
-            row = {
-                "lost": _share(~told[1:], after_seen),
-                "lasting": _share(~told[1:], after_missed),
-                "wrong": _share(wrong[:, :, c, k], told),
-                "bias": bias,
-                "sigma": sigma,
-                "memory": np.clip(memory, 0.0, 0.95),
-                "said": said,
-            }
-            rows.append({name: np.round(value, 5).tolist() for name, value in row.items()} | {"looks": int(due.sum())})
-        tables[camera] = rows
-    return tables
+    """The tables of `envs.robots.noise` for a task: camera -> one a thing -> how much is shown of it -> figures."""
+    return {
+        camera: [
+            {name: _fitted(found, c, k, found.shown[:, :, c, k] == number) for number, name in enumerate(SHOWN)}
+            for k in range(len(found.things))
+        ]
+        for c, camera in enumerate(found.cameras)
+    }
+
+
+def _fitted(found: Watched, c: int, k: int, which: Bools) -> dict[str, Any]:
+    """What a camera says of a thing at the looks (T, B) of `which`."""
+    wrong = _wrong(found)[:, :, c, k]
+    due = found.alive & found.inside[:, :, c, k]  # (T, B)
+    told = due & found.mask[:, :, c, k]
+    right = told & ~wrong & which
+    now = (due & which)[1:] & due[:-1]
+    after_seen, after_missed = now & told[:-1], now & ~told[:-1]
+    error = found.error[:, :, c, k]  # (T, B, 3)
+    bias = error[right].mean(0) if right.any() else np.zeros(3)
+    sigma = error[right].std(0) if right.any() else np.zeros(3)
+    both = right[1:] & right[:-1]
+    first, then = (error[:-1] - bias)[both], (error[1:] - bias)[both]
+    memory = (first * then).mean(0) / np.maximum(sigma**2, 1e-12) if both.any() else np.zeros(3)
+    row = {
+        "lost": _share(~told[1:], after_seen),
+        "lasting": _share(~told[1:], after_missed),
+        "wrong": _share(wrong, told & which),
+        "bias": bias,
+        "sigma": sigma,
+        "memory": np.clip(memory, 0.0, 0.95),
+        "said": np.median(found.said[:, :, c, k][right], axis=0) if right.any() else np.ones(2),
+    }
+    return {name: np.round(value, 5).tolist() for name, value in row.items()} | {"looks": int((due & which).sum())}
 
 
 def _wrong(found: Watched) -> Bools:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from envs.checks import ConfigError, unknown
+from envs.robots.hidden import SHOWN
 from envs.robots.noise import FIELDS, Noise
 from envs.robots.task import Task
 from perception.storage import WEIGHTS, WeightsError, read_card, write_file
@@ -23,7 +24,7 @@ KIND, VERSION = "robots_noise", 1
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseCard:
-    """Of all tasks: task -> camera -> thing's number -> field -> numbers."""
+    """Of all tasks: task -> camera -> thing's number -> how much is shown of it -> field -> numbers."""
 
     path: Path
     tables: Mapping[str, Any]
@@ -33,12 +34,13 @@ class NoiseCard:
         if task.name not in self.tables:
             raise ConfigError(unknown("errors measured for the robot task", task.name, list(self.tables)))
         try:
-            rows = [[self.tables[task.name][camera][thing] for thing in range(len(task.things))] for camera in cameras]
-            parts = {name: np.array([[row[name] for row in line] for line in rows], dtype=np.float64) for name in FIELDS}
+            things = [[self.tables[task.name][camera][thing] for thing in range(len(task.things))] for camera in cameras]
+            rows = [[[thing[shown] for shown in SHOWN] for thing in line] for line in things]
+            parts = {name: np.array([[[row[name] for row in rows] for rows in line] for line in rows], dtype=np.float64) for name in FIELDS}
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise WeightsError(f"{self.path}: {task.name}: tables are incomplete: {error}") from None
         for name, shape in FIELDS.items():
-            wanted = (len(cameras), len(task.things), *shape)
+            wanted = (len(cameras), len(task.things), len(SHOWN), *shape)
             most = np.inf if name in ("bias", "sigma", "said") else 0.999 if name == "memory" else 1.0
             if parts[name].shape != wanted or not np.isfinite(parts[name]).all():
                 raise WeightsError(f"{self.path}: {task.name}: {name} of shape {parts[name].shape}: must be {wanted}, all finite")

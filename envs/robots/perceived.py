@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.robots.hidden import shown
 from envs.robots.noise import Errors, Noise
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
@@ -145,7 +146,8 @@ class Perceiving:
         """What the cameras say now, as far as it is drawn: with a detector, of pictures; else of the truth with its errors."""
         if self.noise is not None:
             truth, errors = self.task.locate(self.physics).position[rows], self.belief.errors
-            seen, new = self.noise.sight(truth, eyes, Errors(*(part[rows] for part in errors)), draws)
+            free = shown(self.physics, self.task.things, truth, eyes, rows)
+            seen, new = self.noise.sight(truth, eyes, free, Errors(*(part[rows] for part in errors)), draws)
             for part, value in zip(errors, new, strict=True):
                 part[rows] = value
             return seen

@@ -105,6 +105,10 @@ class Physics:
         axes = self._gaze[:, index].reshape(-1, 3, 3) * np.array([1.0, -1.0, -1.0])
         return self._eyes[:, index], axes
 
+    def rays(self, start: Floats, way: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n, R) numbers of the geoms that rays from start (n, R, 3) m along way (n, R, 3) meet first in some worlds; -1: none."""
+        return np.asarray(self.batch.ray(start, way, ids=rows)[1], dtype=np.int64)
+
     def sensor(self, name: str) -> Floats:
         """(B, k), a sensor of positions or velocities (those of forces are not computed). Raises KeyError."""
         sensor = self.model.sensor(name)

@@ -76,6 +76,7 @@ def watched(lost: bool = False) -> Watched:
         things=("goal",),
         alive=np.ones((200, 2), dtype=bool),
         inside=np.ones(shape, dtype=bool),
+        shown=np.full(shape, 2),
         mask=mask & (not lost),
         error=error,
         wide=np.full(shape, 5.0),
@@ -90,14 +91,14 @@ def watched(lost: bool = False) -> Watched:
 
 
 def test_errors_are_fitted() -> None:
-    row = fit_errors(watched())["front"][0]
+    row = fit_errors(watched())["front"][0]["free"]
     assert row["lost"] == pytest.approx(0.2, abs=0.05)
     assert row["wrong"] == pytest.approx(10 / 330, abs=0.01)
     assert row["bias"][:2] == pytest.approx([0.5, 0.5], abs=0.15)
     assert row["sigma"] == pytest.approx([1.0, 1.0, 0.1], abs=0.1)
     assert max(row["memory"]) < 0.2
     assert places(watched())[0]["cm"] == pytest.approx({"mean": 2.0, "p95": 2.0})
-    never = fit_errors(watched(lost=True))["front"][0]
+    never = fit_errors(watched(lost=True))["front"][0]["free"]
     assert never["lasting"] > 0.99
     assert never["sigma"] == [0.0, 0.0, 0.0]
 
@@ -106,17 +107,17 @@ def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> No
     tables = {"cart_pole_vision": {"front": [fit_errors(watched())["front"][0]] * 2}}
     path, task = save_noise(tmp_path / "noise_mine.json", tables, card={"seed": 1}), task_named("cart_pole_vision")
     noise = load_noise(path).of(task, ("front",))
-    assert noise.sigma.shape == (1, 2, 3)
+    assert noise.sigma.shape == (1, 2, 3, 3)
     with pytest.raises(ConfigError, match="reach"):
         load_noise(path).of(task_named("reach"), ("front", "left"))
     with pytest.raises(WeightsError, match="incomplete"):
         load_noise(path).of(task, ("side",))
     told = json.loads(path.read_text())
-    told["tasks"]["cart_pole_vision"]["front"][0]["lost"] = 0.9
+    told["tasks"]["cart_pole_vision"]["front"][0]["free"]["lost"] = 0.9
     path.write_text(json.dumps(told))
     with pytest.raises(WeightsError, match="do not match its sha256"):
         load_noise(path)
-    tables["cart_pole_vision"]["front"][0] = {**tables["cart_pole_vision"]["front"][0], "sigma": [-1.0, 0.0, 0.0]}
+    tables["cart_pole_vision"]["front"][0]["free"]["sigma"] = [-1.0, 0.0, 0.0]
     with pytest.raises(WeightsError, match="sigma has values that are negative"):
         load_noise(save_noise(path, tables, card={})).of(task, ("front",))
     with pytest.raises(WeightsError, match="no error model 'nothing' for robots"):

@@ -132,16 +132,19 @@ def test_what_is_held_goes_with_the_hand() -> None:
     np.testing.assert_allclose(tracker.update(tracks, at, blind, far).mean[0, 0, 1], 0.1, atol=0.005)
 
 
+FREE = np.full((400, 2, 1), 2)
+
+
 def noise(**values: float) -> Noise:
     """Even errors of one thing seen by two cameras."""
     shapes = {"lost": (), "lasting": (), "wrong": (), "bias": (3,), "sigma": (3,), "memory": (3,), "said": (2,)}
     usual = {"said": 0.3}
-    return Noise(**{name: np.full((2, 1, *shape), values.get(name, usual.get(name, 0.0))) for name, shape in shapes.items()})
+    return Noise(**{name: np.full((2, 1, 3, *shape), values.get(name, usual.get(name, 0.0))) for name, shape in shapes.items()})
 
 
 def test_noise_without_errors_is_the_truth() -> None:
     at, places = eyes(5), np.random.default_rng(3).uniform(-0.2, 0.2, (5, 1, 3))
-    seen, _ = noise().sight(places, at, Errors.none(5, 2, 1), Draws(np.arange(5)))
+    seen, _ = noise().sight(places, at, FREE[:5], Errors.none(5, 2, 1), Draws(np.arange(5)))
     whole = exact(places, at)
     assert seen.mask.all()
     np.testing.assert_allclose(seen.pixel, whole.pixel)
@@ -153,7 +156,7 @@ def test_noise_errs_and_misses_as_often_and_as_long_as_it_is_told() -> None:
     model, errors = noise(lost=0.1, lasting=0.7, sigma=0.5, memory=0.6), Errors.none(400, 2, 1)
     masks, off = [], []
     for step in range(40):
-        seen, errors = model.sight(places, at, errors, Draws(seeds, step))
+        seen, errors = model.sight(places, at, FREE, errors, Draws(seeds, step))
         masks.append(seen.mask)
         off.append(seen.pixel - exact(places, at).pixel)
     mask, error = np.stack(masks), np.stack(off)
@@ -161,5 +164,5 @@ def test_noise_errs_and_misses_as_often_and_as_long_as_it_is_told() -> None:
     assert 1.0 - mask[1:][~mask[:-1]].mean() == pytest.approx(0.7, abs=0.02)
     assert error.std() == pytest.approx(0.5, abs=0.01)
     assert (error[1:] * error[:-1]).mean() / error.var() == pytest.approx(0.6, abs=0.02)
-    outside, _ = model.sight(places + np.array([0.0, 3.0, 0.0]), at, Errors.none(400, 2, 1), Draws(seeds))
+    outside, _ = model.sight(places + np.array([0.0, 3.0, 0.0]), at, FREE, Errors.none(400, 2, 1), Draws(seeds))
     assert not outside.mask[:, 0].any(), "what is not in the picture is not seen"
