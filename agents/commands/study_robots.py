@@ -41,7 +41,8 @@ def run(
     tasks, policies = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(policies)) or ("expert",)
     for name in tasks:
         task_named(name)
-    sight = SightConfig(**{key: value for key, value in (("detector", detector), ("noise", noise)) if value is not None})
+    usual = SightConfig()
+    sight = SightConfig(detector=detector or usual.detector, noise=noise or usual.noise)
     arms = 1 + len(levels) * len([name for name in policies if name != "random"])
     if dry_run:
         for name in tasks:

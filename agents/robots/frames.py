@@ -79,7 +79,7 @@ class RobotStream:
         if name not in self._renderers:
             self._renderers[name] = Renderer(robots.physics, width=self.size, height=self.size, things=robots.task.things)
         rng = np.random.Generator(np.random.Philox(key=[seed, 1 + list(TASKS).index(name)]))
-        rows, found = np.arange(WORLDS), []
+        rows, found = np.arange(WORLDS), list[Picture]()
         while len(found) < count:
             randomise(robots.physics, LOOKS, rows, Draws(rng.integers(0, 2**62, WORLDS)))
             robots.physics.set_state(pool[rng.integers(0, len(pool), WORLDS)])

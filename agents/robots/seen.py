@@ -160,7 +160,7 @@ def _fitted(found: Watched, c: int, k: int, which: Bools) -> dict[str, Any]:
 def _wrong(found: Watched) -> Bools:
     """(T, B, C, K) sightings of something else."""
     away = np.sqrt((found.error[..., :2] ** 2).sum(-1))
-    return found.mask & (away > np.maximum(WRONG, 0.5 * found.wide))
+    return np.asarray(found.mask & (away > np.maximum(WRONG, 0.5 * found.wide)))
 
 
 def _figures(values: Floats) -> dict[str, float | None]:

@@ -192,7 +192,7 @@ def _surface(model: mujoco.MjModel, geom: int) -> Floats:
     """(P, 3) m, points on a sphere, a cylinder or a box, in its own frame. Raises ValueError for other shapes."""
     kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), model.geom_size[geom]
     if kind == mujoco.mjtGeom.mjGEOM_BOX:
-        return np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]) * size
+        return np.asarray(size * [[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
     turn = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)  # (24, 2)
     if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:

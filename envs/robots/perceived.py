@@ -63,8 +63,9 @@ class Estimates(NamedTuple):
 
     def copy(self) -> Estimates:
         """One that shares nothing with this."""
-        tracks, waiting, errors = (type(part)(*(value.copy() for value in part)) for part in (self.tracks, self.waiting, self.errors))
-        return Estimates(tracks, waiting, self.age.copy(), errors)  # type: ignore[arg-type]
+        tracks = Tracks._make(part.copy() for part in self.tracks)
+        waiting = Look._make(part.copy() for part in self.waiting)
+        return Estimates(tracks, waiting, self.age.copy(), Errors._make(part.copy() for part in self.errors))
 
 
 class Perceiving:
@@ -115,7 +116,7 @@ class Perceiving:
             lines = [np.concatenate([whole[rows], part[:, None]], axis=1) for whole, part in zip(belief.waiting, now, strict=True)]
             for whole, line in zip(belief.waiting, lines, strict=True):
                 whole[rows] = line[:, 1:]
-            due = Look(*(np.where(_like(first, part), part, line[:, 0]) for line, part in zip(lines, now, strict=True)))
+            due = Look._make(np.where(_like(first, part), part, line[:, 0]) for line, part in zip(lines, now, strict=True))
         before = belief.tracks.at(rows)
         after = self.tracker.update(
             before, Eyes(due.position, due.axes, eyes.focal, eyes.size), Sightings(*due[:5]), Hold(due.held, due.tool, due.velocity)
@@ -147,7 +148,7 @@ class Perceiving:
         if self.noise is not None:
             truth, errors = self.task.locate(self.physics).position[rows], self.belief.errors
             free = shown(self.physics, self.task.things, truth, eyes, rows)
-            seen, new = self.noise.sight(truth, eyes, free, Errors(*(part[rows] for part in errors)), draws)
+            seen, new = self.noise.sight(truth, eyes, free, Errors._make(part[rows] for part in errors), draws)
             for part, value in zip(errors, new, strict=True):
                 part[rows] = value
             return seen
@@ -156,7 +157,7 @@ class Perceiving:
 
     def objects(self) -> Objects:
         """As believed now: what came late is carried on to now."""
-        late = np.clip(self.belief.age - 1, 0, self.latency)  # (B,) looks
+        late: Floats = np.clip(self.belief.age - 1, 0, self.latency).astype(np.float64)  # (B,) looks
         place, velocity = self.tracker.ahead(self.belief.tracks, late * self.dt)
         return Objects(place, velocity)
 

@@ -238,4 +238,4 @@ class Robots:
         self.key, self.count, self.returns = saved.key.copy(), saved.count.copy(), saved.returns.copy()
         self.terms = {name: value.copy() for name, value in saved.terms.items()}
         if self.sight and saved.belief:
-            self.sight.belief = saved.belief.copy()  # type: ignore[assignment]  # `takes` has seen that it is of its kind
+            self.sight.belief = saved.belief.copy()

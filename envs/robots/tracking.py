@@ -78,7 +78,7 @@ class Tracks(NamedTuple):
 
     def at(self, rows: Ints) -> Tracks:
         """Of some worlds."""
-        return Tracks(*(part[rows] for part in self))
+        return Tracks._make(part[rows] for part in self)
 
     @staticmethod
     def none(worlds: int, things: int) -> Tracks:

@@ -18,7 +18,10 @@ from agents.robots.seen import Watched, fit_errors, places
 from agents.studies.robots import study_robots
 from envs.checks import ConfigError
 from envs.robots import Robots, SightConfig, task_named
+from envs.robots.camera import Camera
+from envs.robots.hidden import shown
 from envs.robots.noise_card import load_noise, save_noise
+from envs.robots.perceived import Perceiving
 from perception.storage import WeightsError
 from perception.training.stream import open_stream
 
@@ -43,7 +46,7 @@ def test_labels_lie_where_things_are() -> None:
     """The middle of a box is near where its thing's middle is projected to, and it is as wide as a thing so far away."""
     sample = RobotStream().sample(5, 60)
     labels, camera = sample.labels, sample.frame.camera
-    mask = labels.mask & (labels.truncation == 0.0)
+    mask = labels.mask & (labels.truncation < 1e-4)
     assert mask.sum() > 50
     assert set(labels.kind[labels.mask].tolist()) == set(range(len(CLASSES)))
     forward, left, up = labels.centre.unbind(-1)
@@ -58,9 +61,41 @@ def test_labels_lie_where_things_are() -> None:
 @needs_renderer
 def test_perceived_pictures_are_of_a_size_that_the_detector_takes() -> None:
     robots = Robots(task_named("reach"), batch=1, observation="perceived", sight=SightConfig(width=84, height=50))
-    assert robots.sight is not None
-    assert robots.sight.size == (96, 64)  # type: ignore[union-attr]
+    assert isinstance(robots.sight, Perceiving)
+    assert robots.sight.size == (96, 64)
     robots.close()
+
+
+@needs_renderer
+def test_what_is_perceived_comes_of_pictures() -> None:
+    """Where they show nothing, nothing is known, whatever the truth."""
+    robots = Robots(task_named("pick_place"), batch=2, observation="perceived")
+    sight = robots.sight
+    assert isinstance(sight, Perceiving)
+    assert sight.camera is not None
+    assert sight.belief.tracks.known.all()
+    sight.camera.pictures = lambda names, worlds: np.zeros((2, 2, 96, 96, 3), dtype=np.uint8)  # type: ignore[method-assign,assignment,misc]
+    robots.reset(np.arange(2))
+    assert not sight.belief.tracks.known.any()
+    assert (robots.objects().position == 0.0).all()
+    robots.close()
+
+
+@needs_renderer
+def test_what_hides_a_thing_is_found_by_rays() -> None:
+    """As labels have it: what no ray reaches is hidden almost wholly, what all reach is not."""
+    robots = Robots(task_named("reach"), batch=100)
+    robots.reset(np.arange(100))
+    sight = Perceiving(robots.physics, robots.task, SightConfig(), dt=robots.dt, noisy=True)
+    rows = np.arange(100)
+    found = shown(robots.physics, robots.task.things, robots.objects().position, sight.eyes(rows), rows)[:, :, 0]
+    with Camera(robots.physics, width=96, height=96, things=robots.task.things) as camera:
+        pixels = np.array([[camera.boxes(world, name).pixels[0] for name in sight.names] for world in range(100)])
+    assert (found == 0).sum() >= 5
+    assert (found == 2).sum() >= 150
+    assert np.median(pixels[found == 0]) <= 1
+    assert pixels[found == 0].max() < np.median(pixels[found == 2])
+    assert pixels[found == 2].min() >= 4
 
 
 def watched(lost: bool = False) -> Watched:

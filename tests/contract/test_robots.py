@@ -319,13 +319,14 @@ def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(task:
 
 @needs_renderer
 def test_what_is_perceived_is_near_the_truth(task: str) -> None:
-    """While an expert acts by it; of what is seen, half within 1.5 cm. It depends on pictures: where nothing is drawn, nothing is known."""
-    found = watch(task, seeds=np.arange(2))
+    """While an expert acts by it: of what is seen, half within 1.5 cm."""
+    seeds = np.arange(2 if task_named(task).duration < 200 else 1)
+    found = watch(task, seeds=seeds)
     seen = found.alive[..., None] & found.seen
     assert seen.mean() > 0.4
     assert np.median(found.off[seen]) < 0.015
     assert (found.off[seen] > 0.0).all()
-    noisy = watch(task, seeds=np.arange(2), level="noisy")
+    noisy = watch(task, seeds=seeds, level="noisy")
     assert np.median(noisy.off[noisy.alive[..., None] & noisy.seen]) < 0.02
 
 
