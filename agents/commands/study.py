@@ -42,7 +42,7 @@ command.add_command(planners)
 
 @command.command("perception")
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="By name or path; may be repeated. [default: highway]")
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A robot task instead; may be repeated. Policies: expert, sampling.")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A robot task instead; may be repeated. Policy: expert.")
 @click.option(
     "--policy",
     "policies",

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from agents.evaluation.stats import LEVEL, Estimate, mean_interval, of_means, paired_difference, proportion
 from agents.robots.experts import Expert, expert_for
-from agents.robots.sampling import SamplingPlanner
 from agents.robots.seen import play
 from envs.checks import ConfigError, unknown
 from envs.robots.physics import Floats
@@ -43,7 +42,7 @@ class Chance:
         return Draws(robots.seeds, robots.steps).uniform(CHANCE, robots.task.action_size, -1.0, 1.0)
 
 
-PLAYERS: dict[str, Callable[[Robots], Expert]] = {"expert": expert_for, "sampling": SamplingPlanner, "random": Chance}
+PLAYERS: dict[str, Callable[[Robots], Expert]] = {"expert": expert_for, "random": Chance}  # sampling tries out the truth on every level
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,16 +13,19 @@ from click.testing import CliRunner
 pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from agents.cli import cli
+from agents.robots import expert_for
 from agents.robots.frames import CLASSES, RobotStream
+from agents.robots.noise_fitting import fit_robots_noise
 from agents.robots.seen import Watched, fit_errors, places
 from agents.studies.robots import study_robots
 from envs.checks import ConfigError
-from envs.robots import Robots, SightConfig, task_named
+from envs.robots import TASKS, Robots, SightConfig, task_named
 from envs.robots.camera import Camera
 from envs.robots.hidden import shown
 from envs.robots.noise_card import load_noise, save_noise
 from envs.robots.perceived import Perceiving
-from perception.storage import WeightsError
+from envs.robots.seeing import Seer
+from perception.storage import WEIGHTS, WeightsError, read_card
 from perception.training.stream import open_stream
 
 needs_renderer = pytest.mark.usefixtures("opengl")
@@ -183,3 +186,46 @@ def test_the_study_on_the_command_line(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(cli, [*line[:4], "--scenario", "highway"])
     assert wrong.exit_code == 2
     assert "robots have no --scenario" in wrong.output
+
+
+@needs_renderer
+def test_an_error_model_is_fitted_to_a_detector_and_can_be_used(tmp_path: Path) -> None:
+    told = fit_robots_noise(tmp_path / "noise_mine.json", tasks=("reach",), episodes=2, card={"command": "test"})
+    assert [(row["task"], row["thing"]) for row in told["measured"]] == [("reach", "goal")]
+    robots = Robots(task_named("reach"), batch=3, observation="noisy", sight=SightConfig(noise=str(tmp_path / "noise_mine.json")))
+    robots.reset(np.arange(3))
+    off = np.abs(robots.objects().position - robots.task.locate(robots.physics).position)
+    assert 0.0 < off.max() < 0.1
+
+
+def test_the_error_model_that_ships_is_of_the_detector_that_ships() -> None:
+    card = read_card(WEIGHTS / "noise_robots.json")
+    assert card["detector_sha256"] == read_card(WEIGHTS / "detector_robots.json")["sha256"]
+    for name in TASKS:
+        task = task_named(name)
+        load_noise("robots").of(task, task.cameras[:-1])
+
+
+def test_what_comes_late_is_carried_on_to_now() -> None:
+    """A ball that floats about is known as well, nearly, two decisions late; without carrying on it would be off by its way."""
+    off, way = {}, []
+    for latency in (0, 2):
+        robots = Robots(task_named("visual_servo", speed=2.0), batch=16, observation="noisy", sight=SightConfig(latency=latency))
+        robots.reset(np.arange(16))
+        expert, found = expert_for(robots), []
+        for _ in range(60):
+            robots.step(expert.act(robots))
+            truth = robots.task.locate(robots.physics)
+            found.append(np.sqrt(((robots.objects().position - truth.position) ** 2).sum(-1)))
+            way.append(np.sqrt((truth.velocity**2).sum(-1)) * 2 * robots.dt)
+        off[latency] = float(np.median(found[10:]))
+    assert off[0] < off[2] < 0.6 * float(np.median(way))
+
+
+def test_settings_of_sight_check_themselves() -> None:
+    with pytest.raises(ConfigError, match="latency=60"):
+        SightConfig(latency=60)
+    with pytest.raises(WeightsError, match="no error model 'robts'"):
+        Robots(task_named("reach"), batch=1, observation="noisy", sight=SightConfig(noise="robts"))
+    with pytest.raises(ConfigError, match="thing of reach for detector 'driving'"):
+        Seer(task_named("reach"), "driving")
