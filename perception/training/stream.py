@@ -20,8 +20,8 @@ __all__ = [
 # domain -> entry point
 STREAMS = {
     "driving": "envs.driving.camera.stream:DrivingStream",
-    "robots": "agents.robots.frames:RobotStream",
     "boxes": "perception.training.boxes:BoxStream",
+    "robots": "agents.robots.frames:RobotStream",
 }
 
 # seeds that never meet: the figures that are published, what is looked at during training and calibrated on, and training itself

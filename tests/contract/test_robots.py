@@ -26,6 +26,7 @@ from agents.robots import EXPERTS, expert_for
 from agents.robots.seen import watch
 from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
 from envs.robots.camera import Camera
+from envs.robots.sight import Sight
 
 EPISODES = 64
 ALL = Randomisation(
@@ -343,7 +344,7 @@ def test_what_is_visible_is_the_truth_where_nothing_hides(task: str) -> None:
         act = expert.act(truth)
         for env in pair:
             env.step(act)
-        assert visible.sight is not None
+        assert isinstance(visible.sight, Sight)
         everything = visible.sight.belief.seen.all(1)
         np.testing.assert_array_equal(flat(truth.observe())[everything], flat(visible.observe())[everything])
         agreed += int(everything.sum())
