@@ -34,9 +34,13 @@ class NoiseCard:
         if task.name not in self.tables:
             raise ConfigError(unknown("errors measured for the robot task", task.name, list(self.tables)))
         try:
-            things = [[self.tables[task.name][camera][thing] for thing in range(len(task.things))] for camera in cameras]
-            rows = [[[thing[shown] for shown in SHOWN] for thing in line] for line in things]
-            parts = {name: np.array([[[row[name] for row in rows] for rows in line] for line in rows], dtype=np.float64) for name in FIELDS}
+            table, things = self.tables[task.name], range(len(task.things))
+            parts = {
+                name: np.array(
+                    [[[table[camera][k][share][name] for share in SHOWN] for k in things] for camera in cameras], dtype=np.float64
+                )
+                for name in FIELDS
+            }
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise WeightsError(f"{self.path}: {task.name}: tables are incomplete: {error}") from None
         for name, shape in FIELDS.items():
