@@ -38,7 +38,7 @@ def command() -> None:
 
 @command.command("detector")
 @click.option(
-    "--domain", default="driving", show_default=True, metavar="NAME", help="driving, boxes, or a stream as package.module:factory."
+    "--domain", default="driving", show_default=True, metavar="NAME", help="driving, robots, boxes, or a stream as package.module:factory."
 )
 @click.option("--size", type=click.Choice(["small", "large"]), help="Of the network: large sees a little more. [default: small]")
 @click.option("--frames", metavar="N", help="Frames to learn from: 500000, 500k. [default: 500k]")
@@ -77,6 +77,7 @@ def detector(
     \b
     closedloop pretrain detector --domain driving
     closedloop pretrain detector --domain driving --size large
+    closedloop pretrain detector --domain robots --minutes 15 --threads 1
     closedloop pretrain detector --domain driving --frames 100k --minutes 10 --out runs/quick
     closedloop pretrain detector --resume runs/quick
     """

@@ -13,16 +13,21 @@ __all__ = ["command"]
 
 NAME = "noise_driving"
 WORLDS, LENGTH = 32, 30  # of a sequence, frames
+ROBOT_SEED = 500_000  # of the first episode of robots: others than those that figures are published of
 
 
 @click.command("noise")
-@click.option("--domain", default="driving", show_default=True, metavar="NAME", help="Stream of consecutive labelled frames.")
-@click.option("--detector", default="detector_driving", show_default=True, metavar="NAME|FILE", help="Whose errors to learn.")
-@click.option("--sequences", type=click.IntRange(1), default=24, show_default=True, help="Each of 32 worlds and 30 frames, 0.2 s apart.")
+@click.option(
+    "--domain", default="driving", show_default=True, metavar="NAME", help="Stream of consecutive labelled frames, or robots: all tasks."
+)
+@click.option("--detector", metavar="NAME|FILE", help="Whose errors to learn. [default: detector_<domain>]")
+@click.option(
+    "--sequences", type=click.IntRange(1), help="Each of 32 worlds and 30 frames, 0.2 s apart; of robots, episodes a task. [default: 24]"
+)
 @click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of the first sequence.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/noise-<time>]")
 @click.option("--json", "json_", is_flag=True, help="Print the result as JSON on stdout.")
-def command(domain: str, detector: str, sequences: int, seed: int, out: Path | None, json_: bool) -> int:
+def command(domain: str, detector: str | None, sequences: int | None, seed: int, out: Path | None, json_: bool) -> int:
     """Fit an error model to a detector: what it misses, how far it is off, what it invents, by class, range, occlusion and weather.
 
     The folder gets one JSON card, which `observation=noisy` takes by its name or path. A detector ships; fit anew for your own.
@@ -30,6 +35,7 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
     \b
     closedloop pretrain noise
     closedloop pretrain noise --detector runs/mine/detector_driving.safetensors --sequences 8 --out runs/noise
+    closedloop pretrain noise --domain robots
     """
     import torch
 
@@ -42,6 +48,9 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
     folder = out or Path("runs") / f"noise-{datetime.now():%Y-%m-%d-%H%M%S}"
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(17, "not empty; choose another --out", str(folder))
+    sequences, detector = sequences or 24, detector or f"detector_{domain if domain == 'robots' else 'driving'}"
+    if domain == "robots":
+        return _robots(detector, sequences, seed, folder, json_)
     made = make_detector(detector)
     if not isinstance(made, Detector):
         raise click.UsageError(f"--detector {detector}: knows the truth; name one that looks at images")
@@ -50,7 +59,7 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
         raise click.UsageError(f"--domain {domain}: has no consecutive frames")
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    line = shlex.join(["closedloop", "pretrain", *sys.argv[2:]]) if sys.argv[1:2] == ["pretrain"] else ""
+    line = _line()
     told = {"detector": detector, "detector_sha256": str(getattr(made, "sha256", ""))}
     target = folder / f"{NAME}.json"
     with CountProgress(sequences * WORLDS * LENGTH, "frame") as tick:
@@ -64,4 +73,36 @@ def command(domain: str, detector: str, sequences: int, seed: int, out: Path | N
         share = 100.0 * fit.found / fit.things
         click.echo(f"{fit.frames} frames: {fit.found} of {fit.things} things found ({share:.1f} %), {fit.false} false detections")
         click.echo(f"Error model: {target}")
+    return 0
+
+
+def _line() -> str:
+    """The command line, '' where none started it."""
+    return shlex.join(["closedloop", "pretrain", *sys.argv[2:]]) if sys.argv[1:2] == ["pretrain"] else ""
+
+
+def _robots(detector: str, episodes: int, seed: int, folder: Path, json_: bool) -> int:
+    """The same for robots; the exit code."""
+    import torch
+
+    from agents.commands.output import CountProgress, print_json
+    from agents.robots.noise_fitting import fit_robots_noise
+    from envs.robots.registry import TASKS
+    from perception.storage import find, load
+
+    stored = load(find(detector, kind="detector"), kind="detector")
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    card = {"command": _line(), "detector": detector, "detector_sha256": stored.sha256, "torch": torch.__version__}
+    with CountProgress(episodes * len(TASKS), "episode") as tick:
+        told = fit_robots_noise(
+            folder / "noise_robots.json", detector=detector, episodes=episodes, seed=ROBOT_SEED + seed, card=card, progress=tick
+        )
+    if json_:
+        print_json(told)
+    else:
+        for row in told["measured"]:
+            places = ", ".join(f"{row['cm'][key]:.2f} cm ({name})" for key, name in (("mean", "mean"), ("p95", "95 %")) if row["cm"][key])
+            click.echo(f"{row['task']}, {row['thing']}: seen {100 * row['seen']:.1f} %, off by {places or 'nothing measured'}")
+        click.echo(f"Error model: {told['card']}")
     return 0

@@ -42,6 +42,7 @@ command.add_command(planners)
 
 @command.command("perception")
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="By name or path; may be repeated. [default: highway]")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A robot task instead; may be repeated. Policy: expert.")
 @click.option(
     "--policy",
     "policies",
@@ -68,6 +69,7 @@ command.add_command(planners)
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON on stdout.")
 def perception(
     scenarios: tuple[str, ...],
+    tasks: tuple[str, ...],
     policies: tuple[str, ...],
     levels: tuple[str, ...],
     train: str | None,
@@ -99,11 +101,21 @@ def perception(
     closedloop study perception --policy highway --level truth --level visible --sweep none
     closedloop study perception --policy runs/a@perceived --policy runs/b@perceived --detector runs/seer/detector.safetensors
     closedloop study perception --train 1M --cross --set compile=true --out runs/gap
+    closedloop study perception --task reach --task ball_catch --episodes 100
     """
     from agents.commands.compiling import require_compiler
     from agents.evaluation.suite import Plan, resolve, seeds_from
     from agents.studies.arms import check_stages, plan_arms
 
+    if tasks:
+        from agents.commands.study_robots import run
+
+        if scenarios or train or cross or settings or weather or cameras or sweeps or compile_:
+            raise click.UsageError("--task: robots have no --scenario, --train, --cross, --set, --weather, --cameras, --sweep or --compile")
+        return run(
+            tasks, policies, tuple(dict.fromkeys(levels)) or SAME_SPACE, detector=detector, noise=noise, episodes=episodes, seed=seed,
+            folder=_new_folder(out), dry_run=dry_run, json_=json_,
+        )  # fmt: skip
     require_compiler(compile_)
     if (settings or cross) and train is None:
         raise click.UsageError("--set and --cross are for policies trained here: give --train STEPS too")
@@ -116,9 +128,7 @@ def perception(
     chosen = () if wanted == ("none",) else wanted if wanted != ("all",) else _every(sweep_level)
     options = (("detector", detector), ("noise", noise), ("weather", weather), ("cameras", cameras))
     given = {key: value for key, value in options if value is not None}
-    folder = out or Path("runs") / "study" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(17, "not empty; choose another --out", str(folder))
+    folder = _new_folder(out)
     plan = Plan(entries=tuple((name, seeds_from(seed, episodes)) for name in names))
     called: dict[str, str] = {}
     if train is not None:
@@ -140,6 +150,14 @@ def perception(
     if dry_run:
         return show_plan(arms, plan, json_)
     return _drive(arms, plan, folder, weather=weather or "any", workers=workers, compile_=compile_, json_=json_)
+
+
+def _new_folder(out: Path | None) -> Path:
+    """Where the report goes. Raises FileExistsError for a folder with something in it."""
+    folder = out or Path("runs") / "study" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(17, "not empty; choose another --out", str(folder))
+    return folder
 
 
 def _every(sweep_level: str) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class PushCubeExpert:
         from_cube = tool[:, :2] - cube
         along, across = (from_cube * ahead).sum(-1), (from_cube * aside).sum(-1)
         behind = cube - ahead * (self.BEHIND + self.CLEAR)
-        lined_up = (along < -self.BEHIND + 0.01) & (along > -self.BEHIND - self.CLEAR - 0.03) & (np.abs(across) < 0.012)
+        lined_up = (along < -self.BEHIND + 0.02) & (along > -self.BEHIND - self.CLEAR - 0.03) & (np.abs(across) < 0.012)
         down = tool[:, 2] < self.LOW + 0.015
         pushing = lined_up & down
         push = cube - ahead * self.BEHIND + ahead * np.minimum(far, 0.03) - tool[:, :2] - aside * across[:, None] * 0.5

@@ -122,6 +122,16 @@ class Camera:
         right, up, back = self._data.cam_xmat[index].reshape(3, 3).T
         return Lens(float(focal), self._data.cam_xpos[index].copy(), np.stack([right, -up, -back], axis=1))
 
+    def surfaces(self, world: int) -> tuple[Floats, ...]:
+        """(P, 3) m of each thing: points all over what it looks like, in the world's frame. Their outline is its whole one."""
+        self._load(world)
+        found = []
+        for thing in self.things:
+            numbers = [self.physics.model.geom(name).id for name in thing.geoms]
+            parts = [self._data.geom_xpos[k] + _surface(self.physics.model, k) @ self._data.geom_xmat[k].reshape(3, 3).T for k in numbers]
+            found.append(np.concatenate(parts))
+        return tuple(found)
+
     def _load(self, world: int) -> mujoco.MjModel:
         model = self.physics.load(world, self._data)
         mujoco.mj_kinematics(model, self._data)
@@ -176,6 +186,22 @@ def boxes_of(labels: NDArray[np.int16], things: int) -> Boxes:
             columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
             box[thing] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     return Boxes(box, pixels, pixels > 0)
+
+
+def _surface(model: mujoco.MjModel, geom: int) -> Floats:
+    """(P, 3) m, points on a sphere, a cylinder or a box, in its own frame. Raises ValueError for other shapes."""
+    kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), model.geom_size[geom]
+    if kind == mujoco.mjtGeom.mjGEOM_BOX:
+        return np.asarray(size * [[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+    turn = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)  # (24, 2)
+    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+        return np.concatenate([np.column_stack([circle * size[0], np.full(24, side * size[1])]) for side in (-1.0, 1.0)])
+    if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+        heights = np.cos(np.linspace(0.0, np.pi, 13))
+        rings = [np.column_stack([circle * np.sqrt(1.0 - z * z), np.full(24, z)]) for z in heights]
+        return np.asarray(np.concatenate(rings) * size[0])
+    raise ValueError(f"geom {model.geom(geom).name!r}: outlines are known of spheres, cylinders and boxes")
 
 
 def _geoms(model: mujoco.MjModel, things: Sequence[Thing]) -> NDArray[np.int16]:

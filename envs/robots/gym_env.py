@@ -38,7 +38,8 @@ class RobotEnv(gymnasium.Env[Arrays, NDArray[np.float32]]):
     Args:
         task: name in `envs.robots.TASKS`, or a task.
         randomisation: how much masses, friction, servos, light and cameras differ from episode to episode; not at all by default.
-        observation: "truth", "visible" (of what no camera sees, where it was last seen) or "pixels" (see `envs.robots.sight`).
+        observation: one of `envs.robots.sight.LEVELS`: "truth", "visible" (of what no camera sees, where it was last seen), "noisy",
+            "perceived" or "pixels".
         sight: size of the pictures.
         render_mode: None or "rgb_array".
         size: of the picture, width and height in pixels.

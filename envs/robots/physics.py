@@ -64,6 +64,8 @@ class Physics:
         self._sites: Floats = bind("site_xpos")
         self._frames: Floats = bind("site_xmat")
         self._sensors: Floats = bind("sensordata")
+        self._eyes: Floats = bind("cam_xpos")
+        self._gaze: Floats = bind("cam_xmat")
 
     def reset(self, rows: NDArray[np.int64]) -> None:
         """The state the model's file gives, in some worlds; derived quantities follow with `forward`."""
@@ -96,6 +98,16 @@ class Physics:
     def frame(self, name: str) -> Floats:
         """(B, 3, 3), axes of a site as columns. Raises KeyError."""
         return self._frames[:, self.model.site(name).id].reshape(-1, 3, 3)
+
+    def eye(self, name: str) -> tuple[Floats, Floats]:
+        """A camera: its position (B, 3) m and its axes right, down, forward (B, 3, 3) as columns. Raises KeyError."""
+        index = self.model.camera(name).id
+        axes = self._gaze[:, index].reshape(-1, 3, 3) * np.array([1.0, -1.0, -1.0])
+        return self._eyes[:, index], axes
+
+    def rays(self, start: Floats, way: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n, R) numbers of the geoms that rays from start (n, R, 3) m along way (n, R, 3) meet first in some worlds; -1: none."""
+        return np.asarray(self.batch.ray(start, way, ids=rows)[1], dtype=np.int64)
 
     def sensor(self, name: str) -> Floats:
         """(B, k), a sensor of positions or velocities (those of forces are not computed). Raises KeyError."""

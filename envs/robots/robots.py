@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from envs.checks import ConfigError, seed_from, unknown
 from envs.robots.camera import Camera
+from envs.robots.perceived import Estimates, Perceiving
 from envs.robots.physics import Floats, Physics, compile_model
 from envs.robots.randomise import Randomisation, randomise
 from envs.robots.rng import Draws, Ints, later_seeds
@@ -53,7 +54,7 @@ class RobotsState:
     count: Ints  # (B,) episodes had since
     returns: Floats  # (B,)
     terms: dict[str, Floats]  # (B,) each, sums over the episode
-    belief: Belief | None = None  # as last seen, where that is what a policy is told
+    belief: Belief | Estimates | None = None  # as last seen, where that is what a policy is told
 
 
 class Robots:
@@ -64,10 +65,11 @@ class Robots:
         batch: B.
         threads: that step the physics; 0 takes every core. The results are the same bit by bit.
         randomisation: how much the model differs from episode to episode.
-        observation: what policies are told, one of `LEVELS`: the truth, what cameras see of it, or pictures.
-        sight: the pictures.
+        observation: what policies are told, one of `LEVELS`: the truth, what cameras see of it, what is perceived, or pictures.
+        sight: the pictures, and who sees.
 
-    Raises ConfigError for an unknown level, NoRenderer where it needs pictures and there is no OpenGL.
+    Raises ConfigError for an unknown level, NoRenderer where it needs pictures and there is no OpenGL, WeightsError where the detector or
+    its noise cannot be had.
     """
 
     def __init__(
@@ -90,10 +92,17 @@ class Robots:
         self.action_space = spaces.Box(-1.0, 1.0, shape=(task.action_size,), dtype=np.float32)
         self._world = np.arange(batch, dtype=np.int64)
         self._camera: Camera | None = None  # for people; made when first needed
-        self.sight = Sight(self.physics, task, sight or SightConfig()) if observation == "visible" else None
+        self.sight = self._sight(sight or SightConfig())
         self.pictures = Pictures(self.physics, task, sight or SightConfig()) if observation == "pixels" else None
         self.observation_space: spaces.Space[Any] = self.pictures.space if self.pictures else task.observation_space
         self.reset(self._world)
+
+    def _sight(self, config: SightConfig) -> Sight | Perceiving | None:
+        if self.observation == "visible":
+            return Sight(self.physics, self.task, config)
+        if self.observation in ("noisy", "perceived"):
+            return Perceiving(self.physics, self.task, config, dt=self.dt, noisy=self.observation == "noisy")
+        return None
 
     def reset(self, seeds: Ints, *, key: Ints | None = None) -> None:
         """Start the episodes `seeds` (B,). key (B,): what later ones are drawn from, by default the first ones' seeds.
@@ -131,7 +140,7 @@ class Robots:
         self.physics.forward(rows)
         if self.sight:
             self.sight.forget(rows)
-            self.sight.look(rows)
+            self.sight.look(rows, draws)
 
     def step(self, action: Any) -> Step:
         """One decision in every world. Raises as `command` does, and Diverged if a simulation blows up; `reset` then starts anew.
@@ -147,7 +156,7 @@ class Robots:
             told = ", ".join(f"episode {self.seeds[k]} at decision {self.steps[k]}" for k in np.flatnonzero(broken)[:5])
             raise Diverged(f"{self.task.name} diverged in {broken.sum()} of {self.batch} worlds: {told}")
         if self.sight:
-            self.sight.look(self._world)
+            self.sight.look(self._world, Draws(self.seeds, self.steps))
         terms = self.task.reward_terms(self.physics, chosen)
         reward = np.zeros(self.batch)
         for name, weight in self.task.weights.items():
@@ -168,7 +177,7 @@ class Robots:
         return np.clip(given.reshape(wanted), -1.0, 1.0)
 
     def objects(self) -> Objects:
-        """Where things are believed to be: the truth, or what could be seen of it."""
+        """Where things are believed to be: the truth, what could be seen of it, or what was perceived."""
         return self.sight.objects() if self.sight else self.task.locate(self.physics)
 
     def observe(self) -> Arrays:
@@ -189,7 +198,7 @@ class Robots:
         self._close_camera()
         for part in (self.sight, self.pictures):
             if part:
-                part.camera.close()
+                part.close()
 
     def _close_camera(self) -> None:
         if self._camera is not None:
@@ -218,6 +227,8 @@ class Robots:
                 raise ConfigError(f"a state with {what} {theirs}: worlds here have {ours}")
         if (saved.belief is None) != (self.sight is None):
             raise ConfigError(f"a state with{'out' if saved.belief is None else ''} a belief: worlds here are told {self.observation!r}")
+        if self.sight and not self.sight.takes(saved.belief):
+            raise ConfigError(f"a state with a belief of another level or latency: worlds here are told {self.observation!r}")
         if saved.seeds.shape != (self.batch,):
             raise ConfigError(f"a state of {len(saved.seeds)} worlds: here are {self.batch} of {self.task.name}")
         if self.randomisation:

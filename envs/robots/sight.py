@@ -1,5 +1,7 @@
 """What cameras let a policy know: where the things are that can be seen (`visible`), or the pictures themselves (`pixels`).
 
+`noisy` and `perceived` are in `envs.robots.perceived`.
+
 Shapes: B worlds, n rows of them, K things, C cameras, H x W pixels.
 """
 
@@ -15,26 +17,32 @@ from numpy.typing import NDArray
 from envs.checks import ConfigError
 from envs.robots.camera import Camera, boxes_of
 from envs.robots.physics import Floats, Physics
+from envs.robots.rng import Draws
 from envs.robots.task import Objects, Task
 
 __all__ = ["LEVELS", "Belief", "Pictures", "Sight", "SightConfig"]
 
-LEVELS = ("truth", "visible", "pixels")
+LEVELS = ("truth", "visible", "noisy", "perceived", "pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SightConfig:
-    """The pictures. Raises ConfigError on nonsense."""
+    """The pictures, and what is made of them. Raises ConfigError on nonsense."""
 
-    width: int = 84  # px
+    width: int = 84  # px; what is perceived is of the next multiple of 16, the detector's: 96
     height: int = 84  # px
-    least: int = 4  # pixels that a thing must fill to be seen
+    least: int = 4  # pixels that a thing must fill to be `visible`
+    detector: str = "robots"  # of `perceived`: a name that ships or a file
+    noise: str = "robots"  # of `noisy`, likewise
+    latency: int = 0  # decisions by which what is `noisy` or `perceived` comes late
 
     def __post_init__(self) -> None:
         if not (16 <= self.width <= 1024 and 16 <= self.height <= 1024):
             raise ConfigError(f"pictures of {self.width} x {self.height} pixels: each must be 16 to 1024")
         if self.least < 1:
             raise ConfigError(f"least={self.least}: must be 1 or more pixels")
+        if not 0 <= self.latency <= 50:
+            raise ConfigError(f"latency={self.latency}: must be 0 to 50 decisions")
 
 
 class Belief(NamedTuple):
@@ -66,7 +74,7 @@ class Sight:
         for part in self.belief:
             part[rows] = 0
 
-    def look(self, rows: NDArray[np.int64]) -> None:
+    def look(self, rows: NDArray[np.int64], draws: Draws) -> None:
         """See what there is to be seen in these worlds now."""
         truth, belief = self.task.locate(self.physics), self.belief
         for world in rows.tolist():
@@ -81,6 +89,14 @@ class Sight:
     def objects(self) -> Objects:
         """As believed now."""
         return Objects(self.belief.position.copy(), self.belief.velocity.copy())
+
+    def takes(self, belief: object) -> bool:
+        """Whether it could go on from a belief."""
+        return isinstance(belief, Belief)
+
+    def close(self) -> None:
+        """Release the renderer."""
+        self.camera.close()
 
 
 class Pictures:
@@ -109,3 +125,7 @@ class Pictures:
         if self.task.feeling_space.shape[0]:
             parts["state"] = self.task.feel(self.physics).astype(np.float32)
         return parts
+
+    def close(self) -> None:
+        """Release the renderer."""
+        self.camera.close()

@@ -26,9 +26,14 @@ Arrays = dict[str, NDArray[Any]] | NDArray[np.float32]
 class Thing(NamedTuple):
     """Something a camera can see and a policy wants to know the place of."""
 
-    kind: str  # the label's class
+    kind: str  # the label's class: what it looks like, which a detector tells from others
     geoms: tuple[str, ...]  # what it looks like
     size: float  # m, its largest extent
+    plane: tuple[int, float] | None = None  # axis and m: a plane that its middle is known to be on, z = 0.02 m being (2, 0.02)
+    speed: float = 0.0  # m/s that it may have when first seen; 0: it stays where it is
+    agility: float = 0.0  # m/s^2 that it may take up of its own or be given, but for gravity
+    falls: bool = False  # whether it flies freely, by gravity
+    fingers: tuple[str, ...] = ()  # joints of what may grasp it; as long as they hold something of its size, it goes with the site "tool"
 
 
 class Objects(NamedTuple):

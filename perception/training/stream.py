@@ -21,6 +21,7 @@ __all__ = [
 STREAMS = {
     "driving": "envs.driving.camera.stream:DrivingStream",
     "boxes": "perception.training.boxes:BoxStream",
+    "robots": "agents.robots.frames:RobotStream",
 }
 
 # seeds that never meet: the figures that are published, what is looked at during training and calibrated on, and training itself

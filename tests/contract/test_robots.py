@@ -23,8 +23,10 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 import mujoco
 
 from agents.robots import EXPERTS, expert_for
+from agents.robots.seen import watch
 from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
 from envs.robots.camera import Camera
+from envs.robots.sight import Sight
 
 EPISODES = 64
 ALL = Randomisation(
@@ -279,15 +281,54 @@ def test_cameras_see_what_labels_name(task: str) -> None:
 
 
 @needs_renderer
-@pytest.mark.parametrize("observation", ["visible", "pixels"])
+@pytest.mark.parametrize("observation", ["visible", "noisy", "perceived", "pixels"])
 def test_levels_of_seeing_pass_the_checkers(task: str, observation: str) -> None:
     env = RobotEnv(task, observation=observation, sight=SightConfig(width=40, height=36))
     check_env(env, skip_render_check=True)
-    if observation == "visible":
+    if observation != "pixels":
         assert env.observation_space == RobotEnv(task).observation_space
     else:
         sb3_check_env(env)
     env.close()
+
+
+@needs_renderer
+@pytest.mark.parametrize("observation", ["noisy", "perceived"])
+def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(task: str, observation: str) -> None:
+    """Bit by bit, with the model randomised and sightings that come late, through ends of episodes."""
+    seeds, sight = [3, 4, 5], SightConfig(width=48, height=48, latency=2)
+    options: dict[str, Any] = {"observation": observation, "sight": sight, "randomisation": ALL}
+    whole = fingerprints(task, seeds, 6, threads=2, **options)
+    assert len(set(whole)) == len(seeds)
+    assert fingerprints(task, seeds[:1], 6, threads=1, **options) == whole[:1]
+    pushes = np.random.default_rng(0).uniform(-1, 1, (8, 2, task_named(task).action_size))
+    env = RobotVecEnv(task, num_envs=2, **options)
+    env.reset()
+    env.robots.steps[1] = env.robots.task.duration - 5
+    for push in pushes[:3]:
+        env.step(push)
+    saved = env.get_state()
+    first = [flat(env.step(push)[0]) for push in pushes[3:]]
+    env.set_state(saved)
+    np.testing.assert_array_equal(first, [flat(env.step(push)[0]) for push in pushes[3:]])
+    prompt = RobotVecEnv(task, num_envs=2, observation=observation, randomisation=ALL)
+    with pytest.raises(ValueError, match="a belief of another level or latency"):
+        prompt.set_state(saved)
+    for each in (env, prompt):
+        each.close()
+
+
+@needs_renderer
+def test_what_is_perceived_is_near_the_truth(task: str) -> None:
+    """While an expert acts by it: of what is seen, half within 1.5 cm."""
+    seeds = np.arange(2 if task_named(task).duration < 200 else 1)
+    found = watch(task, seeds=seeds)
+    seen = found.alive[..., None] & found.seen
+    assert seen.mean() > 0.4
+    assert np.median(found.off[seen]) < 0.015
+    assert (found.off[seen] > 0.0).all()
+    noisy = watch(task, seeds=seeds, level="noisy")
+    assert np.median(noisy.off[noisy.alive[..., None] & noisy.seen]) < 0.02
 
 
 @needs_renderer
@@ -303,7 +344,7 @@ def test_what_is_visible_is_the_truth_where_nothing_hides(task: str) -> None:
         act = expert.act(truth)
         for env in pair:
             env.step(act)
-        assert visible.sight is not None
+        assert isinstance(visible.sight, Sight)
         everything = visible.sight.belief.seen.all(1)
         np.testing.assert_array_equal(flat(truth.observe())[everything], flat(visible.observe())[everything])
         agreed += int(everything.sum())

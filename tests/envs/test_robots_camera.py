@@ -14,6 +14,8 @@ from envs.robots import Randomisation, Robots, SightConfig, task_named
 from envs.robots import gl as gl_module
 from envs.robots.camera import Camera, boxes_of
 from envs.robots.gl import NoRenderer, describe, offscreen
+from envs.robots.rng import Draws
+from envs.robots.sight import Sight
 
 needs_renderer = pytest.mark.usefixtures("opengl")
 
@@ -156,13 +158,13 @@ def test_the_renderer_has_a_name() -> None:
 def test_what_is_hidden_or_out_of_view_stays_where_it_was_last_seen() -> None:
     robots = worlds(2, observation="visible")
     sight = robots.sight
-    assert sight is not None
+    assert isinstance(sight, Sight)
     before = robots.objects()
     assert sight.belief.seen.all()
     np.testing.assert_array_equal(before.position[:, 0], robots.physics.mocap_pos[:, 0])
     robots.physics.mocap_pos[0, 0] = 0.35, 0.0, -0.3  # inside the table's stand
     robots.physics.mocap_pos[1, 0] = 0.4, 0.0, 30.0  # above the picture
-    sight.look(np.arange(2))
+    sight.look(np.arange(2), Draws(robots.seeds))
     after = robots.objects()
     assert not sight.belief.seen.any()
     np.testing.assert_array_equal(after.position, before.position)

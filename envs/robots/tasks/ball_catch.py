@@ -77,7 +77,7 @@ class BallCatch:
     duration = 75
     substeps = 10
     cameras = ("side", "behind", "watch")
-    things = (Thing("ball", ("ball",), 2.0 * BALL),)
+    things = (Thing("ball", ("ball",), 2.0 * BALL, speed=5.0, agility=0.5, falls=True),)
     action_size = 3
 
     def __post_init__(self) -> None:

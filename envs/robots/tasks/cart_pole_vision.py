@@ -46,7 +46,7 @@ MODEL = f"""
         <joint name="hinge" axis="0 1 0" pos="0 0 0" damping=".002"/>
         <geom name="pole" type="capsule" fromto="0 -.075 0 0 -.075 .56" size=".015" rgba=".85 .75 .55 1" mass=".15"/>
         <geom name="tip" type="sphere" pos="0 -.075 .6" size=".04" rgba=".9 .22 .18 1" mass=".05"/>
-        <site name="tip" pos="0 0 .6" size=".005"/>
+        <site name="tip" pos="0 -.075 .6" size=".005"/>
       </body>
     </body>
     <camera name="front" pos="0 -2.7 .3" xyaxes="1 0 0 0 0 1" fovy="45"/>
@@ -88,7 +88,10 @@ class CartPoleVision:
     duration = 500
     substeps = 4
     cameras = ("front", "watch")
-    things = (Thing("cart", ("cart",), 0.2), Thing("tip", ("tip",), 0.08))
+    things = (
+        Thing("cart", ("cart",), 0.2, plane=(1, 0.0), speed=0.3, agility=6.0),
+        Thing("ball", ("tip",), 0.08, plane=(1, -0.075), speed=0.4, agility=6.0),
+    )
     action_size = 1
 
     def __post_init__(self) -> None:

@@ -24,8 +24,8 @@ JOINT_NOISE, CUBE, GOAL, AIR = 0, 1, 2, 3  # streams
 HALF = 0.02  # m, half the cube's side; the fingers open to twice that
 LOW, HIGH = np.array([0.36, -0.2]), np.array([0.52, 0.2])  # m, where cubes start and goals are
 LEAST = 0.1  # m, from the cube to the goal
-CAMERAS = """<camera name="front" pos="1.25 0 .8" xyaxes="0 1 0 -.55 0 .83" fovy="42"/>
-    <camera name="left" pos=".45 1.05 .7" xyaxes="-1 0 0 0 -.48 .88" fovy="44"/>
+CAMERAS = """<camera name="front" pos="1.25 0 .8" xyaxes="0 1 0 -.643 0 .766" fovy="36"/>
+    <camera name="left" pos=".95 .8 .6" xyaxes="-.843 .538 0 -.243 -.381 .892" fovy="34"/>
     <camera name="watch" pos="1.45 -1.1 .95" xyaxes=".66 .75 0 -.34 .30 .89" fovy="40"/>"""
 BODIES = f"""
     <body name="goal" mocap="true" pos=".5 0 .1">
@@ -73,7 +73,7 @@ class PickPlace(GoalTask):
     duration = 100
     substeps = 10
     cameras = ("front", "left", "watch")
-    things = (Thing("cube", ("cube",), 2.0 * HALF), Thing("goal", ("goal",), 0.03))
+    things = (Thing("cube", ("cube",), 2.0 * HALF, speed=0.1, agility=1.0, fingers=FINGERS), Thing("marker", ("goal",), 0.03))
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -26,8 +26,8 @@ HALF = 0.025  # m, half the cube's side
 WHERE = ("ahead", "anywhere")
 LOW, HIGH = np.array([0.4, -0.15]), np.array([0.44, 0.15])  # m, where the cube starts: the arm cannot fold enough to get behind nearer ones
 FAR_LOW, FAR_HIGH = np.array([0.42, -0.22]), np.array([0.56, 0.22])  # m, where goals are that are anywhere
-CAMERAS = """<camera name="front" pos="1.25 0 .8" xyaxes="0 1 0 -.62 0 .78" fovy="40"/>
-    <camera name="left" pos=".45 1.0 .75" xyaxes="-1 0 0 0 -.55 .83" fovy="42"/>
+CAMERAS = """<camera name="front" pos="1.25 0 .8" xyaxes="0 1 0 -.716 0 .698" fovy="36"/>
+    <camera name="left" pos=".48 1.0 .75" xyaxes="-1 0 0 0 -.59 .81" fovy="27"/>
     <camera name="watch" pos="1.5 -1.15 1.0" xyaxes=".66 .75 0 -.34 .30 .89" fovy="40"/>"""
 BODIES = f"""
     <body name="goal" mocap="true" pos=".5 0 .0015">
@@ -76,7 +76,10 @@ class PushCube(GoalTask):
     duration = 75
     substeps = 10
     cameras = ("front", "left", "watch")
-    things = (Thing("cube", ("cube",), 2.0 * HALF), Thing("goal", ("goal",), 0.08))
+    things = (
+        Thing("cube", ("cube",), 2.0 * HALF, plane=(2, HALF), speed=0.1, agility=2.0),
+        Thing("disc", ("goal",), 0.08, plane=(2, 0.0015)),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

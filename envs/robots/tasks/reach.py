@@ -80,7 +80,7 @@ class Reach(GoalTask):
     @property
     def things(self) -> tuple[Thing, ...]:
         """The ball."""
-        return (Thing("goal", ("goal",), 2.0 * self.tolerance),)
+        return (Thing("ball", ("goal",), 2.0 * self.tolerance),)
 
     @property
     def action_size(self) -> int:

@@ -65,7 +65,7 @@ class VisualServo:
     duration = 100
     substeps = 10
     cameras = ("wrist", "watch")
-    things = (Thing("ball", ("ball",), 2.0 * BALL),)
+    things = (Thing("ball", ("ball",), 2.0 * BALL, speed=0.3, agility=0.7),)
     action_size = 3
 
     def __post_init__(self) -> None:
