@@ -31,7 +31,11 @@ def _suites() -> Rows:
     from scenarios import load_suite, suite_names
 
     suites = [load_suite(name) for name in suite_names()]
-    return [{"name": s.name, "scenarios": len(s.entries), "episodes": sum(e.episodes for e in s.entries)} for s in suites]
+    return [{"name": s.name, "scenarios": len(s.entries), "tasks": len(s.tasks), "episodes": _episodes(s)} for s in suites]
+
+
+def _episodes(suite: Any) -> int:
+    return sum(each.episodes for each in (*suite.entries, *suite.tasks))
 
 
 def _policies() -> Rows:

@@ -1,0 +1,26 @@
+"""What a robot policy was made for, as data: the task, what it is told, and the task's options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from agents.policies.images import Strict
+
+__all__ = ["Option", "RobotSpec"]
+
+Option = str | Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RobotSpec(Strict):
+    """The task of `envs.robots` that a policy was trained on. Options are those that decide what it is told and what its actions mean."""
+
+    task: Annotated[str, Field(min_length=1, max_length=64)]
+    observation: Literal["truth", "visible", "noisy", "perceived"] = "truth"
+    options: dict[str, Option] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Options are left out where there are none."""
+        return {name: value for name, value in handler(self).items() if name != "options" or value}
