@@ -118,8 +118,10 @@ class SuiteModel(_Strict):
     shrink: Annotated[int, Field(ge=0, le=50)] = Field(
         default=3, description="failures that `closedloop compare` makes small, up to 150 simulations each, unless --shrink says otherwise"
     )
-    entries: Annotated[tuple[EntryModel, ...], Field(max_length=1000)] = Field(default=(), description="scenarios; or:")
-    tasks: Annotated[tuple[TaskModel, ...], Field(max_length=1000)] = Field(default=(), description="robot tasks")
+    entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)] | None = Field(default=None, description="scenarios")
+    tasks: Annotated[tuple[TaskModel, ...], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None, description="robot tasks, in place of entries"
+    )
 
 
 def suite_names() -> list[str]:
@@ -152,7 +154,7 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
             problem_at(root, file, ("name",), "expected the file's name without its suffix", hint=f"did you mean '{path.stem}'?")
         )
     entries, seen = [], set[tuple[str, int]]()
-    for index, entry in enumerate(model.entries):
+    for index, entry in enumerate(model.entries or ()):
         scenario = _scenario(entry.scenario, path.parent, root, file, index, problems)
         seed = model.seed if entry.seed is None else entry.seed
         if (entry.scenario, seed) in seen:
@@ -179,10 +181,11 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
 def _tasks(model: SuiteModel, root: Node, file: str, problems: list[Problem]) -> tuple[SuiteTask, ...]:
     """The robot tasks of a suite; what is wrong with them goes to `problems`."""
     if bool(model.tasks) == bool(model.entries):
-        hint = "a suite judges one domain; make two of it" if model.tasks else "entries: [{scenario: merge}]"
-        problems.append(problem_at(root, file, (), "expected either entries, which are scenarios, or tasks, which are robots'", hint=hint))
+        said = "expected the key 'entries' (scenarios) or 'tasks' (of robots), one of the two"
+        hint = "a suite judges one domain: make two of it" if model.tasks else "for example: entries: [{scenario: merge}]"
+        problems.append(problem_at(root, file, (), said, value="", hint=hint))
     found: list[SuiteTask] = []
-    for index, each in enumerate(model.tasks):
+    for index, each in enumerate(model.tasks or ()):
         seed = model.seed if each.seed is None else each.seed
         if (each.task, seed) in ((other.task, other.seed) for other in found):
             said = "expected each task once for each seed"

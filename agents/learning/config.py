@@ -120,7 +120,7 @@ class TrainConfig(BaseModel):
         strange = DRIVING_ONLY
         given = [name for name in strange if getattr(self, name) != type(self).model_fields[name].get_default()]
         problems = [f"{name}: is about driving, and task={self.task!r} is a robot's: leave it out" for name in given]
-        return problems + robot_problems(self.task, self.robot, algorithm, self.imitate)
+        return problems + robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
 
     def _driving_problems(self, algorithm: Algorithm) -> list[str]:
         problems = []

@@ -43,7 +43,9 @@ class RobotSettings(BaseModel):
         return {name: value for name, value in self.options.items() if name != "reward"}
 
 
-def robot_problems(task: str, settings: RobotSettings, algorithm: Algorithm, imitate: str) -> list[str]:
+def robot_problems(
+    task: str, settings: RobotSettings, algorithm: Algorithm, imitate: str, *, envs: int, hyper: Mapping[str, Any]
+) -> list[str]:
     """What is wrong with a run on a robot task, a sentence each. Raises ModuleNotFoundError where MuJoCo is not installed."""
     from envs.checks import ConfigError
     from envs.robots.goals import GoalTask
@@ -67,6 +69,9 @@ def robot_problems(task: str, settings: RobotSettings, algorithm: Algorithm, imi
     else:
         if settings.hindsight and not isinstance(found, GoalTask):
             problems.append(f"robot.hindsight: {settings.hindsight}; {task} has no goals that could be made up")
+        elif settings.hindsight and isinstance(starts := hyper.get("learning_starts", 100), int) and starts <= envs * found.duration:
+            said = f"with {envs} worlds the first episodes, in which goals are found, end after {envs * found.duration} decisions"
+            problems.append(f"hyper.learning_starts: {starts}; {said}: must be more")
     known = [field.name for field in fields(Randomisation)]
     strange = [key for key in settings.randomisation if key not in known]
     problems += [f"robot.randomisation.{key}: unknown; {did_you_mean(key, known) or 'known: ' + ', '.join(known)}" for key in strange]
