@@ -122,7 +122,7 @@ def _plan(suite: str | None, names: tuple[str, ...], tasks: tuple[str, ...], epi
     from scenarios import load_suite
 
     if (bool(suite), bool(names), bool(tasks)).count(True) != 1:
-        raise click.UsageError("say what to drive: one of --suite NAME, --scenario NAME and --task NAME")
+        raise click.UsageError("say what to drive: either --suite NAME or --scenario NAME; of robots --task NAME")
     if len(set(names)) < len(names) or len(set(tasks)) < len(tasks):
         raise click.UsageError(f"a {'scenario' if names else 'task'} is named twice")
     if suite:

@@ -77,7 +77,7 @@ class _Run:
             step = robots.step(self.player.act(robots))
             state = robots.physics.get_state()
             self.at_goal += step.success
-            for world in np.flatnonzero(self.open):
+            for world in np.flatnonzero(self.open).tolist():
                 self.prints[world].update(state[world].tobytes())
             over = step.terminated | step.truncated
             for world in np.flatnonzero(over & self.open).tolist():

@@ -1,14 +1,17 @@
-"""What a robot policy was made for, as data: the task, what it is told, and the task's options."""
+"""What a robot policy was made for, as data: the task, what it is told, and the task's options. And which come with the package."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from agents.policies.images import Strict
 
-__all__ = ["Option", "RobotSpec"]
+__all__ = ["ROBOT_WEIGHTS", "Option", "RobotSpec", "shipped_tasks"]
+
+ROBOT_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "robots"  # <task>.safetensors + <task>.json
 
 Option = str | Annotated[float, Field(allow_inf_nan=False)]
 
@@ -24,3 +27,8 @@ class RobotSpec(Strict):
     def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Options are left out where there are none."""
         return {name: value for name, value in handler(self).items() if name != "options" or value}
+
+
+def shipped_tasks() -> list[str]:
+    """Robot tasks for which a trained policy comes with the package."""
+    return sorted(card.stem for card in ROBOT_WEIGHTS.glob("*.json") if card.with_suffix(".safetensors").exists())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agents.policies.base import PolicyError
+from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.robots.players import PLAYERS, MakePlayer
 from agents.robots.told import flat, told_spec
 from envs.checks import ConfigError
@@ -24,9 +25,8 @@ from scenarios.errors import did_you_mean
 if TYPE_CHECKING:
     from agents.policies.bundle import PolicyBundle
 
-__all__ = ["TRAINED", "WEIGHTS", "Network", "RobotPolicy", "check_fits", "load_robot_policy", "robot_policy_names", "shipped_tasks"]
+__all__ = ["TRAINED", "Network", "RobotPolicy", "check_fits", "load_robot_policy", "robot_policy_names"]
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "robots"  # <task>.safetensors + <task>.json
 TRAINED = "trained"  # the checkpoint that comes with the package, of whatever task is asked for
 HERE = "{task}"  # in paths: the task that is asked for
 
@@ -72,11 +72,6 @@ class Network:
         return action
 
 
-def shipped_tasks() -> list[str]:
-    """Tasks for which a trained policy comes with the package."""
-    return sorted(card.stem for card in WEIGHTS.glob("*.json") if card.with_suffix(".safetensors").exists())
-
-
 def robot_policy_names() -> list[str]:
     """Every name that `load_robot_policy` knows."""
     return [*PLAYERS, TRAINED, *shipped_tasks()]
@@ -101,7 +96,7 @@ def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
     if name == TRAINED and task not in shipped:
         raise PolicyError(f"no trained policy of {task!r} comes with this version; of these: {', '.join(shipped) or 'none'}")
     if name == TRAINED or name in shipped:
-        return replace(_bundled(WEIGHTS / f"{task if name == TRAINED else name}.safetensors", task), name=name)
+        return replace(_bundled(ROBOT_WEIGHTS / f"{task if name == TRAINED else name}.safetensors", task), name=name)
     if Path(name).exists():
         return _bundled(Path(name), task)
     known = robot_policy_names()

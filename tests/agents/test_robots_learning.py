@@ -27,7 +27,7 @@ from agents.policies.bundle import load_bundle
 from agents.robots.policies import RobotPolicy, load_robot_policy
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
-from envs.robots import TASKS, RobotVecEnv, Robots, task_named
+from envs.robots import TASKS, Robots, RobotVecEnv, task_named
 from envs.robots.robots import Diverged
 from scenarios import ScenarioError, load_suite
 
@@ -149,7 +149,7 @@ def test_what_is_refused(data: dict[str, Any], message: str) -> None:
         (["train", "--task", "reach", "--compile"], "a robot task has no"),
         (["train", "--task", "reach", "--device", "cuda"], "robot tasks run on the cpu"),
         (["train", "--game", "connect_four", "--task", "reach"], "a board game has no"),
-        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "one of --suite NAME, --scenario NAME and --task NAME"),
+        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "either --suite NAME or --scenario NAME; of robots --task NAME"),
         (["eval", "expert", "--task", "reach", "--task", "reach"], "a task is named twice"),
         (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
         (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),
