@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,10 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 import mujoco
 
+from agents.evaluation.rollout_robots import rollout_robots
+from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.robots import EXPERTS, expert_for
+from agents.robots.policies import load_robot_policy
 from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
 from envs.robots.camera import Camera
 
@@ -262,6 +266,17 @@ def test_the_expert_does_it_and_chance_does_not(task: str) -> None:
     assert set(EXPERTS) == set(TASKS)
     assert successes(task, lambda robots: expert_for(robots).act, EPISODES) >= 0.95
     assert successes(task, lambda _: actions, EPISODES) <= 0.2
+
+
+@pytest.mark.parametrize("name", shipped_tasks())
+def test_trained_policies_that_are_shipped_do_it(name: str) -> None:
+    """On episodes that training never draws; their cards say how they were made."""
+    card = json.loads((ROBOT_WEIGHTS / f"{name}.json").read_text())
+    assert card["robot"]["task"] == name
+    assert card["command"].startswith(f"closedloop train --task {name} ")
+    assert card["data"].startswith(f"episodes of the robot task {name}")
+    results = rollout_robots(load_robot_policy("trained", name), name, range(500_000, 500_000 + EPISODES))
+    assert np.mean([result.metrics["success"] for result in results]) >= 0.9
 
 
 @needs_renderer
