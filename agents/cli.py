@@ -26,8 +26,8 @@ PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: whoever reads our output
 
 # name: (module whose `command` is the click command, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("agents.commands.train", "Train a policy on a scenario."),
-    "eval": ("agents.commands.eval_", "Judge policies on scenarios or a suite."),
+    "train": ("agents.commands.train", "Train a policy on a scenario or a robot task."),
+    "eval": ("agents.commands.eval_", "Judge policies on scenarios, robot tasks or a suite."),
     "compare": ("agents.commands.compare", "Ask whether a policy got worse than another anywhere."),
     "stress": ("agents.commands.stress", "Search a scenario for failures of a policy."),
     "play": ("agents.commands.play", "Verify a trace and turn it into a web page or a video."),

@@ -18,7 +18,7 @@ from agents.robots.players import PLAYERS, MakePlayer
 from agents.robots.told import flat, told_spec
 from envs.checks import ConfigError
 from envs.robots.physics import Floats
-from envs.robots.registry import TASKS, task_named
+from envs.robots.registry import task_named
 from envs.robots.robots import Robots
 from scenarios.errors import did_you_mean
 
@@ -113,8 +113,6 @@ def _bundled(path: Path, task: str) -> RobotPolicy:
     if robot is None or robot.task != task:
         made = f"the robot task {robot.task!r}" if robot else "no robot task"
         raise PolicyError(f"policy {name!r} was trained on {made}, not on {task!r}")
-    if robot.task not in TASKS:
-        raise PolicyError(f"policy {name!r} was trained on {task!r}, which this version does not have")
     return RobotPolicy(
         name=name,
         make=lambda robots: Network(bundle, robots),
@@ -134,7 +132,7 @@ def _at_level(policy: RobotPolicy, level: str) -> RobotPolicy:
 
 
 def check_fits(policy: RobotPolicy, task: str) -> None:
-    """Raises PolicyError or ConfigError if the policy cannot act on the task: found out by one decision in one world."""
+    """Raises PolicyError if the policy cannot act on the task, NoRenderer if it has to see and nothing renders: makes it for one world."""
     try:
         robots = policy.worlds(task, 1)
         try:
