@@ -129,10 +129,11 @@ def run(argv: list[str]) -> int:
 
 def _code(error: Exception) -> int:
     """Bad input is what the user can put right: files, a missing extra, and what our own error types tell (ScenarioError, PolicyError and
-    the like, each a ValueError). Anything else, a bare ValueError too, is a crash."""
+    the like, each a ValueError; and that nothing here renders). Anything else, a bare ValueError too, is a crash."""
     if isinstance(error, ModuleNotFoundError):
         return BAD_INPUT if (error.name or "").partition(".")[0] in EXTRAS else CRASHED
-    ours = isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in PACKAGES
+    told = isinstance(error, ValueError) or type(error).__name__ == "NoRenderer"  # by name: its module imports MuJoCo
+    ours = told and type(error).__module__.partition(".")[0] in PACKAGES
     return BAD_INPUT if ours or isinstance(error, OSError) else CRASHED
 
 

@@ -96,6 +96,20 @@ def test_misuse(
     assert not list(tmp_path.iterdir())
 
 
+def test_where_nothing_renders_what_to_install_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from envs.robots.gl import NoRenderer
+
+    def none(*_: object, **__: object) -> None:
+        raise NoRenderer("no OpenGL here: install libosmesa6")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("envs.robots.camera.offscreen", none)
+    assert run(["play", "reach", "--policy", "expert"]) == 2
+    assert capsys.readouterr().err == "closedloop: no OpenGL here: install libosmesa6\n"
+
+
 def test_videos_that_cannot_be_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="the extra `video` is not installed")
     with pytest.raises(ValueError, match="both must be even"):
