@@ -162,9 +162,7 @@ def _task_strata(suite: Suite) -> list[Stratum]:
         if any(set(seeds) & set(other.seeds) for other in strata if other.name == each.task):
             raise PlanError(f"{suite.file}: {each.task!r} is asked for more than once with the same seed: one result would stand for two")
         digest, duration = digest_of(each.task), duration_of(each.task)
-        strata.append(
-            Stratum(spec=task_spec(each.task), name=each.task, family=each.family, digest=digest, duration=duration, seeds=seeds)
-        )
+        strata.append(Stratum(spec=task_spec(each.task), name=each.task, family=each.family, digest=digest, duration=duration, seeds=seeds))
     return strata
 
 

@@ -48,9 +48,7 @@ class RunResult:
         return {key: str(value) if isinstance(value, Path) else value for key, value in vars(self).items()}
 
 
-def train(
-    config: TrainConfig, *, out: str | Path | None = None, make_worlds: MakeWorlds = worlds_for, quiet: bool = False
-) -> RunResult:
+def train(config: TrainConfig, *, out: str | Path | None = None, make_worlds: MakeWorlds = worlds_for, quiet: bool = False) -> RunResult:
     """Train from the start into the folder `out` (default: `runs/<scenario>-<algo>-<time>`), which must be new or empty.
 
     Ctrl-C ends the run after the present step and saves it (status `interrupted`); a second one ends it at once. Progress goes to the
