@@ -16,9 +16,10 @@ from agents.robots.players import player_named
 from agents.robots.told import flat, flat_space, told_spec
 from envs.robots.randomise import Randomisation
 from envs.robots.registry import task_named
+from envs.robots.robots import Robots
 from envs.robots.sb3_env import RobotVecEnv
 
-__all__ = ["FlatVecEnv", "robot_worlds"]
+__all__ = ["FlatVecEnv", "Teacher", "robot_worlds"]
 
 FLOOR = 1e-4  # variance floor of the normaliser: metres and radians, of which a deviation of 0.01 is small
 
@@ -42,6 +43,26 @@ class FlatVecEnv(VecEnvWrapper):
         return flat(observation), reward, done, infos  # type: ignore[arg-type]
 
 
+class Teacher:
+    """What somebody who is told the truth would do in the worlds now, whatever level of seeing they are on: (B, n) float32.
+
+    So a network that is told what cameras see learns to do what is right, not what an expert makes of the same mistakes.
+    """
+
+    def __init__(self, robots: Robots, name: str) -> None:
+        """Raises ConfigError for a name that is not known."""
+        self.robots, self.player = robots, player_named(name)(robots)
+
+    def __call__(self) -> NDArray[np.float32]:
+        """Its actions."""
+        robots = self.robots
+        sight, robots.sight = robots.sight, None
+        try:
+            return self.player.act(robots).astype(np.float32)
+        finally:
+            robots.sight = sight
+
+
 def robot_worlds(config: TrainConfig, done_steps: int) -> Worlds:
     """The worlds of `config.task`. World k starts training with the episode of its seed, and goes on with ever new ones; validation is
     always on the same. A resumed run begins with the same episodes again.
@@ -53,19 +74,12 @@ def robot_worlds(config: TrainConfig, done_steps: int) -> Worlds:
     like: dict[str, Any] = {"observation": robot.observation, "randomisation": Randomisation(**robot.randomisation)}
     training = RobotVecEnv(task, num_envs=config.envs, seed=seeds.training, **like)
     validation = RobotVecEnv(task, num_envs=seeds.validation_episodes, seed=seeds.validation, **like)
-    expert = None
-    if config.imitate:
-        player = player_named(config.imitate)(training.robots)
-
-        def expert() -> NDArray[np.float32]:
-            return player.act(training.robots).astype(np.float32)
-
     return Worlds(
         training=training if robot.hindsight else FlatVecEnv(training),
         validation=FlatVecEnv(validation),
         observation=told_spec(task),
         robot=RobotSpec(task=config.task, observation=robot.observation, options=robot.told),  # type: ignore[arg-type]  # checked by it
-        expert=expert,
+        expert=Teacher(training.robots, config.imitate) if config.imitate else None,
         floor=FLOOR,
         hindsight=robot.hindsight,
     )

@@ -21,9 +21,10 @@ from agents.learning.algorithms import ALGORITHMS
 from agents.learning.checkpoint import load_checkpoint
 from agents.learning.config import DEFAULTS, command_line, read_yaml
 from agents.learning.goals import GoalExtractor
-from agents.learning.robots import FlatVecEnv, robot_worlds
+from agents.learning.robots import FlatVecEnv, Teacher, robot_worlds
 from agents.policies.base import PolicyError
 from agents.policies.bundle import load_bundle
+from agents.robots import expert_for
 from agents.robots.policies import RobotPolicy, load_robot_policy
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
@@ -235,6 +236,17 @@ def test_rewards_go_on_from_what_was_imitated(clone: Path, tmp_path: Path, capsy
     assert json.loads(capsys.readouterr().out)["best"]["success"]["value"] == 1.0
     assert run(["train", "--init", str(clone), "--task", "reach", "--dry-run"]) == 2
     assert "task: reach; the policy in" in capsys.readouterr().err
+
+
+def test_who_is_imitated_is_told_the_truth_whatever_the_network_is_told(opengl: None) -> None:
+    told = {level: Robots(task_named("cart_pole_vision"), batch=4, observation=level) for level in ("truth", "visible")}
+    hidden = told["visible"]
+    assert hidden.sight is not None
+    hidden.sight.belief.position[:] += 0.1  # a mistake that the network would see, and the teacher must not
+    taught = Teacher(hidden, "expert")()
+    np.testing.assert_array_equal(taught, Teacher(told["truth"], "expert")())
+    assert np.abs(taught - expert_for(hidden).act(hidden)).max() > 0.01
+    assert hidden.sight is not None
 
 
 def test_training_validation_and_judging_see_different_episodes() -> None:
