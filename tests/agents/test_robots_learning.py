@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -322,10 +323,13 @@ def test_eval_writes_what_there_was(clone: Path, tmp_path: Path, capsys: pytest.
     assert "docs/robots.md" in page
 
 
-def test_policies_of_other_tasks_are_refused(clone: Path) -> None:
+def test_policies_of_other_tasks_are_refused(clone: Path, tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="was trained on the robot task 'cart_pole_vision', not on 'reach'"):
         load_robot_policy(clone, "reach")
-    assert load_robot_policy(str(clone.parent / "{task}").replace("{task}", clone.name), "cart_pole_vision").sha256
+    shutil.copytree(clone, tmp_path / "cart_pole_vision")
+    assert load_robot_policy(tmp_path / "{task}", "cart_pole_vision").sha256 == load_bundle(clone).sha256
+    with pytest.raises(PolicyError, match="neither a known name nor an existing path"):
+        load_robot_policy(tmp_path / "{task}", "reach")
     with pytest.raises(ConfigError, match="did you mean 'reach'"):
         load_robot_policy("expert", "raech")
 
