@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-__all__ = ["PREFIX", "ROBOT_ENDINGS", "digest_of", "duration_of", "name_of", "robot_labels", "task_of", "task_spec", "words_for"]
+__all__ = ["PREFIX", "ROBOT_ENDINGS", "digest_of", "duration_of", "name_of", "robot_labels", "task_of", "task_spec"]
 
 PREFIX = "task:"
 ROBOT_ENDINGS = ("done", "time", "failed", "error", "interrupted")  # done: with success; time: over without; failed: lost before
@@ -51,12 +51,6 @@ def digest_of(task: str) -> str:
 
     found: Any = task_named(task)
     return hashlib.sha256(repr((found, found.mjcf(), found.duration, found.substeps)).encode()).hexdigest()
-
-
-def words_for(spec: str) -> list[str]:
-    """The option of the command line that asks for it."""
-    task = task_of(spec)
-    return ["--task", task] if task else ["--scenario", spec]
 
 
 def robot_labels(specs: list[str], tasks: list[str]) -> dict[str, str]:

@@ -358,10 +358,12 @@ def test_robots_go_through_the_gate(tmp_path: Path, capsys: pytest.CaptureFixtur
     suite = exam(tmp_path, "  - {task: reach}\n  - {task: cart_pole_vision}\n")
     like = ["--suite", suite, "--workers", "1"]
     assert run(["compare", "expert", "random", *like, "--out", str(tmp_path / "worse")]) == 1
-    assert "closedloop eval random --task reach --seed" in capsys.readouterr().out
+    assert "closedloop play reach --policy random --seed" in capsys.readouterr().out
     report = json.loads((tmp_path / "worse" / "report.json").read_text())
     assert (report["verdict"], report["candidate"]["name"]) == ("regression", "random")
-    assert (tmp_path / "worse" / "report.html").exists()
+    page = (tmp_path / "worse" / "report.html").read_text()
+    assert "Pairs that got worse" in page
+    assert "closedloop play cart_pole_vision --policy random --seed" in page
     assert run(["compare", "expert", "expert", *like, "--out", str(tmp_path / "same"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pairs_identical"] == 24
 
