@@ -32,7 +32,7 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
     "--out",
     type=FILE,
     metavar="FILE",
-    help="Web page (.html) to write, beside the trace by default; of a game its record (.json).",
+    help="Web page (.html) to write, beside the trace by default; of a game its record (.json), of a robot TASK-SEED.html.",
 )
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")

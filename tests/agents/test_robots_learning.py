@@ -230,6 +230,14 @@ def test_what_was_learned_by_hindsight_acts_as_the_model_does(tmp_path: Path, mo
     np.testing.assert_allclose(actor(torch.from_numpy(flat(seen))).numpy(), wanted, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_reaching_is_learned_from_hits_and_misses_alone(tmp_path: Path) -> None:
+    config = config_from({"task": "reach", "algo": "sac", "steps": 10_000, "validation_episodes": 64, "evaluations": 1})
+    result = train(config_from({**config.as_dict(), "tensorboard": False}, complete=True), out=tmp_path / "run", quiet=True)
+    assert result.last is not None
+    assert result.last["success"]["value"] >= 0.9
+
+
 def test_rewards_go_on_from_what_was_imitated(clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "--init", str(clone), "--steps", "512", "--out", str(tmp_path / "on"), "--envs", "8", "--json"]
     small = ["--set", "hyper.n_steps=32", "--set", "hyper.learning_rate=1.0e-5", "--set", "validation_episodes=8", "--set", "evaluations=1"]
