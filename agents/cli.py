@@ -26,8 +26,8 @@ PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: whoever reads our output
 
 # name: (module whose `command` is the click command, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("agents.commands.train", "Train a policy on a scenario."),
-    "eval": ("agents.commands.eval_", "Judge policies on scenarios or a suite."),
+    "train": ("agents.commands.train", "Train a policy on a scenario or a robot task."),
+    "eval": ("agents.commands.eval_", "Judge policies on scenarios, robot tasks or a suite."),
     "compare": ("agents.commands.compare", "Ask whether a policy got worse than another anywhere."),
     "stress": ("agents.commands.stress", "Search a scenario for failures of a policy."),
     "play": ("agents.commands.play", "Verify a trace and turn it into a web page or a video."),
@@ -129,10 +129,11 @@ def run(argv: list[str]) -> int:
 
 def _code(error: Exception) -> int:
     """Bad input is what the user can put right: files, a missing extra, and what our own error types tell (ScenarioError, PolicyError and
-    the like, each a ValueError). Anything else, a bare ValueError too, is a crash."""
+    the like, each a ValueError; and that nothing here renders). Anything else, a bare ValueError too, is a crash."""
     if isinstance(error, ModuleNotFoundError):
         return BAD_INPUT if (error.name or "").partition(".")[0] in EXTRAS else CRASHED
-    ours = isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in PACKAGES
+    told = isinstance(error, ValueError) or type(error).__name__ == "NoRenderer"  # by name: its module imports MuJoCo
+    ours = told and type(error).__module__.partition(".")[0] in PACKAGES
     return BAD_INPUT if ours or isinstance(error, OSError) else CRASHED
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from scenarios.loader import Scenario, load, load_text, names
     from scenarios.network import Lane, RoadNetwork
     from scenarios.sampling import sample
-    from scenarios.suites_io import Suite, SuiteEntry, SuiteMetric, is_suite, load_suite, suite_names
+    from scenarios.suites_io import Suite, SuiteEntry, SuiteMetric, SuiteTask, is_suite, load_suite, suite_names
 
 __all__ = [
     "KIND_SPECS", "AgentSpec", "Driver", "Episode", "Goal", "Kind", "KindSpec", "Lane", "Problem", "RoadNetwork", "Role", "Scenario",
-    "ScenarioError", "Suite", "SuiteEntry", "SuiteMetric", "check", "crowded", "is_suite", "load", "load_suite", "load_text", "names",
-    "sample", "suite_names",
+    "ScenarioError", "Suite", "SuiteEntry", "SuiteMetric", "SuiteTask", "check", "crowded", "is_suite", "load", "load_suite", "load_text",
+    "names", "sample", "suite_names",
 ]  # fmt: skip
 
 _HOMES = {
@@ -38,7 +38,7 @@ _HOMES = {
     "loader": ("Scenario", "load", "load_text", "names"),
     "network": ("Lane", "RoadNetwork"),
     "sampling": ("sample",),
-    "suites_io": ("Suite", "SuiteEntry", "SuiteMetric", "is_suite", "load_suite", "suite_names"),
+    "suites_io": ("Suite", "SuiteEntry", "SuiteMetric", "SuiteTask", "is_suite", "load_suite", "suite_names"),
 }
 _HOME = {name: module for module, exported in _HOMES.items() for name in exported}
 

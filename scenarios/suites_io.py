@@ -1,4 +1,5 @@
-"""Suites: which scenarios are judged, on how many episodes, from which seed on, and by which metrics. As strict as scenario files."""
+"""Suites: which scenarios or robot tasks are judged, on how many episodes, from which seed on, and by which metrics. As strict as
+scenario files."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from scenarios.errors import Problem, ScenarioError, did_you_mean
 from scenarios.loader import SUFFIXES, Scenario, load
 from scenarios.translate import problem_at, validate
 
-__all__ = ["SUITES", "Suite", "SuiteEntry", "SuiteMetric", "is_suite", "load_suite", "suite_names"]
+__all__ = ["SUITES", "Suite", "SuiteEntry", "SuiteTask", "SuiteMetric", "is_suite", "load_suite", "suite_names"]
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -25,6 +26,16 @@ class SuiteEntry:
 
     scenario: Scenario
     family: str  # the entries of one family are also judged together
+    episodes: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteTask:
+    """A stratum, episodes of one robot task: seeds as of an entry. Which tasks there are is not known here."""
+
+    task: str
+    family: str
     episodes: int
     seed: int
 
@@ -41,7 +52,7 @@ class SuiteMetric:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Entries and metrics in the order of the file."""
+    """Entries or tasks, and metrics, in the order of the file."""
 
     name: str
     description: str
@@ -50,6 +61,7 @@ class Suite:
     shrink: int  # failures that `closedloop compare` makes small
     file: str  # its name in messages
     root: Node = field(repr=False, compare=False)  # for the places in messages
+    tasks: tuple[SuiteTask, ...] = ()  # then there are no entries
 
     def error(self, path: tuple[str | int, ...], expected: str, *, value: str | None = None, hint: str = "") -> ScenarioError:
         """A ScenarioError at a path of the file."""
@@ -72,6 +84,15 @@ class EntryModel(_Strict):
     episodes: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="left out: the suite's")
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="first seed; left out: the suite's")
     family: _Name | None = Field(default=None, description="judged together with others of the same name; left out: the scenario's")
+
+
+class TaskModel(_Strict):
+    """One robot task."""
+
+    task: _Name = Field(description="name, as in `closedloop list robots`")
+    episodes: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="left out: the suite's")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="first seed; left out: the suite's")
+    family: _Name | None = Field(default=None, description="judged together with others of the same name; left out: the task's")
 
 
 class MetricModel(_Strict):
@@ -97,7 +118,10 @@ class SuiteModel(_Strict):
     shrink: Annotated[int, Field(ge=0, le=50)] = Field(
         default=3, description="failures that `closedloop compare` makes small, up to 150 simulations each, unless --shrink says otherwise"
     )
-    entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)]
+    entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)] | None = Field(default=None, description="scenarios")
+    tasks: Annotated[tuple[TaskModel, ...], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None, description="robot tasks, in place of entries"
+    )
 
 
 def suite_names() -> list[str]:
@@ -106,7 +130,7 @@ def suite_names() -> list[str]:
 
 
 def is_suite(name_or_path: str | os.PathLike[str]) -> bool:
-    """Whether this names a suite: one that comes with the package, or a file that has `entries` and no `road`."""
+    """Whether this names a suite: one that comes with the package, or a file that has `entries` or `tasks`, and no `road`."""
     text = os.fspath(name_or_path)
     if not text.endswith(SUFFIXES):
         return text in suite_names()
@@ -114,7 +138,7 @@ def is_suite(name_or_path: str | os.PathLike[str]) -> bool:
         root, _ = parse(read_text(Path(text), text), text)
     except ScenarioError:
         return False
-    return isinstance(root.value, dict) and "entries" in root.value and "road" not in root.value
+    return isinstance(root.value, dict) and ("entries" in root.value or "tasks" in root.value) and "road" not in root.value
 
 
 def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
@@ -130,7 +154,7 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
             problem_at(root, file, ("name",), "expected the file's name without its suffix", hint=f"did you mean '{path.stem}'?")
         )
     entries, seen = [], set[tuple[str, int]]()
-    for index, entry in enumerate(model.entries):
+    for index, entry in enumerate(model.entries or ()):
         scenario = _scenario(entry.scenario, path.parent, root, file, index, problems)
         seed = model.seed if entry.seed is None else entry.seed
         if (entry.scenario, seed) in seen:
@@ -141,6 +165,7 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
         if scenario is not None:
             episodes = model.episodes if entry.episodes is None else entry.episodes
             entries.append(SuiteEntry(scenario=scenario, family=entry.family or scenario.name, episodes=episodes, seed=seed))
+    tasks = _tasks(model, root, file, problems)
     metrics = tuple(SuiteMetric(**metric.model_dump()) for metric in model.metrics)
     for index, metric in enumerate(metrics):
         if metric.metric in (other.metric for other in metrics[:index]):
@@ -148,8 +173,26 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
     if problems:
         raise ScenarioError(problems)
     return Suite(
-        name=model.name, description=model.description, entries=tuple(entries), metrics=metrics, shrink=model.shrink, file=file, root=root
-    )
+        name=model.name, description=model.description, entries=tuple(entries), metrics=metrics, shrink=model.shrink, file=file, root=root,
+        tasks=tasks,
+    )  # fmt: skip
+
+
+def _tasks(model: SuiteModel, root: Node, file: str, problems: list[Problem]) -> tuple[SuiteTask, ...]:
+    """The robot tasks of a suite; what is wrong with them goes to `problems`."""
+    if bool(model.tasks) == bool(model.entries):
+        said = "expected the key 'entries' (scenarios) or 'tasks' (of robots), one of the two"
+        hint = "a suite judges one domain: make two of it" if model.tasks else "for example: entries: [{scenario: merge}]"
+        problems.append(problem_at(root, file, (), said, value="", hint=hint))
+    found: list[SuiteTask] = []
+    for index, each in enumerate(model.tasks or ()):
+        seed = model.seed if each.seed is None else each.seed
+        if (each.task, seed) in ((other.task, other.seed) for other in found):
+            said = "expected each task once for each seed"
+            problems.append(problem_at(root, file, ("tasks", index), said, hint="raise episodes instead"))
+        episodes = model.episodes if each.episodes is None else each.episodes
+        found.append(SuiteTask(task=each.task, family=each.family or each.task, episodes=episodes, seed=seed))
+    return tuple(found)
 
 
 def _find(text: str) -> Path:

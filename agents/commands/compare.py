@@ -95,6 +95,7 @@ def command(
     closedloop compare runs/mine --suite smoke --baseline gate/mine.json
     closedloop compare runs/mine --suite smoke --baseline gate/mine.json --update-baseline "learned to merge"
     closedloop compare runs/before runs/after --suite nightly --unit seed
+    closedloop compare expert sampling --suite robots
     """
     from agents.commands.comparing import guarded
     from agents.commands.compiling import require_compiler
@@ -116,6 +117,8 @@ def command(
         raise click.UsageError("--unit seed takes two recipes, drives all of it and tests once: no --baseline, --full or --test")
     chosen = load_suite(suite)
     plan = plan_from(chosen, alpha=alpha, test=test if unit == "episode" else "permutation")
+    if plan.tasks and (unit == "seed" or compile_ or shrink):
+        raise click.UsageError("a suite of robot tasks: --unit seed, --compile and --shrink are for suites of scenarios")
     if unit == "seed":
         from agents.commands.compare_recipes import compare_recipes
 
@@ -138,7 +141,7 @@ def command(
     if dry_run:
         return _show_plan(order, folder, workers or _workers(order), json_)
     again = _again(order, suite, file, reason, folder, cluster)
-    shrinks = chosen.shrink if shrink is None else shrink
+    shrinks = 0 if plan.tasks else chosen.shrink if shrink is None else shrink
     return guarded(again, lambda: _compare(order, folder, resume, workers, cluster, shrinks, file, reason, again, json_))
 
 

@@ -1,4 +1,4 @@
-"""`closedloop eval`: drive policies through the same episodes and say how well they did, with intervals."""
+"""`closedloop eval`: put policies through the same episodes, of scenarios or of robot tasks, and say how well they did."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from agents.evaluation.report import Sheet
     from agents.evaluation.rollout import EpisodeResult
     from agents.evaluation.suite import Plan
 
@@ -24,7 +25,8 @@ __all__ = ["command"]
 @click.option(
     "--scenario", "scenario_names", multiple=True, metavar="NAME", help="A scenario, by name (merge, merge/hard) or path; may be repeated."
 )
-@click.option("--episodes", type=click.IntRange(1), help="Episodes of each scenario. [default: 100, or as the suite says]")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A robot task (see `closedloop list robots`); may be repeated.")
+@click.option("--episodes", type=click.IntRange(1), help="Episodes of each scenario or task. [default: 100, or as the suite says]")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the first episode; the others follow. [default: 0, or as the suite says]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results, new or empty. [default: runs/eval/<time>]"
@@ -32,10 +34,8 @@ __all__ = ["command"]
 @click.option("--force", is_flag=True, help="Replace the results and traces of an earlier run in --out.")
 @click.option(
     "--traces",
-    default="failures",
-    show_default=True,
     metavar="all|failures|none|N",
-    help="Traces to write; N: the first N of each scenario.",
+    help="Traces to write; N: the first N of each scenario. Robots leave none. [default: failures]",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
 @click.option(
@@ -50,18 +50,20 @@ def command(
     policies: tuple[str, ...],
     suite: str | None,
     scenario_names: tuple[str, ...],
+    tasks: tuple[str, ...],
     episodes: int | None,
     seed: int | None,
     out: Path | None,
     force: bool,
-    traces: str,
+    traces: str | None,
     workers: int | None,
     compile_: bool,
     device: str,
     json_: bool,
 ) -> int:
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path;
-    any of them behind a shield: shield:NAME.
+    any of them behind a shield: shield:NAME. On robot tasks: trained (the checkpoint that is shipped for the task), expert, sampling,
+    random, or a run's path.
 
     Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
     Ctrl-C keeps what has been driven, names what is missing, and ends with exit code 130. Seeds from 1000000 on belong to training.
@@ -71,24 +73,32 @@ def command(
     closedloop eval runs/mine --suite driving --out runs/mine/eval
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     closedloop eval pdm lattice --scenario junction/hard --episodes 512 --device cuda
+    closedloop eval trained expert sampling random --task reach --episodes 200
     """
     from agents.commands.compiling import checked_device, require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
-    from agents.evaluation.report import markdown, report, trained_on
+    from agents.evaluation.report import DRIVING, ROBOTS, markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
     require_compiler(compile_)
     checked_device(device)
-    plan = _plan(suite, scenario_names, episodes, seed)
+    plan = _plan(suite, scenario_names, tasks, episodes, seed)
+    robots = bool(plan.tasks)
+    if robots and (traces not in (None, "none") or compile_ or device != "cpu"):
+        raise click.UsageError(
+            "robot tasks: their episodes leave no traces (--traces), nothing is compiled (--compile), and MuJoCo runs on the CPU (--device)"
+        )
+    traces, sheet = traces or ("none" if robots else "failures"), ROBOTS if robots else DRIVING
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    title = f"{', '.join(policies)} on {suite or (scenario_names[0] if len(scenario_names) == 1 else f'{len(scenario_names)} scenarios')}"
+    names = scenario_names or tasks
+    title = f"{', '.join(policies)} on {suite or (names[0] if len(names) == 1 else f'{len(names)} {sheet.what}s')}"
     rule = trace_rule(folder / "traces", traces, plan)
     resolve(policies, plan)  # what cannot be driven is refused before anything is written,
     _prepare(folder, force)  # and a folder that cannot be written before anything is driven
     if warning := trained_on(seed for _, seeds in plan.entries for seed in seeds):
         click.echo(f"warning: {warning}", err=True)
-    warnings = changed_weights(policies)
+    warnings = [] if robots else changed_weights(policies)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
@@ -101,30 +111,38 @@ def command(
             raise  # there is nothing to keep
 
     line = shlex.join(["closedloop", "eval", *sys.argv[2:]]) if sys.argv[1:2] == ["eval"] else ""
-    summary = report(results, title=title, command=line, warnings=warnings)
+    summary = report(results, title=title, command=line, warnings=warnings, sheet=sheet)
     write_atomic(folder / "results.json", as_json(summary) + "\n")
-    write_atomic(folder / "report.md", markdown(results, title=title, command=line, warnings=warnings))
+    write_atomic(folder / "report.md", markdown(results, title=title, command=line, warnings=warnings, sheet=sheet))
     if json_:
         print_json(summary)
     else:
-        _show(title, results)
+        _show(title, results, sheet)
     return _closing(results, folder)
 
 
-def _plan(suite: str | None, names: tuple[str, ...], episodes: int | None, seed: int | None) -> Plan:
-    """What to drive. Raises UsageError unless exactly one of suite and names is given, ScenarioError if they cannot be used."""
+def _plan(suite: str | None, names: tuple[str, ...], tasks: tuple[str, ...], episodes: int | None, seed: int | None) -> Plan:
+    """What to drive. Raises UsageError unless exactly one of suite, names and tasks is given, ScenarioError if they cannot be used."""
+    from agents.evaluation.domains import task_spec
     from agents.evaluation.suite import Plan, scenario_spec, seeds_from
     from scenarios import load_suite
 
-    if bool(suite) == bool(names):
-        raise click.UsageError("say what to drive: either --suite NAME or --scenario NAME")
-    if len(set(names)) < len(names):
-        raise click.UsageError("a scenario is named twice")
+    if (bool(suite), bool(names), bool(tasks)).count(True) != 1:
+        raise click.UsageError("say what to drive: either --suite NAME or --scenario NAME; of robots --task NAME")
+    if len(set(names)) < len(names) or len(set(tasks)) < len(tasks):
+        raise click.UsageError(f"a {'scenario' if names else 'task'} is named twice")
     if suite:
-        entries = load_suite(suite).entries
+        found = load_suite(suite)
+        entries = found.entries
+        if found.tasks:
+            return Plan(
+                entries=tuple(
+                    (task_spec(e.task), seeds_from(e.seed if seed is None else seed, episodes or e.episodes)) for e in found.tasks
+                )
+            )
         picked = [(scenario_spec(e.scenario), seeds_from(e.seed if seed is None else seed, episodes or e.episodes)) for e in entries]
     else:
-        picked = [(name, seeds_from(seed or 0, episodes or 100)) for name in names]
+        picked = [(name, seeds_from(seed or 0, episodes or 100)) for name in names or map(task_spec, tasks)]
     return Plan(entries=tuple(picked))
 
 
@@ -139,18 +157,18 @@ def _prepare(folder: Path, force: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _show(title: str, results: list[EpisodeResult]) -> None:
+def _show(title: str, results: list[EpisodeResult], sheet: Sheet) -> None:
     from agents.commands.output import print_table
-    from agents.evaluation.report import COLUMNS, cell, driven, endings, repeats, rows
+    from agents.evaluation.report import cell, driven, endings, repeats, rows
     from agents.evaluation.report import shown as columns
 
-    table = rows(results)
-    short = ("success", "collision", "at fault", "off-road", "progress", "driving score", "nuPlan score", "shielded")
-    shown = [heading for heading in columns(table) if heading in short]
-    body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], COLUMNS[h][1]) for h in shown)] for row in table]
-    print_table(title, ("scenario", "policy", "episodes", *shown), body)
-    click.echo("Rates in %, scores 0 to 1, with 95 % intervals.\n")
-    print_table("how episodes ended", *endings(table))
+    table = rows(results, sheet)
+    long = ("wrong way", "red light", "nuPlan IQM")  # headings that are left to the page
+    shown = [heading for heading in columns(table) if heading not in long]
+    body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], sheet.columns[h][1]) for h in shown)] for row in table]
+    print_table(title, (sheet.what, "policy", "episodes", *shown), body)
+    click.echo(f"Rates in %, {sheet.units.replace(' from', '')}, with 95 % intervals.\n")
+    print_table("how episodes ended", *endings(table, sheet.what))
     if warning := repeats(results):
         click.echo(warning)
 

@@ -31,7 +31,11 @@ def _suites() -> Rows:
     from scenarios import load_suite, suite_names
 
     suites = [load_suite(name) for name in suite_names()]
-    return [{"name": s.name, "scenarios": len(s.entries), "episodes": sum(e.episodes for e in s.entries)} for s in suites]
+    return [{"name": s.name, "scenarios": len(s.entries), "tasks": len(s.tasks), "episodes": _episodes(s)} for s in suites]
+
+
+def _episodes(suite: Any) -> int:
+    return sum(each.episodes for each in (*suite.entries, *suite.tasks))
 
 
 def _policies() -> Rows:
@@ -87,9 +91,21 @@ def _robots() -> Rows:
 
     if find_spec("mujoco") is None:
         return [{"name": name, "id": robot_id(name), "description": "needs pip install 'closedloop[robots]'"} for name in TASKS]
-    tasks = [task_named(name) for name in TASKS]
+    from agents.policies.robot_spec import shipped_tasks
+    from agents.robots.players import PLAYERS
+
+    tasks, shipped = [task_named(name) for name in TASKS], shipped_tasks()
+    who = {name: [*PLAYERS, *(["trained"] if name in shipped else [])] for name in TASKS}
     return [
-        {"name": t.name, "id": robot_id(t.name), "decisions": t.duration, "cameras": list(t.cameras), "description": t.about} for t in tasks
+        {
+            "name": t.name,
+            "id": robot_id(t.name),
+            "decisions": t.duration,
+            "cameras": list(t.cameras),
+            "policies": who[t.name],
+            "description": t.about,
+        }
+        for t in tasks
     ]
 
 

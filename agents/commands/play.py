@@ -1,4 +1,4 @@
-"""`closedloop play`: check a trace by driving it again, and make something to watch of it; or play a board game."""
+"""`closedloop play`: check a trace by driving it again, and make something to watch of it, or of a robot; or play a board game."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 FOR_TRACES = ("video", "show", "no_verify", "json_")
 FOR_GAMES = ("against", "simulations", "second", "web", "seed")
 FOR_PAGES = ("port", "no_browser")  # of games
+FOR_ROBOTS = ("policy",)
 DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 
 
 @click.command("play")
-@click.argument("traces", nargs=-1, required=True, metavar="TRACE...|GAME", type=click.Path(path_type=Path))
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...|GAME|TASK", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--out", type=FILE, metavar="FILE", help="Web page (.html) to write, beside the trace by default; of a game its record (.json)."
+    "-o",
+    "--out",
+    type=FILE,
+    metavar="FILE",
+    help="Web page (.html) to write, beside the trace by default; of a game its record (.json), of a robot TASK-SEED.html.",
 )
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
@@ -43,7 +48,10 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 @click.option("--web", is_flag=True, help="A game: in the browser. Also how recorded games (.json) are shown.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: where. [default: any free port]")
 @click.option("--no-browser", is_flag=True, help="A game in the browser: only say where it is.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances. A robot: the episode."
+)
+@click.option("--policy", metavar="NAME", help="A robot: who acts, as of `closedloop eval --task`. [default: trained, or else expert]")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -60,6 +68,7 @@ def command(
     port: int,
     no_browser: bool,
     seed: int,
+    policy: str | None,
 ) -> int:
     """Verify a trace by re-simulating it, and write one web page that plays it: no server, no network, opens from disk.
 
@@ -78,12 +87,24 @@ def command(
     closedloop play connect_four --against alphazero --web
     closedloop play othello --against runs/othello --second
     closedloop play runs/games/connect_four-20261127-120000.json
+
+    The name of a robot task instead has somebody act on an episode of it, and writes a page with pictures, boxes and curves.
+
+    \b
+    closedloop play ball_catch --policy expert --seed 3 -o catch.html
     """
     from agents.cli import CRASHED
     from agents.commands.output import print_json
     from agents.commands.play_game import is_game, is_record, play_game
+    from agents.commands.play_robot import is_task, play_robot
 
     alone = traces[0] if len(traces) == 1 else None
+    if alone is not None and is_task(alone):
+        if idle := _given(ctx, *(set(FOR_TRACES) - {"json_", "video"}), *(set(FOR_GAMES) - {"seed"}), *FOR_PAGES):
+            raise click.UsageError(f"{idle}: not for robots, and {alone} is a robot task")
+        return play_robot(str(alone), policy=policy, seed=seed, out=out, video=video, json_=json_)
+    if idle := _given(ctx, *FOR_ROBOTS):
+        raise click.UsageError(f"{idle}: is for robot tasks, and {traces[0]} is none: see `closedloop list robots`")
     if alone is not None and (is_record(alone) or is_game(alone)):
         _check_game(ctx, alone, against, out)
     if alone is not None and (is_record(alone) or (web and is_game(alone))):

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
+from agents.evaluation.domains import task_of
 from agents.evaluation.rollout import BATCH, WIDE, EpisodeResult, TraceRule, fitting_batch, rollout
 from agents.policies.base import load_policy
 from scenarios import load, sample
@@ -35,7 +36,7 @@ class Job:
 
     policy: str  # as load_policy takes it
     label: str  # what results call it
-    scenario: str  # as scenarios.load takes it
+    scenario: str  # as scenarios.load takes it, or `task:` and the name of a robot task
     name: str  # what results call it
     seeds: tuple[int, ...]
     traces: TraceRule
@@ -69,12 +70,19 @@ def lost(job: Job, seed: int, why: str) -> EpisodeResult:
 def run_job(job: Job, keep: Keep) -> None:
     """Draw the episodes of a job and drive them."""
     left = dict.fromkeys(job.seeds)
+    task = task_of(job.scenario)
 
     def tell(result: EpisodeResult) -> None:
         del left[result.seed]
         keep(result)
 
     try:
+        if task:
+            from agents.evaluation.rollout_robots import rollout_robots
+            from agents.robots.policies import load_robot_policy
+
+            rollout_robots(load_robot_policy(job.policy, task), task, job.seeds, name=job.label, progress=tell)
+            return
         policy, scenario, episodes = load_policy(job.policy, changed="ignore"), load(job.scenario), []  # told by who judges
         for seed in job.seeds:
             try:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
 from agents import __version__
+from agents.evaluation.domains import ROBOT_ENDINGS
 from agents.evaluation.rollout import ENDINGS, EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
 from agents.learning.seeds import TRAINING, VALIDATION
 
 __all__ = [
-    "COLUMNS", "Row", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows", "shown", "trained_on", "versions",
+    "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows",
+    "shown", "trained_on", "versions",
 ]  # fmt: skip
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
@@ -32,7 +34,33 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "nuPlan IQM": ("nuplan_score", "iqm"),
     "shielded": ("intervened", "share"),  # only where a policy has a shield
 }
-ALL = "all scenarios"
+ROBOT_COLUMNS: dict[str, tuple[str, str]] = {
+    "success": ("success", "rate"),
+    "return": ("return", "mean"),
+    "lasted": ("lasted", "mean"),
+    "at goal": ("at_goal", "mean"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """What tables of a domain have."""
+
+    columns: Mapping[str, tuple[str, str]]  # heading: (metric, how it is averaged)
+    endings: Sequence[str]  # in the order in which they are told
+    what: str = "scenario"  # what an episode is one of
+    units: str = "scores from 0 to 1"
+    where: str = "`docs/metrics.md` defines each"
+
+
+DRIVING = Sheet(columns=COLUMNS, endings=ENDINGS)
+ROBOTS = Sheet(
+    columns=ROBOT_COLUMNS,
+    endings=ROBOT_ENDINGS,
+    what="task",
+    units="lasted and at goal as shares of the time",
+    where="`docs/robots.md` defines each",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +75,26 @@ class Row:
     figures: dict[str, Estimate]  # by heading
 
 
-def rows(results: Sequence[EpisodeResult]) -> list[Row]:
+def rows(results: Sequence[EpisodeResult], sheet: Sheet = DRIVING) -> list[Row]:
     """One row per scenario and policy in order of appearance, then one per policy over all scenarios if there are several.
 
     Over all scenarios rates are pooled and means are over episodes, with resampling within scenarios.
     """
     scenarios = list(dict.fromkeys(r.scenario for r in results))
     policies = list(dict.fromkeys(r.policy for r in results))
-    table = [_row(s, p, [[r for r in results if r.scenario == s and r.policy == p]]) for s in scenarios for p in policies]
+    parts = {(s, p): [r for r in results if r.scenario == s and r.policy == p] for s in scenarios for p in policies}
+    table = [_row(s, p, [parts[s, p]], sheet) for s in scenarios for p in policies]
     if len(scenarios) > 1:
-        table += [_row(ALL, p, [[r for r in results if r.scenario == s and r.policy == p] for s in scenarios]) for p in policies]
+        table += [_row(f"all {sheet.what}s", p, [parts[s, p] for s in scenarios], sheet) for p in policies]
     return table
 
 
-def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]]) -> Row:
+def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]], sheet: Sheet) -> Row:
     good = [[r for r in stratum if not r.error] for stratum in strata]
-    figures = {heading: _figure(good, metric, how) for heading, (metric, how) in COLUMNS.items()}
+    figures = {heading: _figure(good, metric, how) for heading, (metric, how) in sheet.columns.items()}
     total, driven = sum(map(len, strata)), sum(map(len, good))
     counts = Counter(r.end for stratum in strata for r in stratum)
-    ends = {end: counts[end] for end in ENDINGS}
+    ends = {end: counts[end] for end in sheet.endings}
     return Row(scenario=scenario, policy=policy, episodes=driven, errors=total - driven, ends=ends, figures=figures)
 
 
@@ -80,13 +109,14 @@ def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) ->
 
 def shown(table: Sequence[Row]) -> list[str]:
     """The columns of a table: all, but for those that none of the policies has a figure for."""
-    return [heading for heading in COLUMNS if heading != "shielded" or any(row.figures[heading].n for row in table)]
+    known = table[0].figures if table else COLUMNS
+    return [heading for heading in known if heading != "shielded" or any(row.figures[heading].n for row in table)]
 
 
-def endings(table: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def endings(table: Sequence[Row], what: str = "scenario") -> tuple[list[str], list[list[str]]]:
     """Headings and rows of a table of how many episodes ended how; ends that did not occur have no column."""
-    ends = [end for end in ENDINGS if any(row.ends[end] for row in table)]
-    return ["scenario", "policy", *ends], [[row.scenario, row.policy, *(str(row.ends[end]) for end in ends)] for row in table]
+    ends = [end for end in (table[0].ends if table else ENDINGS) if any(row.ends[end] for row in table)]
+    return [what, "policy", *ends], [[row.scenario, row.policy, *(str(row.ends[end]) for end in ends)] for row in table]
 
 
 def missing(results: Sequence[EpisodeResult], most: int = 8) -> list[str]:
@@ -134,10 +164,12 @@ def repeats(results: Sequence[EpisodeResult]) -> str:
     return f"All episodes were alike, so they count as one and their intervals mean nothing: {', '.join(alike)}."
 
 
-def report(results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = ()) -> dict[str, Any]:
+def report(
+    results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = (), sheet: Sheet = DRIVING
+) -> dict[str, Any]:
     """Everything, for JSON: what ran where, the table, and each episode. `interrupted`: some were not driven because of Ctrl-C.
 
-    warnings: what a reader should know besides that which the results themselves give reason to warn of.
+    warnings: what a reader should know besides that which the results themselves give reason to warn of. sheet: of the domain.
     """
     return {
         "title": title,
@@ -147,7 +179,7 @@ def report(results: Sequence[EpisodeResult], *, title: str, command: str = "", w
         "errors": sum(bool(r.error) for r in results),
         "interrupted": any(r.end == "interrupted" for r in results),
         "warnings": [*warnings, *_warnings(results)],
-        "table": [_plain(row) for row in rows(results)],
+        "table": [_plain(row, sheet) for row in rows(results, sheet)],
         "results": [{key: value for key, value in asdict(r).items() if key != "watched"} for r in results],
     }
 
@@ -156,34 +188,39 @@ def _warnings(results: Sequence[EpisodeResult]) -> list[str]:
     return [text for text in (trained_on(r.seed for r in results), repeats(results)) if text]
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: Row, sheet: Sheet) -> dict[str, Any]:
     """A row with its figures by the name of the metric."""
     figures = {heading: row.figures[heading] for heading in shown([row])}
-    named = {COLUMNS[heading][0] + ("_iqm" if COLUMNS[heading][1] == "iqm" else ""): e.as_dict() for heading, e in figures.items()}
+    columns = sheet.columns
+    named = {columns[heading][0] + ("_iqm" if columns[heading][1] == "iqm" else ""): e.as_dict() for heading, e in figures.items()}
     return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, "ends": row.ends, **named}
 
 
-def markdown(results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = ()) -> str:
-    """The table and the failures as a Markdown page. warnings: as of `report`."""
-    table = rows(results)
+def markdown(
+    results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = (), sheet: Sheet = DRIVING
+) -> str:
+    """The table and the failures as a Markdown page. warnings, sheet: as of `report`."""
+    table = rows(results, sheet)
     lines = [f"# {title}", ""]
     if command:
         lines += ["```", command, "```", ""]
     columns = shown(table)
-    lines += ["| scenario | policy | episodes | " + " | ".join(columns) + " |", "|---|---|---:|" + "---:|" * len(columns)]
+    lines += [f"| {sheet.what} | policy | episodes | " + " | ".join(columns) + " |", "|---|---|---:|" + "---:|" * len(columns)]
     for row in table:
         lines.append(
-            f"| {row.scenario} | {row.policy} | {driven(row)} | " + " | ".join(cell(row.figures[h], COLUMNS[h][1]) for h in columns) + " |"
+            f"| {row.scenario} | {row.policy} | {driven(row)} | "
+            + " | ".join(cell(row.figures[h], sheet.columns[h][1]) for h in columns)
+            + " |"
         )
     lines += [
         "",
-        f"Rates in % of episodes, scores from 0 to 1; in brackets the {LEVEL:.0%} interval: Wilson's for rates (at least 3/n where nothing "
-        "or everything happened), a bootstrap within scenarios for means. IQM: mean of the middle half. `docs/metrics.md` defines each.",
+        f"Rates in % of episodes, {sheet.units}; in brackets the {LEVEL:.0%} interval: Wilson's for rates (at least 3/n where nothing "
+        f"or everything happened), a bootstrap within {sheet.what}s for means. IQM: mean of the middle half. {sheet.where}.",
         "",
     ]
     for warning in (*warnings, *_warnings(results)):
         lines += [warning, ""]
-    heading, body = endings(table)
+    heading, body = endings(table, sheet.what)
     lines += ["## How episodes ended", "", f"| {' | '.join(heading)} |", "|---|---|" + "---:|" * (len(heading) - 2)]
     lines += [*(f"| {' | '.join(row)} |" for row in body), ""]
     undriven = missing(results) if any(r.end == "interrupted" for r in results) else []

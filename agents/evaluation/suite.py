@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agents.evaluation.domains import name_of, robot_labels, task_of
 from agents.evaluation.jobs import Job, drive
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
 from agents.policies.base import SHIELD, PolicyError, load_policy, policy_names
 from agents.policies.pins import weights_changed
-from scenarios import Scenario, load
+from scenarios import Scenario
 from scenarios.loader import LIBRARY
 
 __all__ = [
@@ -39,7 +40,8 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be driven: (scenario, seeds) in order. Scenarios are names or paths as `scenarios.load` takes them."""
+    """What is to be driven: (scenario, seeds) in order. Scenarios are names or paths as `scenarios.load` takes them; or all are robot
+    tasks, named as `agents.evaluation.domains` says."""
 
     entries: tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -48,9 +50,14 @@ class Plan:
         """Episodes a policy."""
         return sum(len(seeds) for _, seeds in self.entries)
 
+    @property
+    def tasks(self) -> list[str]:
+        """The robot tasks; empty where scenarios are driven."""
+        return [task for spec, _ in self.entries if (task := task_of(spec))]
+
     def first(self, count: int) -> frozenset[tuple[str, int]]:
         """The first `count` (scenario name, seed) of each entry."""
-        return frozenset((load(scenario).id, seed) for scenario, seeds in self.entries for seed in seeds[:count])
+        return frozenset((name_of(scenario), seed) for scenario, seeds in self.entries for seed in seeds[:count])
 
 
 def policy_labels(specs: Sequence[str]) -> dict[str, str]:
@@ -72,14 +79,14 @@ def resolve(specs: Sequence[str], plan: Plan) -> tuple[dict[str, str], dict[str,
     Raises ScenarioError, PolicyError or BundleError if one cannot be used, PlanError if two episodes of the plan would be called the same:
     one result would stand for both.
     """
-    names = {scenario: load(scenario).id for scenario, _ in plan.entries}
+    names = {scenario: name_of(scenario) for scenario, _ in plan.entries}
     seen: dict[tuple[str, int], str] = {}
     for scenario, seeds in plan.entries:
         for key in ((names[scenario], seed) for seed in seeds):
             if key in seen:
                 raise PlanError(f"{seen[key]} and {scenario} are both called {key[0]!r} and drive seed {key[1]}: judge them one by one")
             seen[key] = scenario
-    return policy_labels(specs), names
+    return (robot_labels(list(specs), plan.tasks) if plan.tasks else policy_labels(specs)), names
 
 
 def changed_weights(specs: Sequence[str]) -> list[str]:

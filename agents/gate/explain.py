@@ -66,6 +66,8 @@ def explain(
         if report is None:
             raise ValueError("there is no report to explain: nothing was compared")
         return report, []
+    if order.plan.tasks:  # robots leave no traces, and there is no traffic to leave out: the report names the pairs and their commands
+        return report, []
     with progress(len(report.worse) * len(order.policies)) as tick:
         replays, differ = drive_again(order, outcome, report.worse, folder, workers=workers, progress=tick)
     lost = [replay for replay in replays if _is_lost(order, outcome, replay)]
@@ -151,7 +153,7 @@ def write_page(order: Order, outcome: Outcome, report: Report, replays: Sequence
     """Write the report as one HTML file. Raises OSError; TraceError for traces that cannot be read."""
     names = {role: str(side.get("name", "")) for role, side in ((BASELINE, report.baseline), (CANDIDATE, report.candidate))}
     covered = {}
-    for stratum in order.plan.strata:
+    for stratum in () if order.plan.tasks else order.plan.strata:  # robot tasks have no parameters that a file names
         records = {seed: outcome.records.get((CANDIDATE, stratum.name, seed)) for seed in stratum.seeds}
         driven = {seed: bool(failure_of(r["end"], r["metrics"])) for seed, r in records.items() if r is not None and not r["error"]}
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation.domains import task_of
 from agents.evaluation.stats import Estimate, iqm, mean_interval, proportion
 from agents.gate.betting import mean_bounds
 from agents.gate.design import ALL, GatedMetric
@@ -172,6 +173,8 @@ def _worse(collector: Collector, candidate: str, compile: bool) -> list[Worse]:
             continue
         stratum, seed = collector.plan.strata[judged.pair.stratum], judged.pair.seed
         words = ["closedloop", "eval", candidate, "--scenario", stratum.spec, "--seed", str(seed), "--episodes", "1", "--traces", "all"]
+        if task := task_of(stratum.spec):
+            words = ["closedloop", "play", task, "--policy", candidate, "--seed", str(seed)]
         command = shlex.join([*words, *["--compile"] * compile])
         pairs = {name: (b, c) for _, _, name, b, c in drops}
         ends = (judged.baseline.end, judged.candidate.end)

@@ -97,7 +97,23 @@ def _sections(report: Report, items: Sequence[Item], covered: Mapping[str, Seque
     yield "runs", "Training runs", _runs(report)
     yield "failures", "Failures", _failures(report)
     yield "gallery", "Replays", _gallery(items)
+    yield "worse", "Pairs that got worse", "" if items else _worse(report)
     yield "coverage", "Coverage", _coverage(covered)
+
+
+def _worse(report: Report) -> str:
+    """Pairs of which there are no replays, and how to see them again."""
+    if not report.worse:
+        return ""
+    rows = "".join(
+        f'<tr><td>{escape(w.scenario)}</td><td class="num">{w.seed}</td><td>{escape(" then ".join(w.ends))}</td>'
+        f"<td><code>{escape(w.command)}</code></td></tr>"
+        for w in report.worse
+    )
+    heads = '<tr><th>where</th><th class="num">seed</th><th>ended, baseline then candidate</th><th>to see the candidate</th></tr>'
+    left = report.worse_in_all - len(report.worse)
+    more = f"<p>And {left} more.</p>" if left > 0 else ""
+    return f"<table><thead>{heads}</thead><tbody>{rows}</tbody></table>{more}"
 
 
 def _notes(report: Report, command: str) -> Iterator[str]:

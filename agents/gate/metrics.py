@@ -16,7 +16,7 @@ class MetricError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class GateMetric:
-    """How a metric of `envs.driving.metrics.episode_metrics` is read."""
+    """How a metric of `envs.driving.metrics.episode_metrics`, or of `agents.evaluation.rollout_robots`, is read."""
 
     better: Literal["higher", "lower"]
     kind: Literal["event", "score"]  # event: it happened in an episode or not; score: any value of a range
@@ -43,6 +43,8 @@ METRICS: dict[str, GateMetric] = {
     "speed_ok": _SCORE,
     "nuplan_score": _SCORE,
     "driving_score": _SCORE,
+    "lasted": _SCORE,
+    "at_goal": _SCORE,
 }
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import agents
+from agents.evaluation.domains import digest_of, duration_of, task_of, task_spec
 from agents.evaluation.report import trained_on, versions
 from agents.evaluation.suite import PlanError, scenario_spec, seeds_from
 from agents.gate.design import ALL, Design, GatedMetric
@@ -24,16 +25,16 @@ from agents.policies.pins import perception_weights
 from scenarios import Suite
 from scenarios.errors import did_you_mean
 
-__all__ = ["GatePlan", "Pair", "Stratum", "code_digest", "configuration", "identity", "plan_from", "run_id"]
+__all__ = ["GatePlan", "Pair", "Stratum", "code_digest", "configuration", "identity", "plan_from", "robot_identity", "run_id"]
 
 FEW = 5  # rounds below which evidence can hardly build up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum:
-    """Episodes of one scenario."""
+    """Episodes of one scenario or robot task."""
 
-    spec: str  # as scenarios.load takes it
+    spec: str  # as scenarios.load takes it, or as `agents.evaluation.domains` names a task
     name: str  # what results call it
     family: str
     digest: str  # of everything that decides its episodes
@@ -72,6 +73,11 @@ class GatePlan:
         for index, (stratum, share) in enumerate(zip(self.strata, self.design.per_round, strict=True)):
             for seed in stratum.seeds[number * share : (number + 1) * share]:
                 yield Pair(index, seed)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The robot tasks; empty where scenarios are driven."""
+        return [task for stratum in self.strata if (task := task_of(stratum.spec))]
 
     @cached_property
     def where(self) -> dict[tuple[str, int], Pair]:
@@ -121,6 +127,7 @@ def plan_from(suite: Suite, *, alpha: float = 0.05, test: str = "sequential") ->
                 duration=scenario.model.duration, seeds=seeds,
             )
         )  # fmt: skip
+    strata += _task_strata(suite)
     budgets = [len(stratum.seeds) for stratum in strata]
     metrics = [
         GatedMetric(
@@ -136,6 +143,41 @@ def plan_from(suite: Suite, *, alpha: float = 0.05, test: str = "sequential") ->
         test=test,
     )
     return GatePlan(suite=suite.name, strata=tuple(strata), design=design)
+
+
+def _task_strata(suite: Suite) -> list[Stratum]:
+    """Of the robot tasks of a suite. Raises ScenarioError, with its place, for one that does not exist."""
+    if not suite.tasks:
+        return []
+    from envs.robots.registry import TASKS
+
+    strata: list[Stratum] = []
+    for index, each in enumerate(suite.tasks):
+        if each.task not in TASKS:
+            hint = did_you_mean(each.task, TASKS) or "known: " + ", ".join(TASKS)
+            raise suite.error(("tasks", index, "task"), "expected a robot task", hint=hint)
+        if each.family == ALL:
+            raise suite.error(("tasks", index), f"expected a family that is not called {ALL!r}: that stands for the whole suite")
+        seeds = seeds_from(each.seed, each.episodes)
+        if any(set(seeds) & set(other.seeds) for other in strata if other.name == each.task):
+            raise PlanError(f"{suite.file}: {each.task!r} is asked for more than once with the same seed: one result would stand for two")
+        digest, duration = digest_of(each.task), duration_of(each.task)
+        strata.append(Stratum(spec=task_spec(each.task), name=each.task, family=each.family, digest=digest, duration=duration, seeds=seeds))
+    return strata
+
+
+def robot_identity(spec: str, tasks: Sequence[str]) -> dict[str, Any]:
+    """Which policy of robots that is on each of the tasks. Raises PolicyError or BundleError if it cannot act on one of them."""
+    from agents.robots.policies import check_fits, load_robot_policy
+
+    found = {task: load_robot_policy(spec, task) for task in tasks}
+    for task, policy in found.items():
+        check_fits(policy, task)
+    levels = {policy.observation for policy in found.values()}
+    names = {policy.name for policy in found.values()}
+    needs = {"observation": "+".join(sorted(levels)), "options": {task: dict(policy.options) for task, policy in found.items()}}
+    sha256 = "+".join(dict.fromkeys(policy.sha256 for policy in found.values() if policy.sha256))
+    return {"name": names.pop() if len(names) == 1 else spec, "sha256": sha256, "needs": needs}
 
 
 def identity(spec: str) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from agents.evaluation.domains import task_of
 from agents.evaluation.jobs import Crew
 from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
 from agents.gate.baseline import Baseline, make_baseline
 from agents.gate.drive import BASELINE, CANDIDATE, Collector, Key, drive_plan, half_of, record_of
 from agents.gate.findings import make_report
 from agents.gate.journal import Journal, JournalError
-from agents.gate.plan import GatePlan, configuration, identity, run_id
+from agents.gate.plan import GatePlan, configuration, identity, robot_identity, run_id
 from agents.gate.report import Lost, Report
 from agents.gate.verdict import referee_for
 from agents.policies.base import load_policy
@@ -50,7 +51,8 @@ class Order:
     @cached_property
     def config(self) -> dict[str, Any]:
         """What decides the results. Raises PolicyError or BundleError for a policy that cannot be used."""
-        policies = {role: identity(spec) for role, spec in self.policies.items()}
+        tasks = self.plan.tasks
+        policies = {role: robot_identity(spec, tasks) if tasks else identity(spec) for role, spec in self.policies.items()}
         if self.kept:
             policies = {BASELINE: {**self.kept.policy, "kept": self.kept.hash}, **policies}
         return configuration(self.plan, policies, full=self.full, compile=self.compile)
@@ -69,7 +71,8 @@ class Order:
     def warnings(self) -> list[str]:
         """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere. Read once: files
         may be gone when the report is made."""
-        seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in dict.fromkeys(self.policies.values()))
+        specs = () if self.plan.tasks else dict.fromkeys(self.policies.values())
+        seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in specs)
         return [*(text for text in seen if text), *self._elsewhere()]
 
     def _elsewhere(self) -> list[str]:
@@ -226,9 +229,24 @@ def seconds(plan: GatePlan, policies: Sequence[str], workers: int, *, compile: b
     Every job is taken to last as long as its episodes may, and to cost as much as a full batch does, which it does.
     """
     shortest = min(plan.strata, key=lambda stratum: stratum.duration)
+    if task := task_of(shortest.spec):
+        return _robot_seconds(plan, task, policies, workers)
     episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(policies[-1], changed="ignore")
     begun = time.perf_counter()
     (result,) = rollout(policy, [episode], fingerprints=True, compile=compile)
     pace = (time.perf_counter() - begun) / max(result.metrics.get("duration", 0.0), 1.0)  # s a simulated second of a batch
     batches = sum(-(-len(stratum.seeds) // BATCH) * stratum.duration for stratum in plan.strata)
     return pace * batches * len(policies) / workers
+
+
+def _robot_seconds(plan: GatePlan, task: str, policies: Sequence[str], workers: int) -> float:
+    """The same for robot tasks, whose worlds cost what they cost one by one: from a few episodes of the shortest."""
+    from agents.evaluation.rollout_robots import rollout_robots
+    from agents.robots.policies import load_robot_policy
+
+    (stratum,) = (s for s in plan.strata if task_of(s.spec) == task)
+    few = stratum.seeds[:8]
+    begun = time.perf_counter()
+    results = rollout_robots(load_robot_policy(policies[-1], task), task, few)
+    pace = (time.perf_counter() - begun) / max(sum(r.metrics.get("seconds", 0.0) for r in results), 1.0)
+    return pace * sum(len(s.seeds) * s.duration for s in plan.strata) * len(policies) / workers

@@ -151,8 +151,12 @@ def build_model(
     schedule: str,
     seed: int,
     device: str,
+    hindsight: int = 0,
 ) -> BaseAlgorithm:
     """A fresh model. `schedule`: the learning rate stays (`constant`) or falls to zero over the run (`linear`).
+
+    hindsight: of worlds with goals, how many goals are made up for each decision that is learned from (hindsight experience replay,
+    arXiv 1707.01495).
 
     Raises HyperError, in the library's words, for a value of `hyper` that the algorithm refuses.
     """
@@ -164,7 +168,14 @@ def build_model(
         arguments["batch_size"] = minibatch(int(arguments["batch_size"]), steps * env.num_envs)
     if arguments.get("action_noise") is not None:
         arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
-    kwargs = {"net_arch": list(network), "activation_fn": _activation(activation)}
+    kwargs: dict[str, Any] = {"net_arch": list(network), "activation_fn": _activation(activation)}
+    if hindsight:
+        from stable_baselines3 import HerReplayBuffer
+
+        from agents.learning.goals import GoalExtractor
+
+        arguments |= {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": hindsight}}
+        kwargs["features_extractor_class"] = GoalExtractor
     from gymnasium import spaces
 
     try:

@@ -10,7 +10,7 @@ from agents.learning.checkpoint import load_checkpoint
 from agents.learning.config import TrainConfig, TrainConfigError
 from agents.policies.bundle import load_bundle
 from agents.policies.sb3 import observation_spec
-from agents.policies.spec import ObservationSpec
+from agents.policies.spec import BundleSpec, ObservationSpec
 
 __all__ = ["check_beginning", "learned_from", "pinned"]
 
@@ -43,21 +43,40 @@ def check_beginning(config: TrainConfig) -> None:
         ("network", list(config.network), list(spec.network.sizes[1:-1])),
         ("activation", config.activation, spec.network.activation),
         ("normalise_observations", config.normalise_observations, spec.normaliser is not None),
-        ("driving.action", config.driving.action, spec.action.kind),
+        *_domain(config, spec),
         ("planner", planner[not config.planner], planner[not spec.planner]),
     )
     problems = [f"{name}: {mine}; the policy in {folder} has {other}" for name, mine, other in pairs if mine != other]
-    if said := _other_observation(observation_spec(config.driving), spec.observation):
-        problems.append(f"driving: {said} the policy in {folder}")
+    if said := _other_observation(_told(config), spec.observation):
+        problems.append(f"{'robot' if config.task else 'driving'}: {said} the policy in {folder}")
     if problems:
         raise TrainConfigError("\n".join(["init: its networks can only go on as what they are", *problems]))
 
 
+def _domain(config: TrainConfig, spec: BundleSpec) -> list[tuple[str, object, object]]:
+    """What else has to be equal: of driving the kind of action, of a robot the task and how it is commanded."""
+    if not config.task:
+        return [("driving.action", config.driving.action, spec.action.kind)]
+    theirs = (spec.robot.task, spec.robot.options) if spec.robot else ("none", {})
+    return [("task", config.task, theirs[0]), ("robot.options", config.robot.told, theirs[1])]
+
+
+def _told(config: TrainConfig) -> ObservationSpec:
+    """What a policy trained by `config` is told."""
+    if not config.task:
+        return observation_spec(config.driving)
+    from agents.robots.told import told_spec
+    from envs.robots.registry import task_named
+
+    return told_spec(task_named(config.task, **config.robot.options))
+
+
 def learned_from(config: TrainConfig) -> str:
     """What a policy trained by `config` has learned from, for its card: also what it began with had."""
-    parts = ["episodes drawn from the scenarios named in the command"]
+    parts = [f"episodes of the robot task {config.task}" if config.task else "episodes drawn from the scenarios named in the command"]
     if config.imitate:
-        parts.append(f"what the planner {config.imitate} would do in every state")
+        who = "the scripted expert" if config.imitate == "expert" else f"the planner {config.imitate}"
+        parts.append(f"what {who} would do in every state")
     if config.init:
         parts.append(f"the checkpoint of {config.init} (sha256 {config.init_sha256 or 'not known'}), which learned from {_earlier(config)}")
     return ", ".join(parts) + ("" if config.init else ", nothing else")

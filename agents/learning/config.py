@@ -2,7 +2,7 @@
 
 Values come in layers, each over the one before: `defaults/base.yaml` for all, then for the algorithm; the file of the scenario's family
 (`defaults/highway.yaml`), its `all` part and that of the algorithm; then what the caller gives. So `TrainConfig(scenario="merge")` is
-the tuned run, and anything named in it replaces one value.
+the tuned run, and anything named in it replaces one value. `TrainConfig(task="reach")` is one on a robot task, with `defaults/robots`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from agents.learning.algorithms import Algorithm, check_hyper, find_algorithm
+from agents.learning.config_robots import RobotSettings, robot_problems
 from agents.learning.seeds import Seeds, seeds_for
 from agents.policies.spec import ACTIVATIONS
 from envs.driving.types import DrivingConfig
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 DEFAULTS = Path(__file__).resolve().parent / "defaults"
+DRIVING_ONLY = ("scenario", "episodes", "compile", "driving", "planner", "reward")  # robots meet ever new episodes
 _Positive = Annotated[int, Field(ge=1)]
 
 
@@ -51,7 +53,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
-    scenario: tuple[str, ...] = Field(min_length=1)  # names or files; several are mixed, episodes shared equally
+    scenario: tuple[str, ...] = ()  # names or files; several are mixed, episodes shared equally
+    task: str = ""  # a robot task (`envs.robots.TASKS`) instead of scenarios
     algo: str = "ppo"
     steps: _Positive = 1_000_000  # decisions over all worlds
     seed: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -64,8 +67,9 @@ class TrainConfig(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 1  # of torch; 0: as torch likes. More only pay where the cores are otherwise idle
     tensorboard: bool = True
     driving: DrivingConfig = DrivingConfig()
+    robot: RobotSettings = RobotSettings()
     planner: str = ""  # the learner tells this planner what to aim at (`agents.planners.wish`); "": it drives by itself
-    imitate: str = ""  # all steps are for distilling this planner by DAgger (`agents.learning.dagger`); "": reinforcement learning
+    imitate: str = ""  # all steps are for distilling this planner or expert by DAgger (`agents.learning.dagger`); "": from rewards
     init: str = ""  # folder of a run whose last policy, critic and normaliser this one begins with; "": from scratch
     init_sha256: str = ""  # of its checkpoint, which `train` fills in; another one is refused
     reward: dict[str, float] = {}  # weights of `envs.driving.rewards.RewardWeights`, by name
@@ -92,7 +96,9 @@ class TrainConfig(BaseModel):
         if not (isinstance(info.context, Mapping) and info.context.get("complete")):
             algo, names = given.get("algo", "ppo"), given.get("scenario", ())
             if isinstance(algo, str) and all(isinstance(n, str) for n in names):
-                given = overlaid(layered_defaults(names, algo), given)
+                task = given.get("task", "")
+                below = robot_defaults(task, algo) if task and isinstance(task, str) else layered_defaults(names, algo)
+                given = overlaid(below, given)
         if isinstance(given.get("network"), list):
             given["network"] = tuple(given["network"])
         if isinstance(given.get("driving"), Mapping):
@@ -103,6 +109,25 @@ class TrainConfig(BaseModel):
     def _check(self) -> TrainConfig:
         algorithm = find_algorithm(self.algo)
         problems = check_hyper(self.algo, self.hyper)
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation: {self.activation!r}; must be one of {', '.join(ACTIVATIONS)}")
+        problems += self._robot_problems(algorithm) if self.task else self._driving_problems(algorithm)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _robot_problems(self, algorithm: Algorithm) -> list[str]:
+        strange = DRIVING_ONLY
+        given = [name for name in strange if getattr(self, name) != type(self).model_fields[name].get_default()]
+        problems = [f"{name}: is about driving, and task={self.task!r} is a robot's: leave it out" for name in given]
+        return problems + robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
+
+    def _driving_problems(self, algorithm: Algorithm) -> list[str]:
+        problems = []
+        if not self.scenario:
+            problems.append("scenario: expected at least one scenario, or a robot task: task")
+        if self.robot != RobotSettings():
+            problems.append("robot: is about a robot's task, and none is named: task")
         if self.driving.action not in algorithm.actions:
             problems.append(f"driving.action: {self.algo} learns {' or '.join(algorithm.actions)} actions, not {self.driving.action}")
         problems += _planner_problems(self.planner, self.driving)
@@ -111,12 +136,7 @@ class TrainConfig(BaseModel):
             problems.append(f"driving.learners: {self.driving.learners}; one policy is trained on one learner a world: must be 1")
         if self.driving.autopilot:
             problems.append("driving.autopilot: must be off, or the traffic model drives instead of the policy")
-        if self.activation not in ACTIVATIONS:
-            problems.append(f"activation: {self.activation!r}; must be one of {', '.join(ACTIVATIONS)}")
-        problems += _reward_problems(self.reward)
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+        return problems + _reward_problems(self.reward)
 
     @property
     def seeds(self) -> Seeds:
@@ -126,12 +146,16 @@ class TrainConfig(BaseModel):
     @property
     def title(self) -> str:
         """`highway-ppo`: for folder names and tables."""
+        if self.task:
+            return f"{self.task}-{self.algo}"
         names = [Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in self.scenario]
         return f"{'+'.join(names).replace('/', '-')}-{self.algo}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for config.yaml."""
-        plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python({**self.model_dump(), "driving": asdict(self.driving)}, mode="json")
+        """Plain values, for config.yaml: without those of the other domain."""
+        other = DRIVING_ONLY if self.task else ("task", "robot")
+        values = {name: value for name, value in {**self.model_dump(), "driving": asdict(self.driving)}.items() if name not in other}
+        plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python(values, mode="json")
         return plain
 
 
@@ -151,11 +175,12 @@ def config_from(data: Mapping[str, Any], *, complete: bool = False) -> TrainConf
 def command_line(config: TrainConfig) -> str:
     """The command that trains with `config`: what differs from the defaults for its scenario and algorithm is named."""
     mine = config.as_dict()
-    usual = config_from({name: mine[name] for name in ("scenario", "algo")}).as_dict()
-    scenarios = [part for name in config.scenario for part in ("--scenario", name)]
-    words = ["closedloop", "train", *scenarios, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
+    what = "task" if config.task else "scenario"
+    usual = config_from({name: mine[name] for name in (what, "algo")}).as_dict()
+    on = ["--task", config.task] if config.task else [part for name in config.scenario for part in ("--scenario", name)]
+    words = ["closedloop", "train", *on, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
     words += ["--compile"] if config.compile else []
-    for key, value in _flat({name: value for name, value in mine.items() if name not in ("scenario", "algo", "steps", "seed", "compile")}):
+    for key, value in _flat({name: value for name, value in mine.items() if name not in (what, "algo", "steps", "seed", "compile")}):
         if (key, value) not in _flat(usual):
             words += ["--set", f"{key}={json.dumps(value)}"]
     return shlex.join(words)
@@ -203,6 +228,15 @@ def layered_defaults(names: tuple[str, ...], algo: str) -> dict[str, Any]:
     actions = find_algorithm(algo).actions
     if merged.get("driving", {}).get("action") not in actions:  # a family tuned for manoeuvres, an algorithm that cannot choose among them
         merged = overlaid(merged, {"driving": {"action": actions[0]}})
+    return merged
+
+
+def robot_defaults(task: str, algo: str) -> dict[str, Any]:
+    """The values under what the caller gives, for a robot task."""
+    merged: dict[str, Any] = {}
+    for file in (DEFAULTS / "robots" / "base.yaml", DEFAULTS / "robots" / f"{Path(task).name}.yaml"):
+        parts = _defaults_in(file) if file.exists() else {}
+        merged = overlaid(overlaid(merged, parts.get("all", {})), parts.get(algo, {}))
     return merged
 
 

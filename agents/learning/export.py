@@ -28,6 +28,7 @@ from agents.policies.spec import (
     NetworkSpec,
     NormaliserSpec,
     ObservationSpec,
+    RobotSpec,
     Stage,
     TrainingSpec,
 )
@@ -57,6 +58,7 @@ def bundle_from_model(
     observation: ObservationSpec,
     normalise: VecNormalize | None = None,
     driving: DrivingSpec | None = None,
+    robot: RobotSpec | None = None,
     planner: str = "",
     perception: Mapping[Stage, str] | None = None,
     training: TrainingSpec | None = None,
@@ -100,6 +102,7 @@ def bundle_from_model(
         observation=observation,
         normaliser=spec_of_normaliser,
         driving=driving,
+        robot=robot,
         planner=planner,  # type: ignore[arg-type]  # checked by the model
         perception=dict((perception_weights(driving) if driving else {}) if perception is None else perception),
         training=training or TrainingSpec(),
@@ -123,7 +126,7 @@ def _linears(policy: nn.Module, algorithm: Algorithm) -> list[nn.Linear]:
 
 def _image(model: BaseAlgorithm, algorithm: Algorithm) -> tuple[ImageSpec | None, dict[str, NDArray[Any]]]:
     """The convolutions before the actor of a policy that takes images (`CombinedExtractor`, `NatureCNN`), and their weights."""
-    if not isinstance(model.observation_space, spaces.Dict):
+    if not isinstance(model.observation_space, spaces.Dict) or "image" not in model.observation_space.spaces:
         return None, {}
     owner = algorithm.actor[0].rpartition(".")[0] if not algorithm.on_policy else ""
     extractor = model.policy.get_submodule(f"{owner}.features_extractor" if owner else "pi_features_extractor")

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents.learning.algorithms import build_model, find_algorithm
 from agents.learning.beginning import learned_from
@@ -49,9 +49,6 @@ _LOGGED = {
     "train/learning_rate": "learning_rate",
     "imitation/error": "imitation_error",
 }
-# variance floor of the observation normaliser: a feature that hardly ever moves (a rare kind of vehicle) must not be blown up to the
-# limit when it does; observations come scaled to about [-1, 1], so a deviation of 0.1 is small
-EPSILON = 0.01
 
 
 class _Latest(KVWriter):
@@ -89,13 +86,13 @@ class Run(BaseCallback):
         self.meter = EpisodeMeter(worlds.training)
         gamma = float(config.hyper.get("gamma", 0.99))
         self.normalise = VecNormalize(
-            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=EPSILON,
-            norm_obs_keys=["state"] if isinstance(self.meter.observation_space, spaces.Dict) else None,  # images go as they are
+            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=worlds.floor,
+            norm_obs_keys=["state"] if _images(self.meter) and config.normalise_observations else None,  # images go as they are
         )  # fmt: skip
         done = checkpoint.counters["num_timesteps"] if checkpoint else 0
         self.learner: BaseAlgorithm = build_model(
             config.algo, self.normalise, hyper=config.hyper, network=config.network, activation=config.activation, schedule=config.schedule,
-            seed=(config.seed + done) % 2**31, device=config.device,
+            seed=(config.seed + done) % 2**31, device=config.device, hindsight=worlds.hindsight,
         )  # fmt: skip
         self.latest = _Latest()
         writers: list[KVWriter] = [self.latest]
@@ -219,7 +216,7 @@ class Run(BaseCallback):
         """The policy as it is now."""
         return bundle_from_model(
             self.learner, name=self.config.title, algorithm=self.config.algo, activation=self.config.activation,
-            observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving,
+            observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving, robot=self.worlds.robot,
             planner=self.config.planner, perception=self.perception,
             training=TrainingSpec(scenarios=self.config.scenario, steps=self.steps, seed=self.config.seed),
         )  # fmt: skip
@@ -288,6 +285,11 @@ class Run(BaseCallback):
     def close(self) -> None:
         """Close the log files."""
         self.learner.logger.close()
+
+
+def _images(worlds: VecEnv) -> bool:
+    """Whether its observations have pictures."""
+    return isinstance(worlds.observation_space, spaces.Dict) and "image" in worlds.observation_space.spaces
 
 
 def _hashes(weights: Mapping[Any, str]) -> str:

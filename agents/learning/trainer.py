@@ -21,7 +21,7 @@ from agents.learning.config import TrainConfig, TrainConfigError
 from agents.learning.progress import Console
 from agents.learning.record import read_config, start_record, write_config, write_json
 from agents.learning.run import Run
-from agents.learning.worlds import MakeWorlds, driving_worlds
+from agents.learning.worlds import MakeWorlds, worlds_for
 
 __all__ = ["RunResult", "TrainingCrashed", "resume", "resumed_config", "train"]
 
@@ -48,9 +48,7 @@ class RunResult:
         return {key: str(value) if isinstance(value, Path) else value for key, value in vars(self).items()}
 
 
-def train(
-    config: TrainConfig, *, out: str | Path | None = None, make_worlds: MakeWorlds = driving_worlds, quiet: bool = False
-) -> RunResult:
+def train(config: TrainConfig, *, out: str | Path | None = None, make_worlds: MakeWorlds = worlds_for, quiet: bool = False) -> RunResult:
     """Train from the start into the folder `out` (default: `runs/<scenario>-<algo>-<time>`), which must be new or empty.
 
     Ctrl-C ends the run after the present step and saves it (status `interrupted`); a second one ends it at once. Progress goes to the
@@ -63,7 +61,7 @@ def train(
     return _run(config, folder, make_worlds, quiet=quiet, resumed=False)
 
 
-def resume(folder: str | Path, *, steps: int | None = None, make_worlds: MakeWorlds = driving_worlds, quiet: bool = False) -> RunResult:
+def resume(folder: str | Path, *, steps: int | None = None, make_worlds: MakeWorlds = worlds_for, quiet: bool = False) -> RunResult:
     """Go on with the run in `folder`, from its last checkpoint, with its own configuration.
 
     steps: a new total, to go on beyond what is done. What is restored and what is not: see `agents.learning.checkpoint`. Raises
@@ -100,7 +98,8 @@ def _run(config: TrainConfig, folder: Path, make_worlds: MakeWorlds, *, quiet: b
     begun = time.monotonic()
     with _threads(config.threads):
         console = Console(config.steps, done=done, quiet=quiet)
-        console.say(f"{config.title}: {config.steps} steps in {config.envs} worlds, into {folder}; drawing {config.episodes} episodes")
+        drawing = "" if config.task else f"; drawing {config.episodes} episodes"
+        console.say(f"{config.title}: {config.steps} steps in {config.envs} worlds, into {folder}{drawing}")
         worlds = make_worlds(config, done)
         run = Run(config, folder, worlds, console, checkpoint=checkpoint, spent=time.monotonic() - begun)
         if config.compile:

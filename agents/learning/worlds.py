@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.learning.config import TrainConfig
-from agents.policies.spec import DrivingSpec, ObservationSpec
+from agents.policies.spec import DrivingSpec, ObservationSpec, RobotSpec
 
 if TYPE_CHECKING:
     from agents.learning.dagger import Expert
 
-__all__ = ["MakeWorlds", "Worlds", "driving_spec", "driving_worlds"]
+__all__ = ["MakeWorlds", "Worlds", "driving_spec", "driving_worlds", "worlds_for"]
+
+# variance floor of the observation normaliser: a feature that hardly ever moves (a rare kind of vehicle) must not be blown up to the
+# limit when it does; observations of traffic come scaled to about [-1, 1], so a deviation of 0.1 is small
+FLOOR = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Worlds:
-    """What is trained and validated on, flat observations or a Dict of `image` and `state`. `close` both when done."""
+    """What is trained and validated on: flat observations, a Dict of `image` and `state`, or for training one with goals. `close` both."""
 
     training: VecEnv
     validation: VecEnv  # row k starts with validation episode k at every reset; more rows than episodes repeat them
     observation: ObservationSpec
     driving: DrivingSpec | None = None  # None: not the driving simulator
+    robot: RobotSpec | None = None  # None: no robot task
+    floor: float = FLOOR  # of the variance of observations, by which they are normalised
+    hindsight: int = 0  # goals made up for each decision that is learned from, where observations have goals
     expert: Expert | None = None  # what is to be imitated would do in the training worlds now; None: nobody is imitated
 
 
@@ -79,3 +86,12 @@ def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
     return Worlds(
         training=training, validation=validation, observation=observation_spec(config.driving), driving=driving_spec(config), expert=expert
     )
+
+
+def worlds_for(config: TrainConfig, done_steps: int) -> Worlds:
+    """The worlds of whatever `config` is about. Raises ModuleNotFoundError for a robot task where MuJoCo is not installed."""
+    if config.task:
+        from agents.learning.robots import robot_worlds
+
+        return robot_worlds(config, done_steps)
+    return driving_worlds(config, done_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from agents.playback.sight import Sight
 from agents.playback.trace import Trace
 from scenarios.files import write_atomic
 
-__all__ = ["CODECS", "show", "write_video"]
+__all__ = ["CODECS", "encode_video", "show", "write_video"]
 
 # suffix -> (encoder, container options, encoder options). yuv420p and the index in front (faststart) are what browsers need;
 # crf: quality, 0 best; a key frame every second makes seeking quick
@@ -44,30 +44,51 @@ def write_video(
     `sight` among them.
     Raises ModuleNotFoundError without PyAV, ValueError on another suffix or size, OSError.
     """
+    if Path(path).suffix.lower() not in CODECS:
+        raise ValueError(f"{path}: videos are written as {' or '.join(CODECS)}")
+    if size[0] % 2 or size[1] % 2 or not 1 <= fps <= 120:
+        raise ValueError(f"size={size}, fps={fps}: sizes must be even, fps 1 to 120")
+    steps = list(_steps(trace, fps))
+    view = {"oversample": 1} | _turned(view.get("sight")) | view
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for done, step in enumerate(steps):
+            yield render_frame(trace, step, size, **view)
+            if progress:
+                progress(done + 1, len(steps))
+
+    return encode_video(path, frames(), fps=fps)
+
+
+def encode_video(path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], *, fps: int) -> Path:
+    """Write RGB frames (H, W, 3), all of one size with even sides, as H.264 in .mp4 or VP9 in .webm, by suffix. Returns the path.
+
+    Raises ModuleNotFoundError without PyAV, ValueError on another suffix, a side that is odd, or no frame at all, OSError.
+    """
     target = Path(path)
     if target.suffix.lower() not in CODECS:
         raise ValueError(f"{target}: videos are written as {' or '.join(CODECS)}")
-    if size[0] % 2 or size[1] % 2 or not 1 <= fps <= 120:
-        raise ValueError(f"size={size}, fps={fps}: sizes must be even, fps 1 to 120")
     try:
         import av
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("writing a video needs PyAV: pip install 'closedloop[video]'", name="av") from error
 
     encoder, container_options, options = CODECS[target.suffix.lower()]
-    steps = list(_steps(trace, fps))
-    view = {"oversample": 1} | _turned(view.get("sight")) | view
     with tempfile.TemporaryDirectory(prefix="closedloop-") as folder:
         draft = Path(folder) / f"video{target.suffix.lower()}"  # not in memory: the index moves to the front at the end
         with av.open(str(draft), "w", options=container_options) as container:
             stream = container.add_stream(encoder, rate=fps, options=options | {"g": str(fps)})
             assert isinstance(stream, av.VideoStream)
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            for done, step in enumerate(steps):
-                frame = av.VideoFrame.from_ndarray(render_frame(trace, step, size, **view), format="rgb24")
-                container.mux(stream.encode(frame))
-                if progress:
-                    progress(done + 1, len(steps))
+            stream.pix_fmt, begun = "yuv420p", False
+            for picture in frames:
+                height, width = picture.shape[:2]
+                if width % 2 or height % 2:
+                    raise ValueError(f"frames of {width} x {height} pixels: both must be even")
+                if not begun:
+                    stream.width, stream.height, begun = width, height, True
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            if not begun:
+                raise ValueError("frames: none, and a video has one at least")
             container.mux(stream.encode(None))
         return write_atomic(target, draft.read_bytes())
 

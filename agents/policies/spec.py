@@ -13,11 +13,12 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from agents.policies.images import ImageSpec, Strict, Width
+from agents.policies.robot_spec import RobotSpec
 from envs.driving.types import DrivingConfig
 
 __all__ = [
-    "ACTIVATIONS", "HEADS", "ActionSpec", "BundleSpec", "DrivingSpec", "NetworkSpec", "NormaliserSpec", "ObservationSpec", "Stage",
-    "TrainingSpec",
+    "ACTIVATIONS", "HEADS", "ActionSpec", "BundleSpec", "DrivingSpec", "NetworkSpec", "NormaliserSpec", "ObservationSpec", "RobotSpec",
+    "Stage", "TrainingSpec",
 ]  # fmt: skip
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu", "leaky_relu")
@@ -133,6 +134,7 @@ class BundleSpec(Strict):
     observation: ObservationSpec
     normaliser: NormaliserSpec | None = None
     driving: DrivingSpec | None = None
+    robot: RobotSpec | None = None
     planner: Literal["", "lattice", "pdm"] = ""  # which its actions tell what to aim at (`agents.planners.wish`); "": none
     perception: dict[Stage, _Sha256] = Field(default_factory=dict)  # the weights it saw through while it was trained
     training: TrainingSpec = TrainingSpec()
@@ -161,12 +163,14 @@ class BundleSpec(Strict):
             raise ValueError("what tells a planner what to aim at drives, by three numbers from -1 to 1")
         if self.perception and self.driving is None:
             raise ValueError("perception weights belong to a policy that drives")
+        if self.robot is not None and (self.driving is not None or image is not None or not continuous):
+            raise ValueError("a policy of a robot task takes numbers, acts by numbers, and does not drive")
         return self
 
     @model_serializer(mode="wrap")
     def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Perception weights and planners came later: descriptions without any keep their sha256."""
-        return {name: value for name, value in handler(self).items() if name not in ("perception", "planner") or value}
+        """Perception weights, planners and robots came later: descriptions without any keep their sha256."""
+        return {name: value for name, value in handler(self).items() if name not in ("perception", "planner", "robot") or value}
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Name -> (shape, dtype) of every tensor the bundle must hold, no more and no less."""

@@ -25,19 +25,22 @@ def suite_file(folder: Path, text: str) -> str:
     return str(path)
 
 
+ROBOTS = ("lasted", "at_goal")  # metrics of robot tasks alone
 METRIC = "metrics:\n  - {metric: success, margin: 0.02}\n"
 
 
 @pytest.mark.parametrize("name", suite_names())
 def test_every_suite_of_the_package_can_be_gated(name: str) -> None:
     suite = load_suite(name)
+    if suite.tasks:
+        pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
     plan = plan_from(suite)
-    assert plan.episodes == sum(entry.episodes for entry in suite.entries)
+    assert plan.episodes == sum(each.episodes for each in (*suite.entries, *suite.tasks))
     assert plan.warnings == ()
     assert plan.rounds >= 10
     assert [m.priority for m in plan.design.metrics] == sorted(m.priority for m in suite.metrics)
     safety = [m.name for m in plan.design.metrics if m.priority == 1]
-    assert {"collision_at_fault", "off_road"} <= set(safety)
+    assert ({"success"} if suite.tasks else {"collision_at_fault", "off_road"}) <= set(safety)
 
 
 def test_a_round_is_the_suite_in_small(brief: str, tmp_path: Path) -> None:
@@ -140,7 +143,16 @@ def test_every_metric_is_one_of_an_episode(brief: str) -> None:
     from scenarios import load, sample
 
     (result,) = rollout(load_policy("idm"), [sample(load(brief), 0)])
-    assert all(0.0 <= goodness(result.metrics, name) <= 1.0 for name in METRICS)
+    assert all(0.0 <= goodness(result.metrics, name) <= 1.0 for name in METRICS if name not in ROBOTS)
+
+
+def test_every_metric_of_robots_is_one_of_an_episode() -> None:
+    pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+    from agents.evaluation.rollout_robots import rollout_robots
+    from agents.robots.policies import load_robot_policy
+
+    (result,) = rollout_robots(load_robot_policy("expert", "reach"), "reach", [0])
+    assert all(0.0 <= goodness(result.metrics, name) <= 1.0 for name in (*ROBOTS, "success"))
 
 
 def test_what_is_said_to_be_found_is_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,10 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 import mujoco
 
+from agents.evaluation.rollout_robots import rollout_robots
+from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.robots import EXPERTS, expert_for
+from agents.robots.policies import load_robot_policy
 from agents.robots.seen import watch
 from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
 from envs.robots.camera import Camera
@@ -175,18 +179,19 @@ def test_no_episode_starts_in_touch_or_done(task: str) -> None:
     assert len(np.unique(starts, axis=0)) == 200
 
 
-def test_every_number_of_the_observation_varies_and_is_in_its_space(task: str) -> None:
-    """Under chance and under the expert, whose doings are what chance does not come to."""
-    for act in (lambda robots: expert_for(robots).act, lambda _: actions):
-        env = RobotVectorEnv(16, task)
-        observation, _ = env.reset(seed=0)
-        policy, seen = act(env.robots), [flat(observation)]
-        for _ in range(60):
-            observation, *_ = env.step(policy(env.robots))
-            assert env.observation_space.contains(observation)
-            seen.append(flat(observation))
-        varied = np.concatenate(seen).std(0) > 1e-4
-        assert varied.all() or policy is actions
+@pytest.mark.parametrize("who", ["expert", "chance"])
+def test_observations_are_in_their_space(task: str, who: str) -> None:
+    """Under the expert every number of them varies too; chance does not come to all there is."""
+    env = RobotVectorEnv(16, task)
+    observation, _ = env.reset(seed=0)
+    act, seen = expert_for(env.robots).act if who == "expert" else actions, [flat(observation)]
+    for _ in range(60):
+        observation, *_ = env.step(act(env.robots))
+        assert env.observation_space.contains(observation)
+        seen.append(flat(observation))
+    if who == "expert":
+        spread = np.concatenate(seen).std(0)
+        assert (spread > 1e-4).all(), f"numbers that do not vary: {np.flatnonzero(spread <= 1e-4)}"
 
 
 def test_what_is_returned_is_never_written_to_again(task: str) -> None:
@@ -263,6 +268,17 @@ def test_the_expert_does_it_and_chance_does_not(task: str) -> None:
     assert set(EXPERTS) == set(TASKS)
     assert successes(task, lambda robots: expert_for(robots).act, EPISODES) >= 0.95
     assert successes(task, lambda _: actions, EPISODES) <= 0.2
+
+
+@pytest.mark.parametrize("name", shipped_tasks())
+def test_trained_policies_that_are_shipped_do_it(name: str) -> None:
+    """On episodes that training never draws; their cards say how they were made."""
+    card = json.loads((ROBOT_WEIGHTS / f"{name}.json").read_text())
+    assert card["robot"]["task"] == name
+    assert card["command"].startswith(f"closedloop train --task {name} ")
+    assert card["data"].startswith(f"episodes of the robot task {name}")
+    results = rollout_robots(load_robot_policy("trained", name), name, range(500_000, 500_000 + EPISODES))
+    assert np.mean([result.metrics["success"] for result in results]) >= 0.9
 
 
 @needs_renderer

@@ -464,8 +464,9 @@ def test_shapes_fill_the_box_that_collides() -> None:
 
 
 def test_a_stream_that_looks_around_shows_four_views_of_a_world_every_third_seed() -> None:
-    plain, around = DrivingStream(scenario=("junction",), worlds=4, seconds=2), DrivingStream(
-        scenario=("junction",), around=True, worlds=4, seconds=2
+    plain, around = (
+        DrivingStream(scenario=("junction",), worlds=4, seconds=2),
+        DrivingStream(scenario=("junction",), around=True, worlds=4, seconds=2),
     )
     assert torch.equal(plain.sample(0, 4).frame.image, around.sample(0, 4).frame.image)
     frame, labels, condition = around.sample(2, 8)

@@ -19,18 +19,20 @@ def suite(folder: Path, text: str) -> Path:
 
 
 def test_the_suites_of_the_package() -> None:
-    assert scenarios.suite_names() == ["driving", "nightly", "release", "smoke"]
+    assert scenarios.suite_names() == ["driving", "nightly", "release", "robots", "smoke"]
     suites = {name: scenarios.load_suite(name) for name in scenarios.suite_names()}
     families = scenarios.names()
     for name in ("driving", "nightly", "release"):
         assert sorted(entry.scenario.id for entry in suites[name].entries) == [f"{f}/{v}" for f in families for v in ("easy", "hard")]
     assert {entry.scenario.name for entry in suites["smoke"].entries} < {*families}
     assert all((entry.episodes, entry.seed) == (20, 100_000) for entry in suites["driving"].entries)
-    assert {name: suite.shrink for name, suite in suites.items()} == {"driving": 3, "nightly": 3, "release": 3, "smoke": 0}
+    assert {name: suite.shrink for name, suite in suites.items()} == {"driving": 3, "nightly": 3, "release": 3, "robots": 0, "smoke": 0}
     for suite in suites.values():
         assert suite.description
         assert min(metric.priority for metric in suite.metrics) == 1
         assert all(entry.family == entry.scenario.name for entry in suite.entries)
+        assert all(each.family == each.task for each in suite.tasks)
+        assert bool(suite.entries) != bool(suite.tasks)
 
 
 def test_no_two_suites_share_an_episode() -> None:
@@ -41,6 +43,29 @@ def test_no_two_suites_share_an_episode() -> None:
             if entry.scenario.variant != "hard":  # easy and hard share seeds
                 assert not seen & mine
                 seen |= mine
+
+
+def test_robot_tasks_override_the_suite(tmp_path: Path) -> None:
+    text = "episodes: 5\nseed: 9\ntasks:\n  - {task: reach}\n  - {task: push_cube, episodes: 3, seed: 1, family: hands}\n"
+    path = suite(tmp_path, text)
+    found = scenarios.load_suite(path).tasks
+    assert [(t.task, t.family, t.episodes, t.seed) for t in found] == [("reach", "reach", 5, 9), ("push_cube", "hands", 3, 1)]
+    assert scenarios.is_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks: [{task: reach}]\nentries: [{scenario: merge}]\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots)"),
+        ("description: of nothing\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots)"),
+        ("tasks: [{task: reach}, {task: reach}]\n", "tasks[1]: expected each task once for each seed"),
+        ("tasks: [{tusk: reach}]\n", "tusk"),
+    ],
+)
+def test_suites_of_robot_tasks_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        scenarios.load_suite(suite(tmp_path, text))
+    assert message in str(refused.value)
 
 
 def test_metrics_have_margins_and_priorities(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""One episode of a robot task on film: what people see, what the cameras of the policy see with boxes around the things, and curves.
+
+Shapes: T decisions, so T + 1 moments; C cameras, K things, H x W pixels, n numbers of an action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.robots.policies import RobotPolicy
+from envs.robots.camera import Camera
+from envs.robots.physics import Floats
+
+__all__ = ["Film", "film"]
+
+SIZE = (480, 360)  # px, of pictures for people
+EYE = 168  # px, width and height of what the policy's cameras see
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """An episode. Pictures are RGB."""
+
+    task: str
+    about: str  # what is to be done
+    policy: str
+    observation: str  # level that the policy was on
+    seed: int
+    end: str  # done, time, failed
+    dt: float  # s a decision
+    things: tuple[str, ...]  # K
+    cameras: tuple[str, ...]  # C, of the policy
+    people: list[NDArray[np.uint8]] = field(repr=False)  # T + 1 of (H, W, 3)
+    eyes: list[list[NDArray[np.uint8]]] = field(repr=False)  # T + 1 of C of (EYE, EYE, 3)
+    boxes: NDArray[np.float64] = field(repr=False)  # (T + 1, C, K, 4) px u0, v0, u1, v1; 0 where nothing is seen
+    rewards: Floats = field(repr=False)  # (T,)
+    terms: dict[str, Floats] = field(repr=False)  # (T,) each, weighted
+    actions: Floats = field(repr=False)  # (T, n)
+    success: NDArray[np.bool_] = field(repr=False)  # (T,) at each moment
+
+    @property
+    def total(self) -> float:
+        """The return."""
+        return float(self.rewards.sum())
+
+
+def film(policy: RobotPolicy, task: str, seed: int, *, size: tuple[int, int] = SIZE) -> Film:
+    """Let the policy act on an episode and look on. Raises NoRenderer where no OpenGL works, Diverged, and as `RobotPolicy.worlds`."""
+    robots = policy.worlds(task, 1)
+    names = robots.task.cameras[:-1]
+    people, eyes, boxes, rewards, actions, success = [], [], [], [], [], []
+    terms: dict[str, list[float]] = {name: [] for name in robots.task.weights}
+    try:
+        with Camera(robots.physics, width=EYE, height=EYE, things=robots.task.things) as camera:
+
+            def look() -> None:
+                people.append(robots.picture(0, size=size).copy())
+                eyes.append([camera.picture(0, name).copy() for name in names])
+                boxes.append([camera.boxes(0, name).box for name in names])
+
+            robots.reset(np.array([seed]))
+            player = policy.make(robots)
+            look()
+            while True:
+                chosen = robots.command(player.act(robots))
+                step = robots.step(chosen)
+                look()
+                rewards.append(float(step.reward[0]))
+                actions.append(chosen[0].copy())
+                success.append(bool(step.success[0]))
+                for name, weight in robots.task.weights.items():
+                    terms[name].append(weight * float(step.terms[name][0]))
+                if step.terminated[0] or step.truncated[0]:
+                    break
+    finally:
+        robots.close()
+    return Film(
+        task=task,
+        about=robots.task.about,
+        policy=policy.name,
+        observation=policy.observation,
+        seed=seed,
+        end="failed" if step.terminated[0] else "done" if step.success[0] else "time",
+        dt=robots.dt,
+        things=tuple(thing.kind for thing in robots.task.things),
+        cameras=names,
+        people=people,
+        eyes=eyes,
+        boxes=np.array(boxes),
+        rewards=np.array(rewards),
+        terms={name: np.array(values) for name, values in terms.items()},
+        actions=np.array(actions),
+        success=np.array(success, dtype=np.bool_),
+    )

@@ -1,0 +1,143 @@
+"""Policies of robot tasks by name: experts, sampling and chance, checkpoints that come with the package, and the paths of bundles.
+
+Shapes: B worlds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agents.policies.base import PolicyError
+from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
+from agents.robots.players import PLAYERS, MakePlayer
+from agents.robots.told import flat, told_spec
+from envs.checks import ConfigError
+from envs.robots.physics import Floats
+from envs.robots.registry import task_named
+from envs.robots.robots import Robots
+from scenarios.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from agents.policies.bundle import PolicyBundle
+
+__all__ = ["TRAINED", "Network", "RobotPolicy", "check_fits", "load_robot_policy", "robot_policy_names"]
+
+TRAINED = "trained"  # the checkpoint that comes with the package, of whatever task is asked for
+HERE = "{task}"  # in paths: the task that is asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotPolicy:
+    """Someone who acts on a robot task, and what worlds it has to have."""
+
+    name: str  # what tables call it
+    make: MakePlayer
+    observation: str = "truth"  # level of the ladder that its worlds are on
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the task
+    sha256: str = ""  # of a bundle
+
+    def worlds(self, task: str, batch: int, *, threads: int = 1) -> Robots:
+        """Worlds of a task as this policy needs them. Raises ConfigError where there can be none, NoRenderer as `Robots`."""
+        return Robots(task_named(task, **self.options), batch=batch, threads=threads, observation=self.observation)
+
+
+class Network:
+    """A trained network in some worlds. Its action in a world depends on nothing but what it is told there."""
+
+    def __init__(self, bundle: PolicyBundle, robots: Robots) -> None:
+        """Raises PolicyError if the network was made for another task, or for observations of another layout than this version's."""
+        from agents.policies.sb3 import Actor
+
+        spec = bundle.spec
+        if spec.robot is None or spec.robot.task != robots.task.name:
+            made = f"the robot task {spec.robot.task!r}" if spec.robot else "no robot task"
+            raise PolicyError(f"policy {spec.name!r} was trained on {made}, not on {robots.task.name!r}")
+        if spec.observation != (now := told_spec(robots.task)):
+            raise PolicyError(
+                f"policy {spec.name!r} was trained on {spec.observation.layout} (features {spec.observation.features[:8]}); this version "
+                f"makes {now.layout} ({now.features[:8]}): train it again, or use closedloop {spec.versions.get('closedloop', 'unknown')}"
+            )
+        self.actor = Actor(bundle)
+
+    def act(self, robots: Robots) -> Floats:
+        """Actions (B, n) in [-1, 1]."""
+        import torch
+
+        action: Floats = self.actor(torch.from_numpy(flat(robots.observe()))).numpy().astype(np.float64)
+        return action
+
+
+def robot_policy_names() -> list[str]:
+    """Every name that `load_robot_policy` knows."""
+    return [*PLAYERS, TRAINED, *shipped_tasks()]
+
+
+def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
+    """Who is meant by `spec` on a task: `expert`, `sampling`, `random`; `trained`, which is the checkpoint that comes with the package for
+    it, or the name of one; or the path of a bundle or run folder, in which `{task}` stands for the task.
+
+    `NAME@LEVEL` is the same on another level of the observation ladder. Names win over paths: write `./expert`. Raises ConfigError for a
+    task that does not exist; PolicyError, with the nearest name, for a policy that does not, or that is of another task or level;
+    BundleError if there is a file but it is damaged.
+    """
+    task_named(task)
+    name = str(spec).replace(HERE, task)
+    if "@" in name and not Path(name).exists():
+        base, _, level = name.partition("@")
+        return _at_level(load_robot_policy(base, task), level)
+    if name in PLAYERS:
+        return RobotPolicy(name=name, make=PLAYERS[name])
+    shipped = shipped_tasks()
+    if name == TRAINED and task not in shipped:
+        raise PolicyError(f"no trained policy of {task!r} comes with this version; of these: {', '.join(shipped) or 'none'}")
+    if name == TRAINED or name in shipped:
+        return replace(_bundled(ROBOT_WEIGHTS / f"{task if name == TRAINED else name}.safetensors", task), name=name)
+    if Path(name).exists():
+        return _bundled(Path(name), task)
+    known = robot_policy_names()
+    says = did_you_mean(name, known)
+    hint = f"; {says}" if says else "."
+    raise PolicyError(f"no policy {name!r} of robots: neither a known name nor an existing path{hint} Known: {', '.join(known)}")
+
+
+def _bundled(path: Path, task: str) -> RobotPolicy:
+    from agents.policies.bundle import load_bundle
+
+    bundle = load_bundle(path)
+    robot, name = bundle.spec.robot, bundle.spec.name
+    if robot is None or robot.task != task:
+        made = f"the robot task {robot.task!r}" if robot else "no robot task"
+        raise PolicyError(f"policy {name!r} was trained on {made}, not on {task!r}")
+    return RobotPolicy(
+        name=name,
+        make=lambda robots: Network(bundle, robots),
+        observation=robot.observation,
+        options=robot.options,
+        sha256=bundle.sha256,
+    )
+
+
+def _at_level(policy: RobotPolicy, level: str) -> RobotPolicy:
+    from envs.robots.sight import LEVELS
+
+    levels = [known for known in LEVELS if known != "pixels"]
+    if level not in levels:
+        raise PolicyError(f"no observation level {level!r} of numbers; {did_you_mean(level, levels) or 'known: ' + ', '.join(levels)}")
+    return replace(policy, name=f"{policy.name}@{level}", observation=level)
+
+
+def check_fits(policy: RobotPolicy, task: str) -> None:
+    """Raises PolicyError if the policy cannot act on the task, NoRenderer if it has to see and nothing renders: makes it for one world."""
+    try:
+        robots = policy.worlds(task, 1)
+        try:
+            policy.make(robots)
+        finally:
+            robots.close()
+    except ConfigError as error:
+        raise PolicyError(f"policy {policy.name!r} on {task}: {error}") from error

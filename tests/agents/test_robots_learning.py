@@ -1,0 +1,389 @@
+"""Robot tasks in the commands that train, judge and compare."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+from agents.cli import run
+from agents.evaluation.rollout_robots import rollout_robots
+from agents.evaluation.suite import Plan, judge
+from agents.gate.plan import plan_from
+from agents.learning import TrainConfig, TrainConfigError, config_from, resume, train
+from agents.learning.algorithms import ALGORITHMS
+from agents.learning.checkpoint import load_checkpoint
+from agents.learning.config import DEFAULTS, command_line, read_yaml
+from agents.learning.goals import GoalExtractor
+from agents.learning.robots import FlatVecEnv, Teacher, robot_worlds
+from agents.policies.base import PolicyError
+from agents.policies.bundle import load_bundle
+from agents.robots import expert_for
+from agents.robots.policies import RobotPolicy, load_robot_policy
+from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
+from envs.checks import ConfigError
+from envs.robots import TASKS, Robots, RobotVecEnv, task_named
+from envs.robots.robots import Diverged
+from scenarios import ScenarioError, load_suite
+
+CONTINUOUS = [name for name, algorithm in ALGORITHMS.items() if "continuous" in algorithm.actions]
+TINY = {"envs": 8, "validation_episodes": 8, "evaluations": 1, "tensorboard": False, "network": [16]}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learned from the expert of cart and pole, which is a linear function of what is told."""
+    folder = tmp_path_factory.mktemp("clone") / "run"
+    given = {"task": "cart_pole_vision", "imitate": "expert", "steps": 4000, "envs": 16, "validation_episodes": 16, "evaluations": 2}
+    train(config_from({**given, "tensorboard": False}), out=folder, quiet=True)
+    return folder
+
+
+# ---------------------------------------------------------------- what a network is told
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_is_told_of_a_task(name: str) -> None:
+    task = task_named(name)
+    robots = Robots(task, batch=3)
+    told = flat(robots.observe())
+    space, spec = flat_space(task.observation_space), told_spec(task)
+    assert told.dtype == np.float32
+    assert told.shape == (3, spec.size) == (3, sum(shape[0] for shape in layout(task.observation_space).values()))
+    assert all(space.contains(row) for row in told)
+    assert spec.features not in {told_spec(task_named(other)).features for other in TASKS if other != name}
+
+
+def test_the_way_is_from_what_is_achieved_to_what_is_desired() -> None:
+    robots = Robots(task_named("reach"), batch=2)
+    seen = robots.observe()
+    assert isinstance(seen, dict)
+    np.testing.assert_allclose(flat(seen)[:, 6:], (seen["desired_goal"] - seen["achieved_goal"]) / UNIT, rtol=1e-6)
+    in_torch = GoalExtractor(robots.observation_space)({key: torch.from_numpy(part) for key, part in seen.items()})
+    np.testing.assert_array_equal(in_torch.numpy(), flat(seen))
+
+
+def test_pictures_are_no_vector() -> None:
+    from gymnasium import spaces
+
+    with pytest.raises(ConfigError, match="no pictures"):
+        layout(spaces.Dict({"image": spaces.Box(0, 255, (3, 8, 8), dtype=np.uint8)}))
+
+
+def test_flat_worlds_are_the_worlds() -> None:
+    one, other = FlatVecEnv(RobotVecEnv("reach", num_envs=3, seed=5)), RobotVecEnv("reach", num_envs=3, seed=5)
+    np.testing.assert_array_equal(one.reset(), flat(other.reset()))
+    for _ in range(51):  # beyond the end of the episodes
+        action = np.full((3, 3), 0.1, dtype=np.float32)
+        (told, reward, done, infos), (seen, same, over, theirs) = one.step(action), other.step(action)
+        np.testing.assert_array_equal(told, flat(seen))
+        np.testing.assert_array_equal((reward, done), (same, over))
+        if done.any():
+            last = {key: value[None] for key, value in theirs[0]["terminal_observation"].items()}
+            np.testing.assert_array_equal(infos[0]["terminal_observation"], flat(last)[0])
+            return
+    raise AssertionError("no episode ended")
+
+
+# ---------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize("algo", CONTINUOUS)
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_and_algorithm_has_valid_defaults(name: str, algo: str) -> None:
+    config = TrainConfig(task=name, algo=algo)
+    assert config.title == f"{name}-{algo}"
+    assert config_from(config.as_dict(), complete=True) == config
+    assert command_line(config).startswith(f"closedloop train --task {name} --algo {algo} --steps ")
+
+
+@pytest.mark.parametrize("path", sorted((DEFAULTS / "robots").glob("*.yaml")), ids=lambda p: p.stem)
+def test_default_files_name_known_things_only(path: Path) -> None:
+    assert path.stem in (*TASKS, "base")
+    assert set(read_yaml(path)) <= {"all", *CONTINUOUS}
+
+
+def test_domains_do_not_show_in_each_other() -> None:
+    driving, robots = TrainConfig(scenario="merge").as_dict(), TrainConfig(task="reach").as_dict()
+    assert not {"task", "robot"} & set(driving)
+    assert not {"scenario", "driving", "planner", "reward", "compile", "episodes"} & set(robots)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"task": "raech"}, "task: no robot task 'raech'; did you mean 'reach'?"),
+        ({"task": "reach", "scenario": "merge"}, "scenario: is about driving"),
+        ({"task": "reach", "driving": {"observation": "noisy"}}, "driving: is about driving"),
+        ({"task": "reach", "algo": "dqn"}, "learns discrete actions"),
+        ({"task": "reach", "robot": {"observation": "pixels"}}, "cannot be trained on 'pixels'"),
+        ({"task": "reach", "robot": {"obsevation": "truth"}}, "did you mean 'observation'?"),
+        ({"task": "reach", "robot": {"options": {"contrl": "joints"}}}, "did you mean 'control'?"),
+        ({"task": "reach", "robot": {"options": {"control": "joint"}}}, "did you mean 'joints'?"),
+        ({"task": "reach", "robot": {"randomisation": {"mas": 0.1}}}, "robot.randomisation.mas: unknown; did you mean 'mass'?"),
+        ({"task": "reach", "robot": {"randomisation": {"mass": -1.0}}}, "robot.randomisation: "),
+        ({"task": "reach", "robot": {"hindsight": 4}}, "ppo has no replay buffer"),
+        ({"task": "reach", "algo": "sac", "envs": 64}, "learning_starts: 2000; with 64 worlds the first episodes, in which goals"),
+        ({"task": "ball_catch", "algo": "sac", "robot": {"hindsight": 4}}, "ball_catch has no goals"),
+        ({"task": "reach", "imitate": "pdm"}, "'pdm' cannot be imitated on a robot task"),
+        ({"task": "reach", "algo": "sac", "imitate": "expert"}, "cannot go on from a distilled policy"),
+        ({"scenario": "merge", "robot": {"hindsight": 1}}, "robot: is about a robot's task"),
+        ({}, "scenario: expected at least one scenario, or a robot task"),
+    ],
+)
+def test_what_is_refused(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainConfigError) as refused:
+        config_from(data)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--task", "reach", "--scenario", "merge"], "a robot task has no --scenario"),
+        (["train", "--task", "reach", "--compile"], "a robot task has no"),
+        (["train", "--task", "reach", "--device", "cuda"], "robot tasks run on the cpu"),
+        (["train", "--game", "connect_four", "--task", "reach"], "a board game has no"),
+        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "either --suite NAME or --scenario NAME; of robots --task NAME"),
+        (["eval", "expert", "--task", "reach", "--task", "reach"], "a task is named twice"),
+        (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
+        (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),
+        (["eval", "expert@visble", "--task", "reach"], "did you mean 'visible'?"),
+        (["eval", "expert", "--task", "reach", "--traces", "all"], "leave no traces"),
+        (["eval", "highway", "--task", "reach"], "no policy 'highway' of robots"),
+        (["compare", "expert", "random", "--suite", "robots", "--unit", "seed"], "are for suites of scenarios"),
+    ],
+)
+def test_command_line_misuse(arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert run([*arguments, *out]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_shows_the_complete_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--task", "push_cube", "--algo", "sac", "--observation", "visible", "--set", "robot.options.where=anywhere"]
+    assert run([*arguments, "--dry-run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 4}
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_the_expert_is_imitated_until_the_network_does_it_too(clone: Path) -> None:
+    card = json.loads((clone / "policy.json").read_text())
+    assert card["validation"]["success"]["value"] == 1.0
+    assert "what the scripted expert would do" in card["data"]
+    assert "episodes of the robot task cart_pole_vision" in card["data"]
+    assert card["robot"] == {"task": "cart_pole_vision", "observation": "truth"}
+    fresh = rollout_robots(load_robot_policy(clone, "cart_pole_vision"), "cart_pole_vision", range(16))
+    assert [r.end for r in fresh] == ["done"] * 16
+
+
+def test_the_command_on_the_card_trains_the_same(clone: Path) -> None:
+    command = json.loads((clone / "policy.json").read_text())["command"]
+    assert "--task cart_pole_vision" in command
+    assert "imitate" in command
+    assert "scenario" not in command
+
+
+@pytest.mark.parametrize("algo", ["sac", "ppo"])
+def test_goals_are_learned_saved_and_gone_on_with(algo: str, tmp_path: Path) -> None:
+    hyper = {"learning_starts": 420} if algo == "sac" else {"n_steps": 32}
+    config = config_from({"task": "reach", "algo": algo, "steps": 512, "hyper": hyper, **TINY})
+    assert config.robot.hindsight == (4 if algo == "sac" else 0)
+    first = train(config, out=tmp_path / "run", quiet=True)
+    assert first.steps == 512
+    assert (tmp_path / "run" / "curves.png").exists()
+    bundle = load_bundle(tmp_path / "run")
+    assert bundle.spec.network.sizes == (9, 16, 3)
+    assert bundle.spec.observation.layout == {"observation": (6,), "way": (3,)}
+    assert (bundle.spec.normaliser is None) == (algo == "sac")
+    again = resume(tmp_path / "run", steps=768, quiet=True)
+    assert again.steps == load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").counters["num_timesteps"] == 768
+    results = rollout_robots(load_robot_policy(tmp_path / "run", "reach"), "reach", [0, 1])
+    assert [r.error for r in results] == ["", ""]
+
+
+def test_what_was_learned_by_hindsight_acts_as_the_model_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle is told one vector; the model three parts with goals."""
+    from agents.learning.run import Run
+    from agents.policies.sb3 import Actor
+
+    kept: list[Run] = []
+    finish = Run.finish
+    monkeypatch.setattr(Run, "finish", lambda self: kept.append(self) or finish(self))  # type: ignore[func-returns-value]
+    config = config_from({"task": "reach", "algo": "sac", "steps": 512, "hyper": {"learning_starts": 420}, **TINY})
+    train(config, out=tmp_path / "run", quiet=True)
+    robots = Robots(task_named("reach"), batch=64)
+    seen = robots.observe()
+    wanted, _ = kept[0].learner.predict(seen, deterministic=True)  # type: ignore[arg-type]
+    actor = Actor(load_bundle(tmp_path / "run" / "final.safetensors"))
+    np.testing.assert_allclose(actor(torch.from_numpy(flat(seen))).numpy(), wanted, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_reaching_is_learned_from_hits_and_misses_alone(tmp_path: Path) -> None:
+    config = config_from({"task": "reach", "algo": "sac", "steps": 10_000, "validation_episodes": 64, "evaluations": 1})
+    result = train(config_from({**config.as_dict(), "tensorboard": False}, complete=True), out=tmp_path / "run", quiet=True)
+    assert result.last is not None
+    assert result.last["success"]["value"] >= 0.9
+
+
+def test_rewards_go_on_from_what_was_imitated(clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--init", str(clone), "--steps", "512", "--out", str(tmp_path / "on"), "--envs", "8", "--json"]
+    small = ["--set", "hyper.n_steps=32", "--set", "hyper.learning_rate=1.0e-5", "--set", "validation_episodes=8", "--set", "evaluations=1"]
+    assert run([*arguments, *small]) == 0
+    assert json.loads(capsys.readouterr().out)["best"]["success"]["value"] == 1.0
+    assert run(["train", "--init", str(clone), "--task", "reach", "--dry-run"]) == 2
+    assert "task: reach; the policy in" in capsys.readouterr().err
+
+
+def test_who_is_imitated_is_told_the_truth_whatever_the_network_is_told(opengl: None) -> None:
+    told = {level: Robots(task_named("cart_pole_vision"), batch=4, observation=level) for level in ("truth", "visible")}
+    hidden = told["visible"]
+    assert hidden.sight is not None
+    hidden.sight.belief.position[:] += 0.1  # a mistake that the network would see, and the teacher must not
+    taught = Teacher(hidden, "expert")()
+    np.testing.assert_array_equal(taught, Teacher(told["truth"], "expert")())
+    assert np.abs(taught - expert_for(hidden).act(hidden)).max() > 0.01
+    assert hidden.sight is not None
+
+
+def test_training_validation_and_judging_see_different_episodes() -> None:
+    worlds = robot_worlds(TrainConfig(task="reach", envs=4, validation_episodes=4), 0)
+    seeds = {}
+    for name, env in (("training", worlds.training), ("validation", worlds.validation)):
+        env.reset()
+        seeds[name] = set(env.get_attr("robots")[0].seeds.tolist())
+    assert min(seeds["validation"]) == 1_000_000
+    assert min(seeds["training"]) == 2_000_000
+
+
+# ---------------------------------------------------------------- judging
+
+
+def test_an_episode_does_not_depend_on_its_company(clone: Path) -> None:
+    policy = load_robot_policy(clone, "cart_pole_vision")
+    together = rollout_robots(policy, "cart_pole_vision", range(5))
+    apart = rollout_robots(policy, "cart_pole_vision", [3, 1], batch=1)
+    assert apart == [together[3], together[1]]
+
+
+def test_policies_can_be_told_what_cameras_see(opengl: None) -> None:
+    assert load_robot_policy("expert@visible", "reach").observation == "visible"
+    results = rollout_robots(load_robot_policy("expert@visible", "cart_pole_vision"), "cart_pole_vision", [0], name="seer")
+    assert [(r.policy, r.end) for r in results] == [("seer", "done")]
+
+
+def test_who_blows_up_is_lost_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Robots.step
+
+    def broken(self: Robots, action: Any) -> Any:
+        if 7 in self.seeds and int(self.steps[0]) == 3:
+            raise Diverged("reach diverged in episode 7")
+        return step(self, action)
+
+    monkeypatch.setattr(Robots, "step", broken)
+    results = rollout_robots(load_robot_policy("expert", "reach"), "reach", [6, 7, 8])
+    assert [(r.seed, r.end) for r in results] == [(6, "done"), (7, "error"), (8, "done")]
+    assert "episode 7" in results[1].error
+
+
+def test_what_cannot_act_is_lost_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        def act(self, robots: Robots) -> Any:
+            return np.full((robots.batch, robots.task.action_size), np.nan)
+
+    monkeypatch.setattr("agents.robots.policies.PLAYERS", {"expert": lambda robots: Silent()})
+    results = judge(["expert"], Plan(entries=(("task:reach", (0, 1)),)))
+    assert [(r.end, "not finite" in r.error) for r in results] == [("error", True)] * 2
+
+
+def test_ends_and_figures() -> None:
+    results = rollout_robots(load_robot_policy("random", "cart_pole_vision"), "cart_pole_vision", range(4))
+    for result in results:
+        assert result.end == "failed"
+        assert result.metrics["success"] == result.metrics["at_goal"] == 0.0
+        assert result.metrics["lasted"] == pytest.approx(result.metrics["seconds"] / 10.0)
+        assert result.reward == result.metrics["return"]
+    assert len({r.fingerprint for r in results}) == 4
+
+
+def test_eval_writes_what_there_was(clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["eval", "expert", "random", str(clone), "--task", "cart_pole_vision", "--episodes", "6", "--workers", "1", "--json"]
+    assert run([*arguments, "--out", str(tmp_path)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == json.loads((tmp_path / "results.json").read_text())
+    table = {row["policy"]: row for row in shown["table"]}
+    assert {name: row["success"]["value"] for name, row in table.items()} == {"expert": 1.0, "random": 0.0, "cart_pole_vision-ppo": 1.0}
+    assert table["random"]["ends"]["failed"] == 6
+    page = (tmp_path / "report.md").read_text()
+    assert "| task | policy | episodes | success | return | lasted | at goal |" in page
+    assert "docs/robots.md" in page
+
+
+def test_policies_of_other_tasks_are_refused(clone: Path, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="was trained on the robot task 'cart_pole_vision', not on 'reach'"):
+        load_robot_policy(clone, "reach")
+    shutil.copytree(clone, tmp_path / "cart_pole_vision")
+    assert load_robot_policy(tmp_path / "{task}", "cart_pole_vision").sha256 == load_bundle(clone).sha256
+    with pytest.raises(PolicyError, match="neither a known name nor an existing path"):
+        load_robot_policy(tmp_path / "{task}", "reach")
+    with pytest.raises(ConfigError, match="did you mean 'reach'"):
+        load_robot_policy("expert", "raech")
+
+
+def test_what_a_network_was_told_has_to_be_what_it_is_told(clone: Path) -> None:
+    from dataclasses import replace
+
+    policy = load_robot_policy(clone, "cart_pole_vision")
+    with pytest.raises(PolicyError, match="was trained on the robot task"):
+        policy.make(Robots(task_named("reach"), batch=1))
+    assert isinstance(replace(policy, observation="truth"), RobotPolicy)
+
+
+# ---------------------------------------------------------------- the gate
+
+
+SUITE = "version: 1\nname: exam\nepisodes: 12\nmetrics: [{metric: success, margin: 0.1}, {metric: lasted, margin: 0.1}]\ntasks:\n"
+
+
+def exam(folder: Path, tasks: str) -> str:
+    (folder / "exam.yaml").write_text(SUITE + tasks)
+    return str(folder / "exam.yaml")
+
+
+def test_robots_go_through_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = exam(tmp_path, "  - {task: reach}\n  - {task: cart_pole_vision}\n")
+    like = ["--suite", suite, "--workers", "1"]
+    assert run(["compare", "expert", "random", *like, "--out", str(tmp_path / "worse")]) == 1
+    assert "closedloop play reach --policy random --seed" in capsys.readouterr().out
+    report = json.loads((tmp_path / "worse" / "report.json").read_text())
+    assert (report["verdict"], report["candidate"]["name"]) == ("regression", "random")
+    page = (tmp_path / "worse" / "report.html").read_text()
+    assert "Pairs that got worse" in page
+    assert "closedloop play cart_pole_vision --policy random --seed" in page
+    assert run(["compare", "expert", "expert", *like, "--out", str(tmp_path / "same"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs_identical"] == 24
+
+
+def test_a_baseline_of_robots_is_kept(tmp_path: Path) -> None:
+    suite, kept = exam(tmp_path, "  - {task: reach}\n"), str(tmp_path / "kept.json")
+    like = ["--suite", suite, "--baseline", kept, "--workers", "1"]
+    assert run(["compare", "expert", *like, "--update-baseline", "the first", "--out", str(tmp_path / "a")]) == 0
+    assert run(["compare", "expert", *like, "--out", str(tmp_path / "b")]) == 0
+    assert run(["compare", "random", *like, "--out", str(tmp_path / "c")]) == 1
+
+
+def test_suites_name_tasks_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="did you mean 'reach'"):
+        plan_from(load_suite(exam(tmp_path, "  - {task: raech}\n")))
