@@ -87,7 +87,7 @@ def command(
     robots = bool(plan.tasks)
     if robots and (traces not in (None, "none") or compile_ or device != "cpu"):
         raise click.UsageError(
-            "robot tasks: their episodes leave no traces (--traces), nothing is compiled (--compile), and MuJoCo runs on the CPU (--device)"
+            "robot tasks: no traces are left (--traces), nothing is compiled (--compile), and MuJoCo runs on the CPU (--device)"
         )
     traces, sheet = traces or ("none" if robots else "failures"), ROBOTS if robots else DRIVING
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")

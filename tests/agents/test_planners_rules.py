@@ -7,11 +7,12 @@ import torch
 from shapely import LineString, Polygon, box
 from shapely.affinity import rotate, translate
 
-from agents.planners.base import Scene
-from agents.planners.obstacles import obstacles
+from agents.planners.base import DT, STEPS, Scene
+from agents.planners.obstacles import AXLES, _headings, obstacles
 from agents.planners.route import own_chain
 from agents.planners.rules import Stops, stops
 from agents.planners.unseen import NEAR, hidden_places, unseen_wait
+from envs.driving.dynamics import bicycle
 from envs.driving.lanes import lane_point
 from envs.driving.routing import lane_lengths
 from scenarios.network import RoadNetwork
@@ -135,3 +136,23 @@ def test_one_slows_down_for_whom_a_house_may_hide_and_looks_at_the_corner() -> N
     assert torch.isinf(unseen_wait(open_field, own_chain(open_field.ego, open_field.place))).all()
     nearer = at_a_corner(25.0 - float(room) - 1.0 + 0.9 * NEAR, 1.0)
     assert torch.isinf(unseen_wait(nearer, own_chain(nearer.ego, nearer.place))).all()  # there it sees what there is to see
+
+
+@pytest.mark.parametrize(("length", "steer"), [(4.6, 0.2), (10.0, 0.25), (10.0, -0.3)])
+def test_boxes_point_where_vehicles_do_in_bends(length: float, steer: float) -> None:
+    """Against the simulator's bicycle model, driven round a circle."""
+    wheelbase = T([AXLES * length])
+    x = y = yaw = T([0.0])
+    places, headings = [], []
+    for _ in range(STEPS + 1):
+        end = bicycle(x, y, yaw, T([5.0]), T([0.0]), T([steer]), wheelbase, DT, speed_max=T([50.0]))
+        x, y, yaw = end.x, end.y, end.yaw
+        places.append(torch.stack([x, y], dim=-1)[0])
+        headings.append(float(yaw))
+    dx, dy = (torch.stack(places)[1:] - torch.stack(places)[:-1]).T.reshape(2, 1, 1, STEPS).unbind(0)
+    step = torch.hypot(dx, dy)
+    cos, sin = _headings(dx / step, dy / step, step, T([[[0.5 * length]]]))
+    found = torch.atan2(sin, cos)[0, 0]
+    halfway = 0.5 * (T(headings)[1:] + T(headings)[:-1])  # chords point as arcs do in their middle
+    assert float((found - halfway).abs().max()) < 0.01
+    assert float((torch.atan2(dy, dx)[0, 0] - halfway).abs().min()) > 0.08  # the motion points elsewhere
