@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ALGORITHMS", "Algorithm", "HyperError", "build_model", "check_hyper", "find_algorithm", "hyper_defaults", "minibatch"]
 
+WISH_NOISE = -1.5  # log standard deviation of wishes at the start of a run
+
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
@@ -152,11 +154,13 @@ def build_model(
     seed: int,
     device: str,
     hindsight: int = 0,
+    wishes: bool = False,
 ) -> BaseAlgorithm:
     """A fresh model. `schedule`: the learning rate stays (`constant`) or falls to zero over the run (`linear`).
 
     hindsight: of worlds with goals, how many goals are made up for each decision that is learned from (hindsight experience replay,
-    arXiv 1707.01495).
+    arXiv 1707.01495). wishes: actions tell a planner what to aim at, and it drives well by itself: an algorithm that explores by noise of a
+    learned size begins with a little of it (log standard deviation WISH_NOISE; 0 is the library's).
 
     Raises HyperError, in the library's words, for a value of `hyper` that the algorithm refuses.
     """
@@ -169,6 +173,8 @@ def build_model(
     if arguments.get("action_noise") is not None:
         arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
     kwargs: dict[str, Any] = {"net_arch": list(network), "activation_fn": _activation(activation)}
+    if wishes and find_algorithm(name).on_policy:
+        kwargs["log_std_init"] = WISH_NOISE
     if hindsight:
         from stable_baselines3 import HerReplayBuffer
 

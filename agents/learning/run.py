@@ -93,6 +93,7 @@ class Run(BaseCallback):
         self.learner: BaseAlgorithm = build_model(
             config.algo, self.normalise, hyper=config.hyper, network=config.network, activation=config.activation, schedule=config.schedule,
             seed=(config.seed + done) % 2**31, device=config.device, hindsight=worlds.hindsight,
+            wishes=bool(config.planner),
         )  # fmt: skip
         self.latest = _Latest()
         writers: list[KVWriter] = [self.latest]

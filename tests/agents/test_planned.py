@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.evaluation.rollout import rollout
+from agents.learning.algorithms import WISH_NOISE, build_model
 from agents.learning.config import TrainConfigError, command_line, config_from
 from agents.learning.planned import PlannedVecEnv
 from agents.learning.trainer import train
@@ -158,3 +161,13 @@ def test_descriptions_without_a_planner_keep_their_sha256() -> None:
     with pytest.raises(PolicyError, match="was not trained to tell a planner"):
         PlannedPolicy(policy)  # type: ignore[arg-type]
     assert replace(policy.needs, told=True).config(agents=16) == policy.needs.config(agents=16)
+
+
+def test_exploring_begins_near_the_planner() -> None:
+    """Wishes of one standard deviation in all directions would drive far worse than the planner that they begin with."""
+    env = DummyVecEnv([lambda: gym.make("Pendulum-v1")])
+    how: dict[str, Any] = {"network": (8,), "activation": "tanh", "schedule": "linear", "seed": 0, "device": "cpu"}
+    for wishes, noise in ((True, WISH_NOISE), (False, 0.0)):
+        model = build_model("ppo", env, hyper={"n_steps": 8, "batch_size": 8}, wishes=wishes, **how)
+        assert model.policy.log_std.tolist() == pytest.approx([noise])
+    env.close()
