@@ -161,6 +161,7 @@ def test_inconclusive_is_exit_code_3(mini: str, tmp_path: Path, capsys: pytest.C
     assert "constant against idm on mini" in shown
 
 
+@pytest.mark.slow
 def test_the_fixed_test_drives_all_of_it(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare("constant", "random", "--out", str(tmp_path / "out"), "--test", "fixed", "--json", suite=mini) == 1
     report = json.loads(capsys.readouterr().out)

@@ -304,7 +304,8 @@ def test_a_disk_that_fills_up_ends_it(mini: str, tmp_path: Path, monkeypatch: py
     assert len(read(tmp_path / JOURNAL)[0]) == 11
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 50])
 def test_killed_at_any_moment_it_goes_on_to_the_same_report(mini: str, tmp_path: Path, kills: int) -> None:
     """The whole command, killed with SIGKILL when the journal has grown to some random length, several times over."""
 

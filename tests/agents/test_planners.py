@@ -238,6 +238,7 @@ def test_a_policy_tracks_plans_as_its_planner_asks(name: str, foresight: int, sc
     assert torch.equal(policy.act(scene, seed=now, step=now), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_planner_drives_its_lane(name: str) -> None:
     (result,) = rollout(PlannerPolicy(name), sample_episodes("lane_keep/easy", 1, 3), batch=1)

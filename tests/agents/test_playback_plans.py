@@ -46,6 +46,7 @@ def test_the_plans_are_those_that_were_driven(traces: dict[str, Trace], planned:
             assert all(0.05 <= probability <= 1.0 for probability, _ in thought.futures)
 
 
+@pytest.mark.slow
 def test_a_path_that_is_followed_is_shown_to_its_end(tmp_path: Path) -> None:
     episode = sample(load("parking"), 2000)
     (result,) = rollout(load_policy("hybrid_astar"), [episode], batch=1, traces=TraceRule(folder=tmp_path))

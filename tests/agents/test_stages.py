@@ -57,6 +57,7 @@ def test_a_tracker_fed_by_the_oracle_beats_one_fed_by_half_of_it(tracked: dict[s
         assert half["deta"] == pytest.approx(half["tracked"] / half["labels"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_only_as_many_sequences_count_as_asked_for(stream: DrivingStream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "WORLDS", 2)
     one, three = (

@@ -192,6 +192,7 @@ def test_adapting_to_straight_driving_takes_the_trust_away() -> None:
     torch.testing.assert_close(found.mean[:, :, 0], straight, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_pretraining_learns_writes_a_card_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn, test = [turning(200, 10), turning(200, 11)], [turning(60, 12)]
     told: list[Progress] = []
