@@ -27,6 +27,6 @@ def checked_device(name: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).item()  # `meta` has no numbers
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise click.UsageError(f"--device {name}: torch cannot compute on it here: {str(error).splitlines()[0]}") from None

@@ -101,7 +101,7 @@ def command(
     warnings = [] if robots else changed_weights(policies)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1)
+    workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1, device)
     try:
         with CountProgress(len(policies) * plan.episodes) as tick:
             results = judge(policies, plan, workers=workers, traces=rule, progress=tick, compile=compile_, device=device)
@@ -111,7 +111,7 @@ def command(
             raise  # there is nothing to keep
 
     line = shlex.join(["closedloop", "eval", *sys.argv[2:]]) if sys.argv[1:2] == ["eval"] else ""
-    summary = report(results, title=title, command=line, warnings=warnings, sheet=sheet)
+    summary = report(results, title=title, command=line, warnings=warnings, sheet=sheet, device=device)
     write_atomic(folder / "results.json", as_json(summary) + "\n")
     write_atomic(folder / "report.md", markdown(results, title=title, command=line, warnings=warnings, sheet=sheet))
     if json_:

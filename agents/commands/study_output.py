@@ -31,7 +31,7 @@ def judged(
     from agents.evaluation.suite import Interrupted, default_workers, judge
 
     specs = [arm.spec for arm in arms]
-    workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1)
+    workers = workers or default_workers(plan, len(specs), os.cpu_count() or 1, device)
     try:
         with CountProgress(len(specs) * plan.episodes) as tick:
             return judge(specs, plan, workers=workers, account=account, progress=tick, compile=compile_, device=device)

@@ -103,6 +103,7 @@ def _drive(
 ) -> int:
     """Time the planners, judge all arms, and write the report; the exit code."""
     from agents.commands.output import print_json
+    from agents.evaluation.report import versions
     from agents.studies.planners import as_data, planner_study
     from agents.studies.planners_page import page
 
@@ -112,7 +113,7 @@ def _drive(
     results = judged(arms, plan, workers=workers, compile_=compile_, device=device)
     title = f"{', '.join(dict.fromkeys(arm.policy for arm in arms))} on {', '.join(where)}"
     made = planner_study(arms, results, title=title, command=asked(), scenarios=where, seeds=seeds, paces=paces)
-    data = as_data(made)
+    data = as_data(made) | {"versions": versions(device)}
     written(folder, data, results, page(made))
     if json_:
         print_json(data)

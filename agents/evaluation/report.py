@@ -165,16 +165,23 @@ def repeats(results: Sequence[EpisodeResult]) -> str:
 
 
 def report(
-    results: Sequence[EpisodeResult], *, title: str, command: str = "", warnings: Sequence[str] = (), sheet: Sheet = DRIVING
+    results: Sequence[EpisodeResult],
+    *,
+    title: str,
+    command: str = "",
+    warnings: Sequence[str] = (),
+    sheet: Sheet = DRIVING,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Everything, for JSON: what ran where, the table, and each episode. `interrupted`: some were not driven because of Ctrl-C.
 
-    warnings: what a reader should know besides that which the results themselves give reason to warn of. sheet: of the domain.
+    warnings: what a reader should know besides that which the results themselves give reason to warn of. sheet: of the domain. device:
+    where the worlds lived.
     """
     return {
         "title": title,
         "command": command,
-        "versions": versions(),
+        "versions": versions(device),
         "interval": {"level": LEVEL, "rates": "Wilson score, 3/n for none or all", "means": "percentile bootstrap within scenarios"},
         "errors": sum(bool(r.error) for r in results),
         "interrupted": any(r.end == "interrupted" for r in results),
@@ -250,10 +257,15 @@ def cell(estimate: Estimate, how: str) -> str:
     return f"{values[0]} [{values[1]}, {values[2]}]" if estimate.n else "-"
 
 
-def versions() -> dict[str, str]:
-    """What made the figures."""
-    return {
+def versions(device: str = "cpu") -> dict[str, str]:
+    """What made the figures; on a device other than the CPU also on which."""
+    made = {
         "closedloop": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("torch", "numpy")},
     }
+    if device.startswith("cuda"):
+        import torch
+
+        return made | {"device": device, "gpu": torch.cuda.get_device_name(device)}
+    return made if device == "cpu" else made | {"device": device}

@@ -158,8 +158,10 @@ def scenario_spec(scenario: Scenario) -> str:
     return f"{scenario.file}/{scenario.variant}" if scenario.variant else scenario.file
 
 
-def default_workers(plan: Plan, policies: int, cores: int) -> int:
-    """As many processes as there are cores, but none for a single job."""
+def default_workers(plan: Plan, policies: int, cores: int, device: str = "cpu") -> int:
+    """As many processes as there are cores, but none for a single job; one on a GPU, which they would share."""
+    if device != "cpu":
+        return 1
     return max(1, min(cores, policies * sum(-(-len(seeds) // CHUNK) for _, seeds in plan.entries)))
 
 

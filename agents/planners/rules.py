@@ -17,7 +17,7 @@ from torch import Tensor
 
 from agents.planners.base import Ego, Place, Scene
 from agents.planners.route import own_chain
-from agents.planners.stretches import arrival, place_lanes, shared
+from agents.planners.stretches import arrival, held_up, place_lanes, shared
 from agents.planners.unseen import unseen_wait
 from envs.driving.lanes import CHAIN, Chain, chain_ahead, lane_field, project
 from envs.driving.lights import governing_light, must_stop_at
@@ -138,19 +138,6 @@ def _ways(scene: Scene) -> tuple[Chain, Tensor]:
     return chain_ahead(place.maps, place.map_id, goal, lane, s), owner
 
 
-def _held(place: Place, ways: Chain, speed: Tensor, half: Tensor) -> Tensor:
-    """Whether a light ahead on a way says stop, (B, Y) bool."""
-    maps, mid = place.maps, place.map_id
-    held = torch.zeros_like(speed, dtype=torch.bool)
-    for c in range(2):
-        lane = ways.lane[c]
-        there = lane >= 0
-        to_line = torch.where(there, torch.where(there, ways.base[c], 0.0) + lane_field(maps.stop_s, mid, lane) - half, torch.inf)
-        ahead = torch.isfinite(to_line) & (to_line > -1.5)
-        held = held | (ahead & must_stop_at(governing_light(maps, mid, place.lights, lane), to_line, speed))
-    return held
-
-
 def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Metres from the front bumper to where to wait for others (B,), +inf if the way is free; `trusted` and `stays` (B, T) of `Stops`."""
     ego, tracks, place = scene.ego, scene.tracks, scene.place
@@ -158,7 +145,7 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     ways, owner = _ways(scene)
     v = torch.sqrt(tracks.mean[..., 2] ** 2 + tracks.mean[..., 3] ** 2)[:, owner]  # (B, Y)
     half = (0.5 * tracks.size[..., 0])[:, owner]
-    held = _held(place, ways, v, half)
+    held = held_up(place, ways, v, half)
 
     met = shared(place, chain, ways, 0.5 * ego.length, half)
     mine, theirs, row, column, code = met.mine, met.theirs, met.row, met.column, met.code

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from agents.planners.base import Place
 from envs.driving.lanes import Chain, lane_field
+from envs.driving.lights import governing_light, must_stop_at
 from envs.driving.types import Maps
 
-__all__ = ["Shared", "arrival", "place_lanes", "shared"]
+__all__ = ["Shared", "arrival", "held_up", "place_lanes", "shared"]
 
 
 class Shared(NamedTuple):
@@ -79,6 +80,19 @@ def shared(place: Place, chain: Chain, ways: Chain, half: Tensor, other_half: Te
         edge=torch.where(to > 0.0, to, torch.inf).amin(1),
         amid=inside.any(1).any(1),
     )
+
+
+def held_up(place: Place, ways: Chain, speed: Tensor, half: Tensor) -> Tensor:
+    """Whether a light ahead on a way says stop, (B, Y) bool."""
+    maps, mid = place.maps, place.map_id
+    held = torch.zeros_like(speed, dtype=torch.bool)
+    for c in range(2):
+        lane = ways.lane[c]
+        there = lane >= 0
+        to_line = torch.where(there, torch.where(there, ways.base[c], 0.0) + lane_field(maps.stop_s, mid, lane) - half, torch.inf)
+        ahead = torch.isfinite(to_line) & (to_line > -1.5)
+        held = held | (ahead & must_stop_at(governing_light(maps, mid, place.lights, lane), to_line, speed))
+    return held
 
 
 def arrival(distance: Tensor, speed: Tensor, accel: float) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import Ego, Place, Scene
-from agents.planners.stretches import arrival, place_lanes, shared
+from agents.planners.stretches import arrival, held_up, place_lanes, shared
 from envs.driving.lanes import Chain, chain_ahead, lane_field
 from envs.driving.rightofway import MARGIN
 from envs.driving.visibility import sight_blocked
@@ -66,12 +66,14 @@ def unseen_wait(scene: Scene, chain: Chain) -> Tensor:
     lane, s = lane.unsqueeze(2).expand(wide).flatten(1), s.unsqueeze(2).expand(wide).flatten(1)
     ways = chain_ahead(maps, mid, goal, lane, s)
     met = shared(place, chain, ways, 0.5 * ego.length, torch.full_like(s, HALF))
-    speed = lane_field(maps.lane_limit, mid, lane).clamp(min=1.0)[:, None, :, None]
+    pace = lane_field(maps.lane_limit, mid, lane).clamp(min=1.0)
+    free = (lane >= 0) & ~held_up(place, ways, pace, torch.full_like(s, HALF))  # nobody comes who has to stop at a light
+    speed = pace[:, None, :, None]
     mine = ego.speed.clamp(min=0.0).view(-1, 1, 1, 1)
     comes_in, gets_out = arrival(met.enters, mine, PACE), arrival(met.leaves, mine, PACE)
     before = comes_in < met.other_leaves / speed + SHARE * MARGIN
     after = met.other_enters / speed < comes_in + SHARE * (gets_out - comes_in + MARGIN)
-    counts = met.known & (lane >= 0)[:, None, :, None] & (met.code == 1.0) & (met.enters > 0.0) & (met.other_enters > 0.0)
+    counts = met.known & free[:, None, :, None] & (met.code == 1.0) & (met.enters > 0.0) & (met.other_enters > 0.0)
     room = met.edge - 1.0
     can = ego.speed * ego.speed < 2.0 * SOFT * room
     looks = scene.blind & ~met.amid & (met.edge > NEAR) & torch.isfinite(room) & can if scene.blind is not None else torch.zeros_like(can)

@@ -15,7 +15,7 @@ from agents.planners.unseen import NEAR, hidden_places, unseen_wait
 from envs.driving.dynamics import bicycle
 from envs.driving.lanes import lane_point
 from envs.driving.routing import lane_lengths
-from scenarios.network import RoadNetwork
+from scenarios.network import LightState, RoadNetwork
 from scenarios.roads import ROADS
 from tests.agents.planner_scenes import a_scene
 
@@ -156,3 +156,13 @@ def test_boxes_point_where_vehicles_do_in_bends(length: float, steer: float) -> 
     halfway = 0.5 * (T(headings)[1:] + T(headings)[:-1])  # chords point as arcs do in their middle
     assert float((found - halfway).abs().max()) < 0.01
     assert float((torch.atan2(dy, dx)[0, 0] - halfway).abs().min()) > 0.08  # the motion points elsewhere
+
+
+@pytest.mark.parametrize("across", [LightState.RED, LightState.GREEN])
+def test_nobody_hidden_comes_who_has_to_stop_at_a_light(across: LightState) -> None:
+    """Turning left on green, with houses at the corners: who comes from the west and the east matters only if their lights let them."""
+    network = ROADS["junction"](control="lights", setback=4.0).build()
+    scene = a_scene(network, ("south_in.0", lengths(network)["south_in.0"] - 25.0, 8.0), "west", ("north_in.0", 5.0, 0.0))
+    state = [int(LightState.GREEN if light.id in ("south", "north") else across) for light in network.lights]
+    scene = scene._replace(blind=T([True]), place=scene.place._replace(lights=T([state])))
+    assert bool(torch.isfinite(unseen_wait(scene, own_chain(scene.ego, scene.place)))) == (across == LightState.GREEN)
