@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from envs.checks import ConfigError, unknown
 from envs.robots.physics import Floats, Physics
-from envs.robots.quadruped import DEFAULTS, HOME, JOINTS, KP, KV, STANDING, quadruped, servos
+from envs.robots.quadruped import DEFAULTS, HOME, KP, KV, STANDING, quadruped, servos
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Thing, box
 
@@ -28,7 +28,8 @@ CELLS, CELL, BUMP = 70, 0.4, 0.05  # of the rough ground, each way; m; m from it
 BACK = 8.0  # m: on rough ground episodes start this far from the middle, which they walk towards
 SPEED_SUM, TURN_SUM, HEADING, COUNT = 2, 3, 4, 5  # of userdata, after the command's two numbers
 HEAD = '<camera name="head" pos=".3 0 .05" xyaxes="0 -1 0 .35 0 .94" fovy="70"/>'
-WATCH = '<camera name="watch" mode="trackcom" pos="1.1 -1.25 .62" xyaxes=".75 .66 0 -.22 .25 .94" fovy="38"/>'
+WATCH = '<camera name="watch" mode="trackcom" pos="1.1 -1.2 .46" xyaxes=".74 .68 0 -.22 .24 .95" fovy="33"/>'
+LAMP = '<light name="lamp" mode="trackcom" pos="-.4 -.8 2" dir=".2 .4 -1" directional="true" diffuse=".5 .5 .48" specular=".1 .1 .1"/>'
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def body(physics: Physics) -> Body:
 
 
 def command_of(physics: Physics) -> tuple[Floats, Floats, Floats]:
-    """(B,) each: the speed (m/s) and the turning rate (rad/s) that are wanted, and how far the heading is off it (rad, left is positive)."""
+    """(B,) each: the speed (m/s) and the turning rate (rad/s) that are wanted, and how far off the heading is (rad, left is positive)."""
     speed, turn = physics.userdata[:, 0], physics.userdata[:, 1]
     off = physics.userdata[:, HEADING] + turn * physics.time - body(physics).heading
     return speed, turn, np.arctan2(np.sin(off), np.cos(off))
@@ -146,10 +147,9 @@ class QuadrupedWalk:
     {field if rough else ""}
   </asset>{DEFAULTS}
   <worldbody>
-    <light name="lamp" pos="0 -1.5 4" dir=".2 .4 -1" directional="true" diffuse=".5 .5 .48" specular=".1 .1 .1"/>
     <geom name="floor" type="plane" size="60 60 1" pos="0 0 {-0.001 if rough else 0}" material="ground"/>
     {surface if rough else ""}
-    {quadruped(HEAD + WATCH)}
+    {quadruped(LAMP + HEAD + WATCH)}
   </worldbody>
   <actuator>
     {servos()}
