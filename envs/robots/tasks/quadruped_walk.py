@@ -67,7 +67,7 @@ def phase_of(physics: Physics) -> Floats:
 
 
 def bumps() -> NDArray[np.int64]:
-    """(CELLS, CELLS) 0..9: heights of the rough ground in ninths of BUMP; the same always."""
+    """(CELLS, CELLS) 0..9: heights of the rough ground in ninths of BUMP, rows along y and columns along x; the same always."""
     return np.asarray(np.random.Generator(np.random.Philox(key=[6, 0])).integers(0, 10, (CELLS, CELLS)))
 
 
@@ -125,7 +125,7 @@ class QuadrupedWalk:
     def mjcf(self) -> str:
         """Robot and ground."""
         rough = self.ground == "rough"
-        heights = " ".join(str(value) for value in bumps().ravel()) if rough else ""
+        heights = " ".join(str(value) for value in bumps()[::-1].ravel()) if rough else ""
         half = 0.5 * CELL * (CELLS - 1)
         field = f'<hfield name="bumps" nrow="{CELLS}" ncol="{CELLS}" size="{half:g} {half:g} {BUMP} .2" elevation="{heights}"/>'
         surface = '<geom name="bumps" type="hfield" hfield="bumps" material="ground"/>'
