@@ -30,7 +30,7 @@ class TrotExpert:
     SPEED_GAIN = 0.5  # of the speed that is missing, added to that of the feet
     PLACE_GAIN = 0.1  # s: how much farther ahead a foot is put down, of the speed that is too much
     HEADING_GAIN = 1.5  # 1/s
-    LEVEL_GAIN = 0.15  # m of a leg's length a m of what its hip is too low
+    LEVEL_GAIN = 0.15  # m of a leg's length a m of what its root is too high, so that feet stay on the ground as the trunk rocks
 
     def __init__(self, robots: Robots) -> None:
         pass
@@ -55,6 +55,6 @@ class TrotExpert:
         fresh = np.where(down, 1.0 - gone, smooth)[..., None]
         place = ground * (stance * share)[..., None] + self.PLACE_GAIN * fresh * excess
         height = np.where(down, 0.0, self.LIFT * np.sin(np.pi * gone))
-        low = now.up[:, :1] * ROOTS[:, 0] + now.up[:, 1:2] * (ROOTS[:, 1] + SIDES * ARM)  # (B, L) m by which a leg's root is too high
-        feet = np.stack([place[..., 0], place[..., 1] + SIDES * ARM, height - (STANDING - FOOT) - self.LEVEL_GAIN * low * down], axis=-1)
+        high = now.up[:, :1] * ROOTS[:, 0] + now.up[:, 1:2] * (ROOTS[:, 1] + SIDES * ARM)  # (B, L) m by which roots are too high
+        feet = np.stack([place[..., 0], place[..., 1] + SIDES * ARM, height - (STANDING - FOOT) - self.LEVEL_GAIN * high * down], axis=-1)
         return np.asarray(np.clip((leg_angles(feet) - HOME) / SPAN, -1.0, 1.0))

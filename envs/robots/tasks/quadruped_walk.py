@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -32,9 +33,8 @@ WATCH = '<camera name="watch" mode="trackcom" pos="1.1 -1.2 .46" xyaxes=".74 .68
 LAMP = '<light name="lamp" mode="trackcom" pos="-.4 -.8 2" dir=".2 .4 -1" directional="true" diffuse=".5 .5 .48" specular=".1 .1 .1"/>'
 
 
-@dataclass(frozen=True)
-class Body:
-    """The trunk's motion as the robot feels it. All (B, ...)."""
+class Body(NamedTuple):
+    """The trunk's motion as the robot feels it."""
 
     up: Floats  # (B, 3) the world's z axis in the trunk's frame
     velocity: Floats  # (B, 2) m/s ahead and to the left, level
@@ -78,7 +78,7 @@ class QuadrupedWalk:
     ### Observation
     Box (38,): up in the trunk's frame (3), velocity ahead and to the left (m/s), rates about the trunk's axes (rad/s, 3), angles of the
     twelve joints from the standing pose (rad) and their speeds (rad/s), the commanded speed (m/s) and turning rate (rad/s), how far the
-    heading is off what it should be by now (rad), height of the trunk's rise (m/s), sine and cosine of a clock of 2.5 Hz.
+    heading is off what it should be by now (rad), the trunk's speed upwards (m/s), sine and cosine of a clock of 2.5 Hz.
 
     ### Action
     12 numbers: angles that the joints' servos hold for 20 ms, from the standing pose; 1 is 0.45 rad at hips, 0.8 rad at thighs and knees.
@@ -112,7 +112,7 @@ class QuadrupedWalk:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Nine terms."""
+        """Eight terms."""
         return {
             "speed": 1.0, "heading": 0.5, "sideways": -1.0, "bounce": -0.5, "lean": -1.0, "rocking": -0.02, "power": -1.0, "fall": -10.0,
         }  # fmt: skip
