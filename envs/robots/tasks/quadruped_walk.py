@@ -163,7 +163,7 @@ class QuadrupedWalk:
         rough = self.ground == "rough"
         x, y = (-BACK * np.cos(heading), -BACK * np.sin(heading)) if rough else (np.zeros(len(rows)), np.zeros(len(rows)))
         physics.qpos[rows, 0], physics.qpos[rows, 1] = x, y
-        physics.qpos[rows, 2] = STANDING + 0.008 + (highest(x, y) if rough else 0.0)  # feet are up to 7 mm lower in a pose that is off
+        physics.qpos[rows, 2] = STANDING + 0.01 + (highest(x, y) if rough else 0.0)  # feet are up to 10 mm lower in a pose that is off
         physics.qpos[rows, 3], physics.qpos[rows, 6] = np.cos(0.5 * heading), np.sin(0.5 * heading)
         physics.qpos[rows, 7:] = HOME + draws.uniform(POSE, 12, -0.05, 0.05)
         physics.ctrl[rows] = HOME
