@@ -77,9 +77,11 @@ def ours(name: str, seconds: float) -> dict[str, Any]:
 
 
 def physics_rate(physics: Physics, seconds: float) -> float:
-    """Time steps a second of CPU time, at rest controls."""
+    """Time steps a second of CPU time, under random controls that are drawn anew every five."""
+    rng, (low, high) = np.random.default_rng(0), physics.model.actuator_ctrlrange.T
 
     def advance() -> int:
+        physics.ctrl[:] = rng.uniform(low, high, physics.ctrl.shape)
         physics.step(5)
         return 5 * physics.size
 
