@@ -29,6 +29,7 @@ from agents.evaluation.speed import machine
 from agents.evaluation.stats import proportion
 from agents.robots import expert_for
 from agents.robots.sampling import SamplingPlanner
+from benchmarks.robots_peers import peers, per_second, stepped
 from envs.robots import TASKS, RobotEnv, Robots, RobotVectorEnv, task_named
 from envs.robots.camera import Camera
 from envs.robots.gl import NoRenderer, describe
@@ -68,15 +69,6 @@ def judged(name: str, who: str, make: Callable[[Robots], Act], episodes: int, se
     }
 
 
-def per_second(what: Callable[[], int], clock: Callable[[], float], seconds: float = 1.0) -> float:
-    """How many a second, after a first go that does not count."""
-    what()
-    begun, count = clock(), 0
-    while clock() - begun < seconds:
-        count += what()
-    return count / (clock() - begun)
-
-
 def speeds(name: str) -> dict[str, Any]:
     """Rates of one task."""
     task, cpu = task_named(name), time.process_time
@@ -86,10 +78,6 @@ def speeds(name: str) -> dict[str, Any]:
     def physics() -> int:
         robots.physics.step(task.substeps)
         return WORLDS * task.substeps
-
-    def stepped(env: Any, count: int) -> int:
-        env.step(env.action_space.sample())
-        return count
 
     rates["physics_steps"] = per_second(physics, cpu)
     vector = RobotVectorEnv(WORLDS, name, threads=1)
@@ -134,8 +122,11 @@ def pictures(robots: Robots) -> dict[str, Any]:
 @click.option("--planned", type=click.IntRange(0), default=100, show_default=True, help="Of planning by sampling; 0: none.")
 @click.option("--seed", type=click.IntRange(0), default=500_000, show_default=True)
 @click.option("--speed/--no-speed", default=True, show_default=True)
+@click.option(
+    "--peers/--no-peers", "beside", default=False, help="Beside Gymnasium's Ant-v5 and HalfCheetah-v5: benchmarks/robots_peers.py."
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/robots-DATE.json]")
-def main(episodes: int, planned: int, seed: int, speed: bool, out: Path | None) -> None:
+def main(episodes: int, planned: int, seed: int, speed: bool, beside: bool, out: Path | None) -> None:
     """See the module."""
     quality: list[dict[str, Any]] = []
     expert: Callable[[Robots], Act] = lambda robots: expert_for(robots).act  # noqa: E731
@@ -152,9 +143,12 @@ def main(episodes: int, planned: int, seed: int, speed: bool, out: Path | None) 
     rates = [speeds(name) for name in TASKS] if speed else []
     for row in rates:
         click.echo(as_json(row))
+    others = peers() if beside else None
+    if others:
+        click.echo(as_json(others))
     about = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine("mujoco", "gymnasium", "numpy")}
     path = out or Path("benchmarks") / "results" / f"robots-{date.today()}.json"
-    write_atomic(path, as_json(about | {"quality": quality, "speed": rates}) + "\n")
+    write_atomic(path, as_json(about | {"quality": quality, "speed": rates, "peers": others}) + "\n")
     click.echo(f"written: {path}")
 
 

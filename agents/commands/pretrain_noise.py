@@ -86,15 +86,15 @@ def _robots(detector: str, episodes: int, seed: int, folder: Path, json_: bool) 
     import torch
 
     from agents.commands.output import CountProgress, print_json
+    from agents.robots.frames import PICTURED
     from agents.robots.noise_fitting import fit_robots_noise
-    from envs.robots.registry import TASKS
     from perception.storage import find, load
 
     stored = load(find(detector, kind="detector"), kind="detector")
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     card = {"command": _line(), "detector": detector, "detector_sha256": stored.sha256, "torch": torch.__version__}
-    with CountProgress(episodes * len(TASKS), "episode") as tick:
+    with CountProgress(episodes * len(PICTURED), "episode") as tick:
         told = fit_robots_noise(
             folder / "noise_robots.json", detector=detector, episodes=episodes, seed=ROBOT_SEED + seed, card=card, progress=tick
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agents.robots.lqr import gain, linear_model
 from agents.robots.trajectory import share_of_rest
+from agents.robots.trot import TrotExpert
 from envs.checks import ConfigError, unknown
 from envs.robots.arm import FINGERS
 from envs.robots.goals import GoalTask
@@ -173,6 +174,7 @@ EXPERTS: dict[str, Callable[[Robots], Expert]] = {
     "visual_servo": VisualServoExpert,
     "ball_catch": BallCatchExpert,
     "cart_pole_vision": CartPoleExpert,
+    "quadruped_walk": TrotExpert,
 }
 
 

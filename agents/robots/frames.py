@@ -28,9 +28,10 @@ from envs.robots.robots import Robots
 from perception.training.stream import Sample
 from perception.types import Camera, Labels, SensorFrame
 
-__all__ = ["CLASSES", "LOOKS", "RobotStream"]
+__all__ = ["CLASSES", "LOOKS", "PICTURED", "RobotStream"]
 
 CLASSES = ("ball", "cube", "disc", "marker", "cart")
+PICTURED = tuple(name for name in TASKS if task_named(name).things)  # tasks in which there is something to be seen
 LOOKS = Randomisation(colour=0.12, light=0.5, camera_position=0.04, camera_angle=0.05)
 # of frames, where others have one: where hands hide things, or things are small
 SHARES = {"pick_place": 3, "push_cube": 2, "reach": 2, "ball_catch": 2}
@@ -55,7 +56,7 @@ class RobotStream:
 
     classes = CLASSES
 
-    def __init__(self, *, size: int = 96, tasks: tuple[str, ...] = tuple(TASKS)) -> None:
+    def __init__(self, *, size: int = 96, tasks: tuple[str, ...] = PICTURED) -> None:
         if size < 32 or size % 16:
             raise ConfigError(f"size={size}: must be 32 px or more and a multiple of 16")
         self.size, self.conditions = size, tuple(tasks)

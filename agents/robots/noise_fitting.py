@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from agents.robots.frames import PICTURED
 from agents.robots.seen import fit_errors, places, watch
 from envs.robots.noise_card import save_noise
-from envs.robots.registry import TASKS
 from envs.robots.sight import SightConfig
 
 __all__ = ["fit_robots_noise"]
@@ -21,7 +21,7 @@ def fit_robots_noise(
     target: str | Path,
     *,
     detector: str = "robots",
-    tasks: Sequence[str] = tuple(TASKS),
+    tasks: Sequence[str] = PICTURED,
     episodes: int = 32,
     seed: int = 500_000,
     card: dict[str, Any] | None = None,

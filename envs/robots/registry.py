@@ -20,6 +20,7 @@ TASKS = {  # name: "module:class"
     "visual_servo": "envs.robots.tasks.visual_servo:VisualServo",
     "ball_catch": "envs.robots.tasks.ball_catch:BallCatch",
     "cart_pole_vision": "envs.robots.tasks.cart_pole_vision:CartPoleVision",
+    "quadruped_walk": "envs.robots.tasks.quadruped_walk:QuadrupedWalk",
 }
 
 

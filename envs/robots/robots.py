@@ -98,6 +98,8 @@ class Robots:
         self.reset(self._world)
 
     def _sight(self, config: SightConfig) -> Sight | Perceiving | None:
+        if not self.task.things:  # what is told depends on nothing that is seen
+            return None
         if self.observation == "visible":
             return Sight(self.physics, self.task, config)
         if self.observation in ("noisy", "perceived"):

@@ -14,12 +14,12 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from agents.cli import cli
 from agents.robots import expert_for
-from agents.robots.frames import CLASSES, RobotStream
+from agents.robots.frames import CLASSES, PICTURED, RobotStream
 from agents.robots.noise_fitting import fit_robots_noise
 from agents.robots.seen import Watched, fit_errors, places
 from agents.studies.robots import study_robots
 from envs.checks import ConfigError
-from envs.robots import TASKS, Robots, SightConfig, task_named
+from envs.robots import Robots, SightConfig, task_named
 from envs.robots.camera import Camera
 from envs.robots.hidden import shown
 from envs.robots.noise_card import load_noise, save_noise
@@ -201,7 +201,7 @@ def test_an_error_model_is_fitted_to_a_detector_and_can_be_used(tmp_path: Path) 
 def test_the_error_model_that_ships_is_of_the_detector_that_ships() -> None:
     card = read_card(WEIGHTS / "noise_robots.json")
     assert card["detector_sha256"] == read_card(WEIGHTS / "detector_robots.json")["sha256"]
-    for name in TASKS:
+    for name in PICTURED:
         task = task_named(name)
         load_noise("robots").of(task, task.cameras[:-1])
 

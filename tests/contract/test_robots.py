@@ -26,6 +26,7 @@ import mujoco
 from agents.evaluation.rollout_robots import rollout_robots
 from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.robots import EXPERTS, expert_for
+from agents.robots.frames import PICTURED
 from agents.robots.policies import load_robot_policy
 from agents.robots.seen import watch
 from envs.robots import TASKS, Randomisation, RobotEnv, Robots, RobotVecEnv, RobotVectorEnv, SightConfig, robot_id, task_named
@@ -41,6 +42,12 @@ ALL = Randomisation(
 @pytest.fixture(params=list(TASKS))
 def task(request: pytest.FixtureRequest) -> str:
     """Every task."""
+    return str(request.param)
+
+
+@pytest.fixture(params=PICTURED)
+def pictured(request: pytest.FixtureRequest) -> str:
+    """Every task in which there is something to be seen."""
     return str(request.param)
 
 
@@ -310,15 +317,15 @@ def test_levels_of_seeing_pass_the_checkers(task: str, observation: str) -> None
 
 @needs_renderer
 @pytest.mark.parametrize("observation", ["noisy", "perceived"])
-def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(task: str, observation: str) -> None:
+def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(pictured: str, observation: str) -> None:
     """Bit by bit, with the model randomised and sightings that come late, through ends of episodes."""
     seeds, sight = [3, 4, 5], SightConfig(width=48, height=48, latency=2)
     options: dict[str, Any] = {"observation": observation, "sight": sight, "randomisation": ALL}
-    whole = fingerprints(task, seeds, 6, threads=2, **options)
+    whole = fingerprints(pictured, seeds, 6, threads=2, **options)
     assert len(set(whole)) == len(seeds)
-    assert fingerprints(task, seeds[:1], 6, threads=1, **options) == whole[:1]
-    pushes = np.random.default_rng(0).uniform(-1, 1, (8, 2, task_named(task).action_size))
-    env = RobotVecEnv(task, num_envs=2, **options)
+    assert fingerprints(pictured, seeds[:1], 6, threads=1, **options) == whole[:1]
+    pushes = np.random.default_rng(0).uniform(-1, 1, (8, 2, task_named(pictured).action_size))
+    env = RobotVecEnv(pictured, num_envs=2, **options)
     env.reset()
     env.robots.steps[1] = env.robots.task.duration - 5
     for push in pushes[:3]:
@@ -327,7 +334,7 @@ def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(task:
     first = [flat(env.step(push)[0]) for push in pushes[3:]]
     env.set_state(saved)
     np.testing.assert_array_equal(first, [flat(env.step(push)[0]) for push in pushes[3:]])
-    prompt = RobotVecEnv(task, num_envs=2, observation=observation, randomisation=ALL)
+    prompt = RobotVecEnv(pictured, num_envs=2, observation=observation, randomisation=ALL)
     with pytest.raises(ValueError, match="a belief of another level or latency"):
         prompt.set_state(saved)
     for each in (env, prompt):
@@ -335,22 +342,22 @@ def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(task:
 
 
 @needs_renderer
-def test_what_is_perceived_is_near_the_truth(task: str) -> None:
+def test_what_is_perceived_is_near_the_truth(pictured: str) -> None:
     """While an expert acts by it: of what is seen, half within 1.5 cm."""
-    seeds = np.arange(2 if task_named(task).duration < 200 else 1)
-    found = watch(task, seeds=seeds)
+    seeds = np.arange(2 if task_named(pictured).duration < 200 else 1)
+    found = watch(pictured, seeds=seeds)
     seen = found.alive[..., None] & found.seen
     assert seen.mean() > 0.4
     assert np.median(found.off[seen]) < 0.015
     assert (found.off[seen] > 0.0).all()
-    noisy = watch(task, seeds=seeds, level="noisy")
+    noisy = watch(pictured, seeds=seeds, level="noisy")
     assert np.median(noisy.off[noisy.alive[..., None] & noisy.seen]) < 0.02
 
 
 @needs_renderer
-def test_what_is_visible_is_the_truth_where_nothing_hides(task: str) -> None:
+def test_what_is_visible_is_the_truth_where_nothing_hides(pictured: str) -> None:
     """The same policy does as well on it, and the belief is a part of the state that is saved."""
-    pair = [RobotVecEnv(task, num_envs=2, observation=level) for level in ("truth", "visible")]
+    pair = [RobotVecEnv(pictured, num_envs=2, observation=level) for level in ("truth", "visible")]
     truth, visible = (env.robots for env in pair)
     expert = expert_for(truth)
     for env in pair:
