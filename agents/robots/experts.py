@@ -13,6 +13,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.robots.driving import DiffDriveExpert
 from agents.robots.lqr import gain, linear_model
 from agents.robots.trajectory import share_of_rest
 from envs.checks import ConfigError, unknown
@@ -173,6 +174,7 @@ EXPERTS: dict[str, Callable[[Robots], Expert]] = {
     "visual_servo": VisualServoExpert,
     "ball_catch": BallCatchExpert,
     "cart_pole_vision": CartPoleExpert,
+    "diff_drive_nav": DiffDriveExpert,
 }
 
 

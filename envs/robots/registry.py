@@ -20,6 +20,7 @@ TASKS = {  # name: "module:class"
     "visual_servo": "envs.robots.tasks.visual_servo:VisualServo",
     "ball_catch": "envs.robots.tasks.ball_catch:BallCatch",
     "cart_pole_vision": "envs.robots.tasks.cart_pole_vision:CartPoleVision",
+    "diff_drive_nav": "envs.robots.tasks.diff_drive_nav:DiffDriveNav",
 }
 
 

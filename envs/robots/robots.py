@@ -20,7 +20,7 @@ from envs.robots.physics import Floats, Physics, compile_model
 from envs.robots.randomise import Randomisation, randomise
 from envs.robots.rng import Draws, Ints, later_seeds
 from envs.robots.sight import LEVELS, Belief, Pictures, Sight, SightConfig
-from envs.robots.task import Arrays, Objects, Task
+from envs.robots.task import Arrays, Ending, Objects, Scanned, Task
 
 __all__ = ["Bools", "Diverged", "Robots", "RobotsState", "Step"]
 
@@ -98,6 +98,12 @@ class Robots:
         self.reset(self._world)
 
     def _sight(self, config: SightConfig) -> Sight | Perceiving | None:
+        if isinstance(self.task, Scanned) and self.observation in ("visible", "perceived"):
+            from envs.robots.lidar import Lidar, LineOfSight
+
+            if self.observation == "visible":
+                return LineOfSight(self.physics, self.task, config)
+            return Lidar(self.physics, self.task, config, dt=self.dt, noisy=False)
         if self.observation == "visible":
             return Sight(self.physics, self.task, config)
         if self.observation in ("noisy", "perceived"):
@@ -163,9 +169,10 @@ class Robots:
             reward += weight * terms[name]
             self.terms[name] += terms[name]
         self.returns += reward
-        terminated = self.task.failed(self.physics)
+        failed = self.task.failed(self.physics)
+        terminated = failed | self.task.finished(self.physics) if isinstance(self.task, Ending) else failed
         truncated = (self.steps >= self.task.duration) & ~terminated
-        return Step(reward, terms, terminated, truncated, self.task.success(self.physics) & ~terminated)
+        return Step(reward, terms, terminated, truncated, self.task.success(self.physics) & ~failed)
 
     def command(self, action: Any) -> Floats:
         """Actions as (B, action_size) in [-1, 1]: what is beyond is cut off. Raises ValueError for a wrong shape, or what is not finite."""
