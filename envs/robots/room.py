@@ -134,12 +134,12 @@ def model(name: str, people: int, memory: int) -> str:
       </body>"""
 
     def camera(name: str, x: int, y: int) -> str:
-        return f'<camera name="{name}" pos="{0.12 * x} {0.12 * y} .36" xyaxes="{y} {-x} 0 0 0 1" fovy="90"/>'
+        return f'<camera name="{name}" pos="{0.08 * x} {0.08 * y} .36" xyaxes="{y} {-x} 0 0 0 1" fovy="104"/>'
 
     parts = "\n    ".join([*map(wall, range(4)), *map(obstacle, range(len(OBSTACLES))), *map(person, range(people))])
     eyes = "\n      ".join(camera(*each) for each in (("front", 1, 0), ("left", 0, 1), ("back", -1, 0), ("right", 0, -1)))
     tiles = "\n    ".join(
-        f'<geom name="tile{k}" type="box" pos="{x} {y} -.0095" size="{HALF / 4} {HALF / 4} .01" rgba=".68 .66 .63 1"/>'
+        f'<geom name="tile{k}" type="box" pos="{x} {y} -.006" size="{HALF / 4} {HALF / 4} .01" rgba=".68 .66 .63 1"/>'
         for k, (x, y) in enumerate((2 * i - 3, 2 * j - 3) for i in range(4) for j in range(4) if (i + j) % 2)
     )
     return f"""

@@ -29,7 +29,7 @@ WIDEST = float(np.sqrt((HALVES * HALVES).sum(-1)).max())
 
 @dataclass(frozen=True, kw_only=True)
 class DiffDriveNav:
-    """A base on two wheels and castors in a room of 8 m by 8 m with five obstacles and walking people: get to the green disc.
+    """A base on two wheels and castors in a room of 8 m by 8 m with five obstacles and six walking people: get to the green disc.
 
     ### Observation
     Box (49,): goal, ahead and to the left (2, m) and its distance (m); speeds of the wheels (2, m/s over ground); the lidar, the
@@ -48,7 +48,7 @@ class DiffDriveNav:
     after 300 decisions (30 s).
     """
 
-    people: int = 5
+    people: int = 6
     care: float = 1.0  # how much people keep clear of the base, 0: not at all
 
     name = "diff_drive_nav"
@@ -59,8 +59,8 @@ class DiffDriveNav:
     action_size = 2
 
     def __post_init__(self) -> None:
-        if not TOLD <= self.people <= 8:
-            raise ConfigError(f"people={self.people}: must be {TOLD} to 8")
+        if not TOLD <= self.people <= 10:
+            raise ConfigError(f"people={self.people}: must be {TOLD} to 10")
         if not 0.0 <= self.care <= 1.0:
             raise ConfigError(f"care={self.care}: must be 0 to 1")
 
