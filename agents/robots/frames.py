@@ -32,7 +32,7 @@ from perception.types import Camera, Labels, SensorFrame
 __all__ = ["CLASSES", "LOOKS", "RobotStream"]
 
 CLASSES = ("ball", "cube", "disc", "marker", "cart")
-PICTURED = tuple(name for name in TASKS if not isinstance(task_named(name), Scanned))  # tasks whose things are found in pictures
+DETECTED = tuple(name for name in TASKS if task_named(name).things and not isinstance(task_named(name), Scanned))  # found in pictures
 LOOKS = Randomisation(colour=0.12, light=0.5, camera_position=0.04, camera_angle=0.05)
 # of frames, where others have one: where hands hide things, or things are small
 SHARES = {"pick_place": 3, "push_cube": 2, "reach": 2, "ball_catch": 2}
@@ -57,7 +57,7 @@ class RobotStream:
 
     classes = CLASSES
 
-    def __init__(self, *, size: int = 96, tasks: tuple[str, ...] = PICTURED) -> None:
+    def __init__(self, *, size: int = 96, tasks: tuple[str, ...] = DETECTED) -> None:
         if size < 32 or size % 16:
             raise ConfigError(f"size={size}: must be 32 px or more and a multiple of 16")
         self.size, self.conditions = size, tuple(tasks)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from envs.checks import ConfigError, seed_from, unknown
 from envs.robots.camera import Camera
+from envs.robots.lidar import Lidar, LineOfSight
 from envs.robots.perceived import Estimates, Perceiving
 from envs.robots.physics import Floats, Physics, compile_model
 from envs.robots.randomise import Randomisation, randomise
@@ -98,16 +99,11 @@ class Robots:
         self.reset(self._world)
 
     def _sight(self, config: SightConfig) -> Sight | Perceiving | None:
-        if isinstance(self.task, Scanned) and self.observation in ("visible", "perceived"):
-            from envs.robots.lidar import Lidar, LineOfSight
-
-            if self.observation == "visible":
-                return LineOfSight(self.physics, self.task, config)
-            return Lidar(self.physics, self.task, config, dt=self.dt, noisy=False)
         if self.observation == "visible":
-            return Sight(self.physics, self.task, config)
+            return (LineOfSight if isinstance(self.task, Scanned) else Sight)(self.physics, self.task, config)
         if self.observation in ("noisy", "perceived"):
-            return Perceiving(self.physics, self.task, config, dt=self.dt, noisy=self.observation == "noisy")
+            kind = Lidar if isinstance(self.task, Scanned) and self.observation == "perceived" else Perceiving
+            return kind(self.physics, self.task, config, dt=self.dt, noisy=self.observation == "noisy")
         return None
 
     def reset(self, seeds: Ints, *, key: Ints | None = None) -> None:
