@@ -218,7 +218,7 @@ def _shortened(collisions: Collisions, path: Floats, how: RRTConfig, rng: np.ran
 
 
 def timed(path: Floats, *, share: float = 0.8) -> Timed:
-    """Times for a way (N, 7): in each piece the fastest joint comes up to `share` of what it can. Raises ValueError for a share not in (0, 1]."""
+    """Times for a way (N, 7): the fastest joint of each piece comes to `share` of what it can. Raises ValueError unless 0 < share <= 1."""
     if not 0.0 < share <= 1.0:
         raise ValueError(f"share={share}: must be above 0, and 1 at most")
     need = PEAK * (np.abs(path[1:] - path[:-1]) / (share * SPEEDS)).max(-1, initial=0.0)

@@ -32,7 +32,7 @@ LOOKS = (".62 .48 .34", ".5 .55 .6", ".7 .58 .42", ".58 .5 .44", ".45 .52 .5")
 
 
 def clearance(points: Floats, places: Floats) -> tuple[Floats, Floats]:
-    """Distances (n, Q) m of points (n, Q, 2) to the nearest wall or obstacle at places (n, O, 2), negative inside, and the ways out (n, Q, 2)."""
+    """Distances (n, Q) m of points (n, Q, 2) to the nearest wall or obstacle (n, O, 2), negative inside, and ways out (n, Q, 2)."""
     off = points[:, :, None] - places[:, None]  # (n, Q, O, 2)
     far = np.sqrt((off * off).sum(-1))
     q = np.abs(off) - HALVES

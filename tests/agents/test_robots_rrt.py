@@ -36,7 +36,7 @@ def walled() -> mujoco.MjModel:
 
 
 def test_around_a_wall(walled: mujoco.MjModel) -> None:
-    """The straight motion is blocked by it; the way found is free between the places that were looked at too, and the wall is still as it was."""
+    """The straight motion is blocked by it; the way found is free between the places that were looked at too."""
     start, goal = sides(walled)
     collisions = Collisions(walled)
     assert not collisions.free(start, goal, 0.02)
