@@ -33,7 +33,9 @@ TURNS = (-2.0, -1.2, -0.7, -0.35, 0.0, 0.35, 0.7, 1.2, 2.0)  # rad/s
 PULL, TWIST = 3.0, 10.0  # m/s^2 and rad/s^2: how fast the base takes up speed and turn
 AHEAD, STEP = 2.0, 0.2  # s looked ahead, and between moments
 NOSE = 0.4  # m before the end of the look ahead, where the way is asked for too: it says which way to face
-SPACE, SHY, SURE = 0.12, 0.25, 4.0  # m kept from people; over how many m beyond it they are shunned; and how much, in m of way a second
+SPACE, SHY, SURE, FADE = 0.12, 0.25, 1.6, 0.5  # m kept from people; m beyond it in which they are shunned; how much, in m of way a second; 1/s
+
+BLUR = 0.15  # m of way: the mean of candidates is taken, each by the exponential of its score in these, as in MPPI
 
 
 def ways(places: Floats, goal: Floats) -> tuple[Floats, Floats]:
@@ -88,7 +90,7 @@ class DiffDriveExpert:
         later = people.position[:, :, None, :2] + people.velocity[:, :, None, :2] * self.times[:, None]  # (B, P, T, 2)
         worst = np.zeros((batch, count))
         shun = np.zeros((batch, count))
-        fade = np.exp(-0.5 * self.times)
+        fade = np.exp(-FADE * self.times)
         for k in range(later.shape[1]):
             beside, above = x - later[:, k, None, :, 0], y - later[:, k, None, :, 1]
             gap = np.sqrt(beside * beside + above * above) - BASE - PERSON - SPACE
@@ -98,9 +100,10 @@ class DiffDriveExpert:
         end = _between(self.field, x[..., -1], y[..., -1]) * open_[..., -1]
         middle = _between(self.field, x[..., moments // 2], y[..., moments // 2]) * open_[..., moments // 2]
         nose = _between(self.field, x[..., -1] + NOSE * np.cos(yaw[..., -1]), y[..., -1] + NOSE * np.sin(yaw[..., -1])) * open_[..., -1]
-        score = hit + 60.0 * worst - 0.6 * SURE * shun - end - 0.5 * middle - 1.0 * nose - 0.3 * STEP * open_.sum(-1)
-        best = score.argmax(1)
-        return np.stack([self.speed[best] / FORWARD, self.turn[best] / TURN], axis=1)
+        score = hit + 60.0 * worst - SURE * shun - end - 0.5 * middle - 1.0 * nose - 0.3 * STEP * open_.sum(-1)
+        weight = np.exp((score - score.max(1, keepdims=True)) / BLUR)
+        weight /= weight.sum(1, keepdims=True)
+        return np.stack([(weight * self.speed).sum(1) / FORWARD, (weight * self.turn).sum(1) / TURN], axis=1)
 
     def _search(self, places: Floats, goal: Floats) -> None:
         """Fields of the worlds whose map is another than it was."""

@@ -45,7 +45,7 @@ class DiffDriveNav:
     ### Start and end
     The goal is 4 m away or more, people are 1.5 m away or more. They walk from place to place at 0.4 m/s to 0.9 m/s, around each other,
     obstacles and, by `care`, the base. Terminated at the goal, within 0.3 m, which is success, and when the base touches; truncated
-    after 300 decisions (30 s).
+    after 400 decisions (40 s).
     """
 
     people: int = 6
@@ -53,7 +53,7 @@ class DiffDriveNav:
 
     name = "diff_drive_nav"
     about = "drive a base on two wheels through walking people to a goal, by lidar"
-    duration = 300
+    duration = 400
     substeps = 10
     cameras = ("front", "left", "back", "right", "watch")
     action_size = 2
