@@ -49,7 +49,7 @@ def middle(points: Floats, eye: Floats, radius: float) -> Floats:
     """(2,) m, of a disc of `radius` whose near side points (m, 2) are on, seen from eye (2,): least squares by Gauss and Newton."""
     way = points.mean(0) - eye
     away = way / max(float(np.sqrt((way * way).sum())), 1e-6)
-    at = points.mean(0) + 0.8 * radius * away
+    at: Floats = points.mean(0) + 0.8 * radius * away
     for _ in range(ROUNDS):
         off = at - points
         far = np.maximum(np.sqrt((off * off).sum(-1)), 1e-6)

@@ -205,7 +205,7 @@ class DiffDriveNav:
         both = np.concatenate([np.take_along_axis(place, order, 1), np.take_along_axis(speed, order, 1)], axis=-1)
         space = self.observation_space
         told = np.concatenate([self.feel(physics), both.reshape(physics.size, -1)], axis=1)
-        return np.clip(told, space.low, space.high).astype(np.float32)
+        return np.asarray(np.clip(told, space.low, space.high), dtype=np.float32)
 
     def reward_terms(self, physics: Physics, action: Floats) -> dict[str, Floats]:
         """See the class."""
