@@ -151,7 +151,7 @@ def model(name: str, people: int, memory: int) -> str:
     <quality shadowsize="2048" offsamples="4"/>
     <global offwidth="1280" offheight="960"/>
     <headlight ambient=".4 .4 .4" diffuse=".25 .25 .25" specular="0 0 0"/>
-    <map znear=".01" zfar="8"/>
+    <map znear=".01" zfar="8" shadowclip="2"/>
   </visual>
   <statistic extent="4" center="0 0 .3"/>
   <asset><texture type="skybox" builtin="gradient" rgb1=".84 .88 .92" rgb2=".6 .67 .74" width="64" height="384"/></asset>
@@ -160,7 +160,7 @@ def model(name: str, people: int, memory: int) -> str:
     <default class="rolls"><geom contype="1" conaffinity="0" group="3" rgba="0 0 0 0"/></default>
   </default>
   <worldbody>
-    <light name="lamp" pos="0 -2 5" dir=".1 .4 -1" directional="true" diffuse=".5 .5 .48" specular=".05 .05 .05"/>
+    <light name="lamp" pos="-.5 -2 6" dir=".1 .4 -1" directional="true" diffuse=".5 .5 .48" specular=".05 .05 .05"/>
     <geom name="ground" type="plane" size="0 0 1" contype="0" conaffinity="1" group="3" rgba="0 0 0 0"/>
     <geom name="floor" type="box" pos="0 0 -.011" size="{HALF} {HALF} .01" rgba=".74 .72 .69 1"/>
     {tiles}
