@@ -33,7 +33,8 @@ TURNS = (-2.0, -1.2, -0.7, -0.35, 0.0, 0.35, 0.7, 1.2, 2.0)  # rad/s
 PULL, TWIST = 3.0, 10.0  # m/s^2 and rad/s^2: how fast the base takes up speed and turn
 AHEAD, STEP = 2.0, 0.2  # s looked ahead, and between moments
 NOSE = 0.4  # m before the end of the look ahead, where the way is asked for too: it says which way to face
-SPACE, SHY, SURE, FADE = 0.12, 0.25, 1.6, 0.5  # m kept from people; m beyond it in which they are shunned; how much, in m of way a second; 1/s
+SPACE, SHY = 0.12, 0.25  # m kept from people, and m beyond it in which they are shunned
+SURE, FADE = 1.6, 0.5  # how much they are, in m of way a second; 1/s, by which what is later counts less
 
 BLUR = 0.15  # m of way: the mean of candidates is taken, each by the exponential of its score in these, as in MPPI
 
