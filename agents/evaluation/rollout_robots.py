@@ -81,7 +81,7 @@ class _Run:
                 self.prints[world].update(state[world].tobytes())
             over = step.terminated | step.truncated
             for world in np.flatnonzero(over & self.open).tolist():
-                end = "failed" if step.terminated[world] else "done" if step.success[world] else "time"
+                end = "done" if step.success[world] else "failed" if step.terminated[world] else "time"
                 self.found[world] = self._result(world, end, bool(step.success[world]))
             self.open &= ~over
             robots.reset_where(over)
@@ -94,7 +94,7 @@ class _Run:
             "success": float(success),
             "return": total,
             "seconds": steps * robots.dt,
-            "lasted": steps / robots.task.duration,
+            "lasted": 1.0 if success else steps / robots.task.duration,
             "at_goal": float(self.at_goal[world]) / steps,
         }
         return EpisodeResult(

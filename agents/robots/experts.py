@@ -13,6 +13,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.robots.driving import DiffDriveExpert
 from agents.robots.lqr import gain, linear_model
 from agents.robots.trajectory import share_of_rest
 from agents.robots.trot import TrotExpert
@@ -175,6 +176,7 @@ EXPERTS: dict[str, Callable[[Robots], Expert]] = {
     "ball_catch": BallCatchExpert,
     "cart_pole_vision": CartPoleExpert,
     "quadruped_walk": TrotExpert,
+    "diff_drive_nav": DiffDriveExpert,
 }
 
 

@@ -25,6 +25,7 @@ from envs.robots.randomise import Randomisation, randomise
 from envs.robots.registry import TASKS, task_named
 from envs.robots.rng import Draws
 from envs.robots.robots import Robots
+from envs.robots.task import Scanned
 from perception.training.stream import Sample
 from perception.types import Camera, Labels, SensorFrame
 
@@ -32,6 +33,7 @@ __all__ = ["CLASSES", "LOOKS", "PICTURED", "RobotStream"]
 
 CLASSES = ("ball", "cube", "disc", "marker", "cart")
 PICTURED = tuple(name for name in TASKS if task_named(name).things)  # tasks in which there is something to be seen
+DETECTED = tuple(name for name in TASKS if task_named(name).things and not isinstance(task_named(name), Scanned))  # found in pictures
 LOOKS = Randomisation(colour=0.12, light=0.5, camera_position=0.04, camera_angle=0.05)
 # of frames, where others have one: where hands hide things, or things are small
 SHARES = {"pick_place": 3, "push_cube": 2, "reach": 2, "ball_catch": 2}
@@ -56,7 +58,7 @@ class RobotStream:
 
     classes = CLASSES
 
-    def __init__(self, *, size: int = 96, tasks: tuple[str, ...] = PICTURED) -> None:
+    def __init__(self, *, size: int = 96, tasks: tuple[str, ...] = DETECTED) -> None:
         if size < 32 or size % 16:
             raise ConfigError(f"size={size}: must be 32 px or more and a multiple of 16")
         self.size, self.conditions = size, tuple(tasks)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from agents.robots.experts import Expert, expert_for
 from envs.robots.hidden import SHOWN, shown
@@ -19,6 +20,7 @@ from envs.robots.physics import Floats
 from envs.robots.registry import task_named
 from envs.robots.robots import Robots
 from envs.robots.sight import SightConfig
+from envs.robots.task import Objects, Scanned
 from envs.robots.tracking import projected
 
 __all__ = ["Watched", "fit_errors", "places", "play", "watch"]
@@ -72,20 +74,24 @@ def watch(task: str, *, seeds: NDArray[np.int64], sight: SightConfig | None = No
     robots = Robots(task_named(task), batch=len(seeds), observation=level, sight=sight)
     notes: list[tuple[Any, ...]] = []
     everywhere = np.arange(robots.batch)
+    named = np.broadcast_to(np.arange(len(robots.task.things)), (robots.batch, len(robots.task.things)))
 
     def look(alive: Bools) -> None:
         sight = robots.sight
         assert isinstance(sight, Perceiving) and sight.seen is not None
-        truth, eyes, seen = robots.task.locate(robots.physics), sight.eyes(everywhere), sight.seen
+        found, eyes, seen = robots.task.locate(robots.physics), sight.eyes(everywhere), sight.seen
+        believed, tracks = sight.objects(), sight.belief.tracks
+        order = _whose(found.position, believed.position, tracks.known) if isinstance(robots.task, Scanned) else named
+        truth = Objects._make(np.take_along_axis(part, order[..., None], 1) for part in found)
         place = np.stack([projected(truth.position, eyes, camera)[0] for camera in range(len(sight.names))], axis=1)
         inside = ((place[..., :2] >= 0) & (place[..., :2] < np.array(eyes.size))).all(-1) & (place[..., 2] > 0.02)
         far = np.log(np.maximum(seen.depth, 1e-3) / np.maximum(place[..., 2], 1e-3))
-        believed, tracks = sight.objects(), sight.belief.tracks
         off, speed = (np.sqrt(((a - b) ** 2).sum(-1)) for a, b in zip(believed, truth, strict=True))
         wide = sight.focal[:, None] * np.array([thing.size for thing in robots.task.things]) / np.maximum(place[..., 2], 0.02)
         said = np.stack([seen.pixel_sigma, seen.depth_sigma / np.maximum(seen.depth, 1e-3)], axis=-1)
         error = np.concatenate([seen.pixel - place[..., :2], far[..., None]], axis=-1)
-        free = shown(robots.physics, robots.task.things, truth.position, eyes, everywhere)
+        free = shown(robots.physics, robots.task.things, found.position, eyes, everywhere)
+        free = np.take_along_axis(free, order[:, None], 2)
         notes.append((alive.copy(), inside, free, seen.mask.copy(), error, wide, said, tracks.unseen == 0, tracks.known.copy(), off, speed))
 
     try:
@@ -96,6 +102,12 @@ def watch(task: str, *, seeds: NDArray[np.int64], sight: SightConfig | None = No
     told: dict[str, Any] = {name: np.stack(parts) for name, parts in zip(names, zip(*notes, strict=True), strict=True)}
     things = tuple(thing.geoms[0] for thing in robots.task.things)
     return Watched(task=task, cameras=robots.task.cameras[:-1], things=things, success=success, returns=returns, **told)
+
+
+def _whose(truth: Floats, believed: Floats, known: Bools) -> NDArray[np.int64]:
+    """(B, K) which thing at truth (B, K, 3) each belief is of, where a lidar cannot tell who is who: the least distances in sum."""
+    far = np.where(known[..., None], np.sqrt(((believed[:, :, None] - truth[:, None]) ** 2).sum(-1)), 0.0)
+    return np.stack([linear_sum_assignment(cost)[1] for cost in far])
 
 
 def places(found: Watched) -> list[dict[str, Any]]:

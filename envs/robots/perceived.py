@@ -20,6 +20,7 @@ from envs.robots.tracking import Eyes, Hold, Sightings, Tracker, Tracks
 
 if TYPE_CHECKING:
     from envs.robots.camera import Camera
+    from envs.robots.seeing import Seer
 
 __all__ = ["Estimates", "Perceiving"]
 
@@ -75,8 +76,7 @@ class Perceiving:
     """
 
     def __init__(self, physics: Physics, task: Task, config: SightConfig, *, dt: float, noisy: bool) -> None:
-        from envs.robots.noise_card import load_noise
-        from envs.robots.seeing import Seer, fitting
+        from envs.robots.seeing import fitting
 
         self.physics, self.task, self.dt, self.latency = physics, task, dt, config.latency
         self.names = task.cameras[:-1]
@@ -84,14 +84,11 @@ class Perceiving:
         angles = np.array([physics.model.camera(name).fovy[0] for name in self.names])
         self.focal = 0.5 * self.size[1] / np.tan(np.radians(angles) / 2.0)  # (C,) px
         self.tracker = Tracker(task.things, dt)
-        self.noise: Noise | None = load_noise(config.noise).of(task, self.names) if noisy else None
-        self.seer = None if noisy else Seer(task, config.detector)
+        self.noise: Noise | None = None
+        self.seer: Seer | None = None
         self.seen: Sightings | None = None  # of the last look, for who measures; no future depends on it
         self.camera: Camera | None = None
-        if not noisy:
-            from envs.robots.camera import Camera
-
-            self.camera = Camera(physics, width=self.size[0], height=self.size[1], things=task.things)
+        self._begin(config, noisy)
         cameras, things = len(self.names), len(task.things)
         self.belief = Estimates(
             Tracks.none(physics.size, things),
@@ -99,6 +96,19 @@ class Perceiving:
             np.zeros(physics.size, dtype=np.int64),
             Errors.none(physics.size, cameras, things),
         )
+
+    def _begin(self, config: SightConfig, noisy: bool) -> None:
+        """Make ready who sees: the detector with cameras, or its error model."""
+        from envs.robots.noise_card import load_noise
+        from envs.robots.seeing import Seer
+
+        if noisy:
+            self.noise = load_noise(config.noise).of(self.task, self.names)
+            return
+        from envs.robots.camera import Camera
+
+        self.seer = Seer(self.task, config.detector)
+        self.camera = Camera(self.physics, width=self.size[0], height=self.size[1], things=self.task.things)
 
     def forget(self, rows: Ints) -> None:
         """An episode begins in these worlds."""

@@ -109,6 +109,10 @@ class Physics:
         """(n, R) numbers of the geoms that rays from start (n, R, 3) m along way (n, R, 3) meet first in some worlds; -1: none."""
         return np.asarray(self.batch.ray(start, way, ids=rows)[1], dtype=np.int64)
 
+    def ranges(self, start: Floats, way: Floats, rows: NDArray[np.int64], *, exclude: str) -> Floats:
+        """(n, R) how far such rays go, in lengths of `way`, past the body `exclude`; -1: they meet nothing. Raises KeyError."""
+        return np.asarray(self.batch.ray(start, way, ids=rows, bodyexclude=self.model.body(exclude).id)[0], dtype=np.float64)
+
     def sensor(self, name: str) -> Floats:
         """(B, k), a sensor of positions or velocities (those of forces are not computed). Raises KeyError."""
         sensor = self.model.sensor(name)

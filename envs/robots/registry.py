@@ -21,6 +21,7 @@ TASKS = {  # name: "module:class"
     "ball_catch": "envs.robots.tasks.ball_catch:BallCatch",
     "cart_pole_vision": "envs.robots.tasks.cart_pole_vision:CartPoleVision",
     "quadruped_walk": "envs.robots.tasks.quadruped_walk:QuadrupedWalk",
+    "diff_drive_nav": "envs.robots.tasks.diff_drive_nav:DiffDriveNav",
 }
 
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from envs.checks import ConfigError, seed_from, unknown
 from envs.robots.camera import Camera
+from envs.robots.lidar import Lidar, LineOfSight
 from envs.robots.perceived import Estimates, Perceiving
 from envs.robots.physics import Floats, Physics, compile_model
 from envs.robots.randomise import Randomisation, randomise
 from envs.robots.rng import Draws, Ints, later_seeds
 from envs.robots.sight import LEVELS, Belief, Pictures, Sight, SightConfig
-from envs.robots.task import Arrays, Objects, Task
+from envs.robots.task import Arrays, Ending, Objects, Scanned, Task
 
 __all__ = ["Bools", "Diverged", "Robots", "RobotsState", "Step"]
 
@@ -101,9 +102,10 @@ class Robots:
         if not self.task.things:  # what is told depends on nothing that is seen
             return None
         if self.observation == "visible":
-            return Sight(self.physics, self.task, config)
+            return (LineOfSight if isinstance(self.task, Scanned) else Sight)(self.physics, self.task, config)
         if self.observation in ("noisy", "perceived"):
-            return Perceiving(self.physics, self.task, config, dt=self.dt, noisy=self.observation == "noisy")
+            kind = Lidar if isinstance(self.task, Scanned) and self.observation == "perceived" else Perceiving
+            return kind(self.physics, self.task, config, dt=self.dt, noisy=self.observation == "noisy")
         return None
 
     def reset(self, seeds: Ints, *, key: Ints | None = None) -> None:
@@ -165,9 +167,10 @@ class Robots:
             reward += weight * terms[name]
             self.terms[name] += terms[name]
         self.returns += reward
-        terminated = self.task.failed(self.physics)
+        failed = self.task.failed(self.physics)
+        terminated = failed | self.task.finished(self.physics) if isinstance(self.task, Ending) else failed
         truncated = (self.steps >= self.task.duration) & ~terminated
-        return Step(reward, terms, terminated, truncated, self.task.success(self.physics) & ~terminated)
+        return Step(reward, terms, terminated, truncated, self.task.success(self.physics) & ~failed)
 
     def command(self, action: Any) -> Floats:
         """Actions as (B, action_size) in [-1, 1]: what is beyond is cut off. Raises ValueError for a wrong shape, or what is not finite."""

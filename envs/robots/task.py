@@ -9,7 +9,7 @@ Shapes: B worlds, n rows of them, K things, C cameras. SI units, world frame, z 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium import spaces
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 
-__all__ = ["Arrays", "Objects", "Task", "Thing", "box"]
+__all__ = ["Arrays", "Ending", "Objects", "Scanned", "Task", "Thing", "box"]
 
 Arrays = dict[str, NDArray[Any]] | NDArray[np.float32]
 
@@ -112,6 +112,25 @@ class Task(Protocol):
 
     def failed(self, physics: Physics) -> NDArray[np.bool_]:
         """(B,) whether the episode is over because it cannot succeed any more."""
+
+
+@runtime_checkable
+class Ending(Protocol):
+    """A task whose episodes are over once it is done."""
+
+    def finished(self, physics: Physics) -> NDArray[np.bool_]:
+        """(B,) whether it is done."""
+
+
+@runtime_checkable
+class Scanned(Protocol):
+    """A task whose things are found by a lidar that turns on the robot, in place of cameras' pictures."""
+
+    def scan(self, physics: Physics, rows: NDArray[np.int64]) -> Floats:
+        """(n, R) m to what is around in worlds `rows`: evenly spaced rays in the plane, the first one ahead, the others to its left."""
+
+    def known(self, physics: Physics, rows: NDArray[np.int64], points: Floats) -> Floats:
+        """(n, Q) m from points (n, Q, 2) to what the map tells of."""
 
 
 def box(*limits: tuple[int, float]) -> spaces.Box:

@@ -363,7 +363,7 @@ def test_what_is_visible_is_the_truth_where_nothing_hides(pictured: str) -> None
     for env in pair:
         env.reset()
     agreed = 0
-    for _ in range(12):
+    for _ in range(12 if len(truth.task.things) < 4 else 100):  # several people are seldom all in sight
         act = expert.act(truth)
         for env in pair:
             env.step(act)
