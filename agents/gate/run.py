@@ -244,7 +244,7 @@ def _robot_seconds(plan: GatePlan, task: str, policies: Sequence[str], workers: 
     from agents.evaluation.rollout_robots import rollout_robots
     from agents.robots.policies import load_robot_policy
 
-    (stratum,) = (s for s in plan.strata if task_of(s.spec) == task)
+    stratum = next(s for s in plan.strata if task_of(s.spec) == task)  # a task may be there again with other seeds
     few = stratum.seeds[:8]
     begun = time.perf_counter()
     results = rollout_robots(load_robot_policy(policies[-1], task), task, few)

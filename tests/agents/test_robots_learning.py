@@ -17,6 +17,7 @@ from agents.cli import run
 from agents.evaluation.rollout_robots import rollout_robots
 from agents.evaluation.suite import Plan, judge
 from agents.gate.plan import plan_from
+from agents.gate.run import seconds
 from agents.learning import TrainConfig, TrainConfigError, config_from, resume, train
 from agents.learning.algorithms import ALGORITHMS
 from agents.learning.checkpoint import load_checkpoint
@@ -26,7 +27,7 @@ from agents.learning.robots import FlatVecEnv, Teacher, robot_worlds
 from agents.policies.base import PolicyError
 from agents.policies.bundle import load_bundle
 from agents.robots import expert_for
-from agents.robots.policies import RobotPolicy, load_robot_policy
+from agents.robots.policies import RobotPolicy, check_fits, load_robot_policy
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
 from envs.robots import TASKS, Robots, RobotVecEnv, task_named
@@ -351,6 +352,28 @@ def test_what_a_network_was_told_has_to_be_what_it_is_told(clone: Path) -> None:
     assert isinstance(replace(policy, observation="truth"), RobotPolicy)
 
 
+def test_a_policy_does_not_choose_its_exam() -> None:
+    """How it commands the robot is its own affair; what is to be done is not."""
+    from dataclasses import replace
+
+    easy = replace(load_robot_policy("expert", "reach"), options={"tolerance": 0.09, "control": "joints"})
+    message = r"trained on another reach, with tolerance=0.09 in place of 0.025: it cannot be judged"
+    with pytest.raises(PolicyError, match=message):
+        check_fits(easy, "reach")
+    with pytest.raises(PolicyError, match=message):
+        rollout_robots(easy, "reach", [0])
+    check_fits(easy, "reach", judged=False)  # to watch it
+    for fair in ({"control": "joints"}, {"tolerance": 0.025}, {}):
+        check_fits(replace(easy, options=fair), "reach")
+
+
+@pytest.mark.parametrize("level", ["visible", "noisy", "perceived"])
+def test_who_acts_on_the_truth_is_not_called_otherwise(level: str) -> None:
+    with pytest.raises(PolicyError, match=f"sampling@{level}: sampling tries out candidates on copies of the true state"):
+        load_robot_policy(f"sampling@{level}", "reach")
+    assert load_robot_policy("sampling@truth", "reach").observation == "truth"
+
+
 # ---------------------------------------------------------------- the gate
 
 
@@ -387,3 +410,10 @@ def test_a_baseline_of_robots_is_kept(tmp_path: Path) -> None:
 def test_suites_name_tasks_that_exist(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="did you mean 'reach'"):
         plan_from(load_suite(exam(tmp_path, "  - {task: raech}\n")))
+
+
+def test_the_same_task_may_be_there_again_with_other_seeds(tmp_path: Path) -> None:
+    suite = exam(tmp_path, "  - {task: cart_pole_vision, family: a}\n  - {task: cart_pole_vision, family: b, seed: 500}\n")
+    plan = plan_from(load_suite(suite))
+    assert [stratum.seeds[0] for stratum in plan.strata] == [0, 500]
+    assert seconds(plan, ["random"], 1, compile=False) > 0.0
