@@ -21,6 +21,7 @@ from envs.checks import ConfigError
 from envs.robots.physics import Floats
 from envs.robots.registry import task_named
 from envs.robots.robots import Robots
+from envs.robots.sight import SightConfig
 from scenarios.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class RobotPolicy:
     make: MakePlayer
     observation: str = "truth"  # level of the ladder that its worlds are on
     options: Mapping[str, Any] = field(default_factory=dict)  # of the task
+    sight: SightConfig | None = None  # how it sees; None: as everybody does
     sha256: str = ""  # of a bundle
+    perception: Mapping[str, str] = field(default_factory=dict)  # stage -> sha256 of the weights that a bundle was trained to see through
 
     def check_exam(self, task: str) -> None:
         """Raises PolicyError if its options make another task of it than others are judged on: a policy does not choose its exam."""
@@ -59,7 +62,8 @@ class RobotPolicy:
 
     def worlds(self, task: str, batch: int, *, threads: int = 1) -> Robots:
         """Worlds of a task as this policy needs them. Raises ConfigError where there can be none, NoRenderer as `Robots`."""
-        return Robots(task_named(task, **self.options), batch=batch, threads=threads, observation=self.observation)
+        found = task_named(task, **self.options)
+        return Robots(found, batch=batch, threads=threads, observation=self.observation, sight=self.sight)
 
 
 class Network:
@@ -135,6 +139,7 @@ def _bundled(path: Path, task: str) -> RobotPolicy:
         observation=robot.observation,
         options=robot.options,
         sha256=bundle.sha256,
+        perception={str(stage): sha256 for stage, sha256 in bundle.spec.perception.items()},
     )
 
 

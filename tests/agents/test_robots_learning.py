@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from agents.cli import run
+from agents.evaluation.domains import changed_robot_weights
 from agents.evaluation.rollout_robots import rollout_robots
 from agents.evaluation.suite import Plan, judge
-from agents.gate.plan import plan_from
+from agents.gate.plan import plan_from, robot_identity
 from agents.gate.run import seconds
 from agents.learning import TrainConfig, TrainConfigError, config_from, resume, train
 from agents.learning.algorithms import ALGORITHMS
@@ -32,6 +34,7 @@ from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
 from envs.robots import TASKS, Robots, RobotVecEnv, task_named
 from envs.robots.robots import Diverged
+from perception.storage import WEIGHTS, read_card
 from scenarios import ScenarioError, load_suite
 
 CONTINUOUS = [name for name, algorithm in ALGORITHMS.items() if "continuous" in algorithm.actions]
@@ -344,8 +347,6 @@ def test_policies_of_other_tasks_are_refused(clone: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_network_was_told_has_to_be_what_it_is_told(clone: Path) -> None:
-    from dataclasses import replace
-
     policy = load_robot_policy(clone, "cart_pole_vision")
     with pytest.raises(PolicyError, match="was trained on the robot task"):
         policy.make(Robots(task_named("reach"), batch=1))
@@ -354,8 +355,6 @@ def test_what_a_network_was_told_has_to_be_what_it_is_told(clone: Path) -> None:
 
 def test_a_policy_does_not_choose_its_exam() -> None:
     """How it commands the robot is its own affair; what is to be done is not."""
-    from dataclasses import replace
-
     easy = replace(load_robot_policy("expert", "reach"), options={"tolerance": 0.09, "control": "joints"})
     message = r"trained on another reach, with tolerance=0.09 in place of 0.025: it cannot be judged"
     with pytest.raises(PolicyError, match=message):
@@ -417,3 +416,27 @@ def test_the_same_task_may_be_there_again_with_other_seeds(tmp_path: Path) -> No
     plan = plan_from(load_suite(suite))
     assert [stratum.seeds[0] for stratum in plan.strata] == [0, 500]
     assert seconds(plan, ["random"], 1, compile=False) > 0.0
+
+
+def test_what_is_seen_through_is_a_part_of_who_acts(opengl: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that --resume and kept baselines notice another detector or error model under the same name."""
+    from agents.policies.pins import robot_weights_changed
+
+    ours = {stage: read_card(WEIGHTS / f"{stage}_robots.json")["sha256"] for stage in ("detector", "noise")}
+    assert robot_identity("expert@perceived", ["reach"])["perception"] == {"detector": ours["detector"]}
+    assert robot_identity("expert@noisy", ["reach"])["perception"] == {"noise": ours["noise"]}
+    assert "perception" not in robot_identity("expert", ["reach"])
+    learned = replace(load_robot_policy("expert@perceived", "reach"), perception={"detector": ours["detector"]})
+    assert robot_weights_changed(learned) == ""
+    other = replace(learned, perception={"detector": "0" * 64})
+    assert "expert@perceived was trained with the detector with sha256 0000000000000000..." in robot_weights_changed(other)
+    assert robot_weights_changed(replace(other, observation="truth")) == ""
+    monkeypatch.setattr("agents.robots.policies.load_robot_policy", lambda spec, task: other)
+    assert len(changed_robot_weights(["a", "b"], ["reach"])) == 1
+
+
+def test_a_bundle_notes_what_it_was_trained_to_see_through(tmp_path: Path) -> None:
+    given = {"task": "cart_pole_vision", "steps": 256, "hyper": {"n_steps": 32}, "robot": {"observation": "noisy"}, **TINY}
+    train(config_from(given), out=tmp_path / "run", quiet=True)
+    noted = read_card(WEIGHTS / "noise_robots.json")["sha256"]
+    assert load_robot_policy(tmp_path / "run", "cart_pole_vision").perception == {"noise": noted}
