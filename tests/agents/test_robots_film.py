@@ -64,7 +64,7 @@ def test_boxes_are_around_what_was_sighted(level: str, shot: Film) -> None:
     box = sighted(robots.sight, np.array([0.05]))
     assert 0.5 * (box[0, 0, :2] + box[0, 0, 2:]) == pytest.approx([42.0, 84.0])
     assert not box[1].any()
-    assert "boxes: ${film.boxed}" in film_page(seen)
+    assert "Boxes: ${film.boxed}" in film_page(seen)
     assert '"boxed":"sighted, by the' in film_page(seen).replace(": ", ":")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,9 @@ from agents.robots.policies import RobotPolicy, check_fits, load_robot_policy
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
 from envs.robots import TASKS, Robots, RobotVecEnv, task_named
+from envs.robots.goals import GoalTask
 from envs.robots.robots import Diverged
+from envs.robots.task import Objects
 from perception.storage import WEIGHTS, read_card
 from scenarios import ScenarioError, load_suite
 
@@ -136,6 +139,7 @@ def test_domains_do_not_show_in_each_other() -> None:
         ({"task": "reach", "robot": {"hindsight": 4}}, "ppo has no replay buffer"),
         ({"task": "reach", "algo": "sac", "envs": 64}, "learning_starts: 2000; with 64 worlds the first episodes, in which goals"),
         ({"task": "ball_catch", "algo": "sac", "robot": {"hindsight": 4}}, "ball_catch has no goals"),
+        ({"task": "push_cube", "algo": "sac", "robot": {"observation": "noisy"}}, "goals made up would mix the two; train on 'truth'"),
         ({"task": "reach", "imitate": "pdm"}, "'pdm' cannot be imitated on a robot task"),
         ({"task": "reach", "algo": "sac", "imitate": "expert"}, "cannot go on from a distilled policy"),
         ({"scenario": "merge", "robot": {"hindsight": 1}}, "robot: is about a robot's task"),
@@ -174,9 +178,24 @@ def test_command_line_misuse(arguments: list[str], message: str, tmp_path: Path,
 
 def test_dry_run_shows_the_complete_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "--task", "push_cube", "--algo", "sac", "--observation", "visible", "--set", "robot.options.where=anywhere"]
+    assert run([*arguments, "--dry-run", "--json"]) == 2
+    assert "robot.hindsight: 4; on 'visible' what push_cube has achieved" in capsys.readouterr().err
+    arguments += ["--set", "robot.hindsight=0"]
     assert run([*arguments, "--dry-run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 4}
+    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 0}
+
+
+def test_by_hindsight_one_learns_below_the_truth_what_one_feels() -> None:
+    assert config_from({"task": "reach", "algo": "sac", "robot": {"observation": "noisy"}}).robot.hindsight == 4
+    for name in ("reach", "push_cube", "pick_place"):  # who feels its goal does not look at things for it
+        robots = Robots(task_named(name), batch=1)
+        objects, task = robots.objects(), robots.task
+        assert isinstance(task, GoalTask)
+        before, after = (task.observe(robots.physics, Objects(objects.position + off, objects.velocity)) for off in (0.0, 0.1))
+        assert isinstance(before, dict)
+        assert isinstance(after, dict)
+        assert task.feels_goal == bool((before["achieved_goal"] == after["achieved_goal"]).all())
 
 
 # ---------------------------------------------------------------- training
@@ -192,11 +211,12 @@ def test_the_expert_is_imitated_until_the_network_does_it_too(clone: Path) -> No
     assert [r.end for r in fresh] == ["done"] * 16
 
 
-def test_the_command_on_the_card_trains_the_same(clone: Path) -> None:
+def test_the_command_on_the_card_trains_the_same(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = json.loads((clone / "policy.json").read_text())["command"]
-    assert "--task cart_pole_vision" in command
-    assert "imitate" in command
-    assert "scenario" not in command
+    assert run([*shlex.split(command)[1:], "--dry-run", "--json"]) == 0
+    shown, kept = json.loads(capsys.readouterr().out), read_yaml(clone / "config.yaml")
+    assert shown["imitate"] == "expert"
+    assert config_from(shown, complete=True) == config_from(kept, complete=True)
 
 
 @pytest.mark.parametrize("algo", ["sac", "ppo"])
