@@ -126,7 +126,7 @@ def fit_errors(found: Watched) -> dict[str, list[dict[str, Any]]]:
     """The tables of `envs.robots.noise` for a task: camera -> one a thing -> how much is shown of it -> figures.
 
     What was seen right fewer than 10 times while `hidden` is taken to be missed always. The others take what they have too few looks for
-    from all looks of that camera at that thing, and are missed always too if those are too few.
+    from all of that camera's looks at that thing while it was not hidden, and are missed always too if those are too few.
     """
     return {
         camera: [
@@ -142,7 +142,7 @@ def _fitted(found: Watched, c: int, k: int, which: Bools, *, hidden: bool) -> di
     wrong = _wrong(found)[:, :, c, k]
     due = found.alive & found.inside[:, :, c, k]  # (T, B)
     told = due & found.mask[:, :, c, k]
-    every = which if hidden else np.ones_like(which)  # what else it may be measured on
+    every = which if hidden else found.shown[:, :, c, k] > 0  # what else it may be measured on: what hides for long would last too long
     right = _enough(told & ~wrong & which, told & ~wrong & every)  # of errors
     looks = int((due & which).sum())
     if np.count_nonzero(right) < FEW:

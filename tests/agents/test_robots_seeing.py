@@ -162,6 +162,13 @@ def test_what_was_hardly_seen_is_missed_and_never_exact() -> None:
     assert rows["partly"]["looks"] == 2
     assert rows["partly"]["lost"] == pytest.approx(0.2, abs=0.05)
     assert rows["partly"]["sigma"] == pytest.approx([1.0, 1.0, 0.1], abs=0.1)
+    found = watched()
+    found.shown[100:] = 0  # in the end it is hidden for good: that does not make misses before last
+    found.mask[:100], found.mask[100:] = True, False
+    rows = fit_errors(found)["front"][0]
+    assert rows["hidden"]["lasting"] == 1.0
+    assert rows["free"]["lasting"] == 0.5
+    assert rows["free"]["lost"] < 0.01
 
 
 @pytest.mark.parametrize("name", TASKS)
