@@ -164,7 +164,7 @@ def test_what_is_refused(data: dict[str, Any], message: str) -> None:
         (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
         (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),
         (["eval", "expert@visble", "--task", "reach"], "did you mean 'visible'?"),
-        (["eval", "expert", "--task", "reach", "--traces", "all"], "leave no traces"),
+        (["eval", "expert", "--task", "reach", "--traces", "all"], "no traces are left"),
         (["eval", "highway", "--task", "reach"], "no policy 'highway' of robots"),
         (["compare", "expert", "random", "--suite", "robots", "--unit", "seed"], "are for suites of scenarios"),
     ],
