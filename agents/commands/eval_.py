@@ -77,6 +77,7 @@ def command(
     """
     from agents.commands.compiling import checked_device, require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
+    from agents.evaluation.domains import changed_robot_weights
     from agents.evaluation.report import DRIVING, ROBOTS, markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
@@ -98,7 +99,7 @@ def command(
     _prepare(folder, force)  # and a folder that cannot be written before anything is driven
     if warning := trained_on(seed for _, seeds in plan.entries for seed in seeds):
         click.echo(f"warning: {warning}", err=True)
-    warnings = [] if robots else changed_weights(policies)
+    warnings = changed_robot_weights([*policies], plan.tasks) if robots else changed_weights(policies)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1, device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from agents.commands.group import HelpfulGroup
 from agents.commands.study_output import asked, closing, judged, show_plan, written
@@ -67,7 +68,9 @@ command.add_command(planners)
 @click.option("--compile/--no-compile", "compile_", default=False, help="Compile simulator and camera: a slow start, then faster.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be driven, drive nothing.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON on stdout.")
+@click.pass_context
 def perception(
+    ctx: click.Context,
     scenarios: tuple[str, ...],
     tasks: tuple[str, ...],
     policies: tuple[str, ...],
@@ -112,6 +115,8 @@ def perception(
 
         if scenarios or train or cross or settings or weather or cameras or sweeps or compile_:
             raise click.UsageError("--task: robots have no --scenario, --train, --cross, --set, --weather, --cameras, --sweep or --compile")
+        if workers or ctx.get_parameter_source("sweep_level") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--task: robots have no --workers, as they take one process, and no --sweep-level")
         return run(
             tasks, policies, tuple(dict.fromkeys(levels)) or SAME_SPACE, detector=detector, noise=noise, episodes=episodes, seed=seed,
             folder=_new_folder(out), dry_run=dry_run, json_=json_,

@@ -28,31 +28,34 @@ def run(
     dry_run: bool,
     json_: bool,
 ) -> int:
-    """Judge, tell and write report.json; the exit code."""
+    """Judge, tell and write report.json; the exit code, 4 if episodes were lost to errors."""
     import torch
 
+    from agents.cli import CRASHED
     from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.report import versions
-    from agents.studies.robots import as_data, study_robots
-    from envs.robots.registry import task_named
+    from agents.studies.robots import as_data, plan_robots, study_robots
     from envs.robots.sight import SightConfig
     from scenarios.files import write_atomic
 
-    tasks, policies = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(policies)) or ("expert",)
-    for name in tasks:
-        task_named(name)
     usual = SightConfig()
     sight = SightConfig(detector=detector or usual.detector, noise=noise or usual.noise)
-    arms = 1 + len(levels) * len([name for name in policies if name != "random"])
+    torch.set_num_threads(1)
+    plan = plan_robots(tasks, policies or ("expert",), levels, sight=sight)
+    if dry_run and json_:
+        print_json(
+            {"tasks": plan.tasks, "policies": plan.policies, "levels": plan.levels, "seed": seed, "episodes": plan.episodes(episodes)}
+        )
+        return 0
     if dry_run:
-        for name in tasks:
-            click.echo(f"{name}: {', '.join(policies)} on {', '.join(levels)} and chance, {arms * episodes} episodes from seed {seed}")
+        for name in plan.tasks:
+            who = f"{', '.join(plan.policies)} on {', '.join(plan.levels)} and chance"
+            click.echo(f"{name}: {who}, {plan.arms * episodes} episodes from seed {seed}")
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
     rows: list[Row] = []
-    with CountProgress(len(tasks) * arms * episodes) as tick:
-        rows.extend(study_robots(tasks, policies, levels, episodes=episodes, seed=seed, sight=sight, progress=tick))
+    with CountProgress(plan.episodes(episodes)) as tick:
+        rows.extend(study_robots(plan, episodes=episodes, seed=seed, progress=tick))
     data = as_data(rows, command=asked(), seed=seed, versions=versions())
     write_atomic(folder / "report.json", as_json(data) + "\n")
     click.echo(f"Report: {folder / 'report.json'}", err=True)
@@ -60,7 +63,9 @@ def run(
         print_json(data)
     else:
         _show(rows)
-    return 0
+    if lost := sum(row.lost for row in rows):
+        click.echo(f"{lost} of {plan.episodes(episodes)} episodes were lost to errors: no figure counts them", err=True)
+    return CRASHED if lost else 0
 
 
 def _show(rows: list[Row]) -> None:

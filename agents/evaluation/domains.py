@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-__all__ = ["PREFIX", "ROBOT_ENDINGS", "digest_of", "duration_of", "name_of", "robot_labels", "task_of", "task_spec"]
+__all__ = [
+    "PREFIX", "ROBOT_ENDINGS", "changed_robot_weights", "digest_of", "duration_of", "name_of", "robot_labels", "task_of", "task_spec",
+]  # fmt: skip
 
 PREFIX = "task:"
 ROBOT_ENDINGS = ("done", "time", "failed", "error", "interrupted")  # done: with success; time: over without; failed: lost before
@@ -71,3 +73,12 @@ def robot_labels(specs: list[str], tasks: list[str]) -> dict[str, str]:
         own: Any = {policy.name for policy in found.values()}
         names[spec] = own.pop() if len(own) == 1 else spec
     return {spec: name if list(names.values()).count(name) == 1 else spec for spec, name in names.items()}
+
+
+def changed_robot_weights(specs: list[str], tasks: list[str]) -> list[str]:
+    """A warning for every policy of robot tasks that sees through other perception weights than those it was trained with."""
+    from agents.policies.pins import robot_weights_changed
+    from agents.robots.policies import load_robot_policy
+
+    found = (robot_weights_changed(load_robot_policy(spec, task)) for spec in specs for task in tasks)
+    return [text for text in dict.fromkeys(found) if text]

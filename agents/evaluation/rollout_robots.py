@@ -33,8 +33,9 @@ def rollout_robots(
 
     Metrics: `success` (1: done at the end), `return` (rewards added up), `seconds`, `lasted` (share of the time that the task has) and
     `at_goal` (share of decisions after which it was done). A simulation that blows up has `end` "error", and costs no other episode.
-    Raises ConfigError or PolicyError where the policy does not fit the task.
+    Raises ConfigError or PolicyError where the policy does not fit the task, or was trained on another one of that name.
     """
+    policy.check_exam(task)
     found: dict[int, EpisodeResult] = {}
     tell = progress or (lambda result: None)
     for start in range(0, len(seeds), batch):

@@ -21,7 +21,7 @@ from agents.evaluation.suite import PlanError, scenario_spec, seeds_from
 from agents.gate.design import ALL, Design, GatedMetric
 from agents.gate.metrics import METRICS
 from agents.policies.base import SHIELD, load_policy, policy_names
-from agents.policies.pins import perception_weights
+from agents.policies.pins import perception_weights, robot_weights
 from scenarios import Suite
 from scenarios.errors import did_you_mean
 
@@ -167,7 +167,8 @@ def _task_strata(suite: Suite) -> list[Stratum]:
 
 
 def robot_identity(spec: str, tasks: Sequence[str]) -> dict[str, Any]:
-    """Which policy of robots that is on each of the tasks. Raises PolicyError or BundleError if it cannot act on one of them."""
+    """Which policy of robots that is on each of the tasks, and what it sees through. Raises PolicyError or BundleError if it cannot act on
+    one of them, WeightsError."""
     from agents.robots.policies import check_fits, load_robot_policy
 
     found = {task: load_robot_policy(spec, task) for task in tasks}
@@ -177,7 +178,9 @@ def robot_identity(spec: str, tasks: Sequence[str]) -> dict[str, Any]:
     names = {policy.name for policy in found.values()}
     needs = {"observation": "+".join(sorted(levels)), "options": {task: dict(policy.options) for task, policy in found.items()}}
     sha256 = "+".join(dict.fromkeys(policy.sha256 for policy in found.values() if policy.sha256))
-    return {"name": names.pop() if len(names) == 1 else spec, "sha256": sha256, "needs": needs}
+    weights = {stage: own for level in sorted(levels) for stage, own in robot_weights(level).items()}
+    identity = {"name": names.pop() if len(names) == 1 else spec, "sha256": sha256, "needs": needs}
+    return identity | ({"perception": weights} if weights else {})
 
 
 def identity(spec: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation.domains import task_of
+from agents.evaluation.domains import changed_robot_weights, task_of
 from agents.evaluation.jobs import Crew
 from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
 from agents.gate.baseline import Baseline, make_baseline
@@ -71,7 +71,9 @@ class Order:
     def warnings(self) -> list[str]:
         """About perception weights that are not those a policy was trained with, and a baseline that was made elsewhere. Read once: files
         may be gone when the report is made."""
-        specs = () if self.plan.tasks else dict.fromkeys(self.policies.values())
+        specs = dict.fromkeys(self.policies.values())
+        if self.plan.tasks:
+            return [*changed_robot_weights([*specs], self.plan.tasks), *self._elsewhere()]
         seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in specs)
         return [*(text for text in seen if text), *self._elsewhere()]
 
@@ -244,7 +246,7 @@ def _robot_seconds(plan: GatePlan, task: str, policies: Sequence[str], workers: 
     from agents.evaluation.rollout_robots import rollout_robots
     from agents.robots.policies import load_robot_policy
 
-    (stratum,) = (s for s in plan.strata if task_of(s.spec) == task)
+    stratum = next(s for s in plan.strata if task_of(s.spec) == task)  # a task may be there again with other seeds
     few = stratum.seeds[:8]
     begun = time.perf_counter()
     results = rollout_robots(load_robot_policy(policies[-1], task), task, few)

@@ -69,6 +69,11 @@ def robot_problems(
     else:
         if settings.hindsight and not isinstance(found, GoalTask):
             problems.append(f"robot.hindsight: {settings.hindsight}; {task} has no goals that could be made up")
+        elif settings.hindsight and settings.observation != "truth" and isinstance(found, GoalTask) and not found.feels_goal:
+            said = f"on {settings.observation!r} what {task} has achieved is what is believed, while rewards are of the truth"
+            problems.append(
+                f"robot.hindsight: {settings.hindsight}; {said}: goals made up would mix the two; train on 'truth', or set it to 0"
+            )
         elif settings.hindsight and isinstance(starts := hyper.get("learning_starts", 100), int) and starts <= envs * found.duration:
             said = f"with {envs} worlds the first episodes, in which goals are found, end after {envs * found.duration} decisions"
             problems.append(f"hyper.learning_starts: {starts}; {said}: must be more")

@@ -15,8 +15,9 @@ from perception.registry import weights_sha256
 if TYPE_CHECKING:
     from agents.policies.base import Policy
     from agents.policies.bundle import PolicyBundle
+    from agents.robots.policies import RobotPolicy
 
-__all__ = ["PerceptionChanged", "Sees", "perception_weights", "weights_changed"]
+__all__ = ["PerceptionChanged", "Sees", "perception_weights", "robot_weights", "robot_weights_changed", "weights_changed"]
 
 
 class PerceptionChanged(UserWarning):
@@ -57,6 +58,36 @@ def perception_weights(needs: Sees) -> dict[Stage, str]:
     """
     found = {stage: weights_sha256(stage, name) for stage, name in _stages(needs).items()}
     return {stage: sha256 for stage, sha256 in found.items() if sha256}
+
+
+def robot_weights(observation: str) -> dict[Stage, str]:
+    """The sha256 of what policies of robot tasks see through on a level of the observation ladder, as it is now; empty if nothing.
+
+    Raises WeightsError for weights that cannot be had.
+    """
+    from envs.robots.sight import SightConfig
+
+    if observation == "perceived":
+        return {"detector": weights_sha256("detector", SightConfig.detector)}
+    if observation == "noisy":
+        from envs.robots.noise_card import load_noise
+
+        return {"noise": load_noise(SightConfig.noise).sha256}
+    return {}
+
+
+def robot_weights_changed(policy: RobotPolicy) -> str:
+    """As `weights_changed`, of a policy of a robot task. On another level than that of its training it sees otherwise on purpose."""
+    now = robot_weights(policy.observation)
+    changes = [
+        f"the {stage} with sha256 {pinned[:16]}..., and here it is {now[stage][:16]}..."
+        for stage, pinned in policy.perception.items()
+        if stage in now and now[stage] != pinned
+    ]
+    if not changes:
+        return ""
+    says = "figures that were published for it do not hold. Bring those weights back, or train it again"
+    return f"{policy.name} was trained with {' and '.join(changes)}: {says}"
 
 
 def weights_changed(policy: Policy, called: str = "") -> str:

@@ -161,8 +161,8 @@ class BundleSpec(Strict):
             raise ValueError(f"the action is {self.action.kind} but the simulator's is {self.driving.action}")
         if self.planner and (self.driving is None or len(self.action.low) != 3):
             raise ValueError("what tells a planner what to aim at drives, by three numbers from -1 to 1")
-        if self.perception and self.driving is None:
-            raise ValueError("perception weights belong to a policy that drives")
+        if self.perception and self.driving is None and self.robot is None:
+            raise ValueError("perception weights belong to a policy that drives or moves a robot")
         if self.robot is not None and (self.driving is not None or image is not None or not continuous):
             raise ValueError("a policy of a robot task takes numbers, acts by numbers, and does not drive")
         return self

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from agents.robots.policies import RobotPolicy
 from envs.robots.camera import Camera
+from envs.robots.perceived import Perceiving
 from envs.robots.physics import Floats
 
-__all__ = ["Film", "film"]
+__all__ = ["BOXES", "Film", "film", "sighted"]
 
 SIZE = (480, 360)  # px, of pictures for people
+BOXES = {"noisy": "sighted, by the error model", "perceived": "sighted, by the detector"}  # else what is there, by the simulator
 EYE = 168  # px, width and height of what the policy's cameras see
 
 
@@ -35,7 +37,7 @@ class Film:
     cameras: tuple[str, ...]  # C, of the policy
     people: list[NDArray[np.uint8]] = field(repr=False)  # T + 1 of (H, W, 3)
     eyes: list[list[NDArray[np.uint8]]] = field(repr=False)  # T + 1 of C of (EYE, EYE, 3)
-    boxes: NDArray[np.float64] = field(repr=False)  # (T + 1, C, K, 4) px u0, v0, u1, v1; 0 where nothing is seen
+    boxes: NDArray[np.float64] = field(repr=False)  # (T + 1, C, K, 4) px u0, v0, u1, v1; 0 where nothing is seen. See `BOXES`
     rewards: Floats = field(repr=False)  # (T,)
     terms: dict[str, Floats] = field(repr=False)  # (T,) each, weighted
     actions: Floats = field(repr=False)  # (T, n)
@@ -47,10 +49,21 @@ class Film:
         return float(self.rewards.sum())
 
 
+def sighted(sight: Perceiving, sizes: Floats) -> Floats:
+    """(C, K, 4) px of pictures of EYE x EYE: squares as large as things of sizes (K,) m would be where world 0 sighted them last."""
+    seen = sight.seen
+    assert seen is not None  # worlds look when they are made
+    scale, middle = EYE / sight.size[1], 0.5 * np.array(sight.size)
+    place = 0.5 * EYE + scale * (seen.pixel[0] - middle)  # (C, K, 2)
+    half = 0.5 * scale * (sight.focal[:, None] * sizes / seen.depth[0])[..., None]
+    box = np.clip(np.concatenate([place - half, place + half], axis=-1), 0.0, EYE)
+    return np.asarray(np.where(seen.mask[0][..., None], box, 0.0))
+
+
 def film(policy: RobotPolicy, task: str, seed: int, *, size: tuple[int, int] = SIZE) -> Film:
     """Let the policy act on an episode and look on. Raises NoRenderer where no OpenGL works, Diverged, and as `RobotPolicy.worlds`."""
     robots = policy.worlds(task, 1)
-    names = robots.task.cameras[:-1]
+    names, sizes = robots.task.cameras[:-1], np.array([thing.size for thing in robots.task.things])
     people, eyes, boxes, rewards, actions, success = [], [], [], [], [], []
     terms: dict[str, list[float]] = {name: [] for name in robots.task.weights}
     try:
@@ -59,7 +72,10 @@ def film(policy: RobotPolicy, task: str, seed: int, *, size: tuple[int, int] = S
             def look() -> None:
                 people.append(robots.picture(0, size=size).copy())
                 eyes.append([camera.picture(0, name).copy() for name in names])
-                boxes.append([camera.boxes(0, name).box for name in names])
+                if isinstance(robots.sight, Perceiving):  # what it acts on, which need not be what is there
+                    boxes.append(sighted(robots.sight, sizes))
+                else:
+                    boxes.append(np.array([camera.boxes(0, name).box for name in names]))
 
             robots.reset(np.array([seed]))
             player = policy.make(robots)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.playback.page import embedded_json, source_hash
-from agents.robots.film import Film
+from agents.robots.film import BOXES, Film
 
 __all__ = ["film_page", "strides"]
 
@@ -55,6 +55,7 @@ def _about(film: Film) -> dict[str, Any]:
         "about": film.about,
         "policy": film.policy,
         "observation": film.observation,
+        "boxed": BOXES.get(film.observation, "what is there, by the simulator"),
         "seed": film.seed,
         "end": film.end,
         "total": round(film.total, 3),

@@ -15,11 +15,13 @@ import numpy as np
 from agents.policies.base import PolicyError
 from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.robots.players import PLAYERS, MakePlayer
+from agents.robots.sampling import SamplingPlanner
 from agents.robots.told import flat, told_spec
 from envs.checks import ConfigError
 from envs.robots.physics import Floats
 from envs.robots.registry import task_named
 from envs.robots.robots import Robots
+from envs.robots.sight import SightConfig
 from scenarios.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRAINED", "Network", "RobotPolicy", "check_fits", "load_robot_policy", "robot_policy_names"]
 
+ACTS = ("control",)  # options that change what actions mean, and not what is to be done
 TRAINED = "trained"  # the checkpoint that comes with the package, of whatever task is asked for
 HERE = "{task}"  # in paths: the task that is asked for
 
@@ -39,11 +42,28 @@ class RobotPolicy:
     make: MakePlayer
     observation: str = "truth"  # level of the ladder that its worlds are on
     options: Mapping[str, Any] = field(default_factory=dict)  # of the task
+    sight: SightConfig | None = None  # how it sees; None: as everybody does
     sha256: str = ""  # of a bundle
+    perception: Mapping[str, str] = field(default_factory=dict)  # stage -> sha256 of the weights that a bundle was trained to see through
+
+    def check_exam(self, task: str) -> None:
+        """Raises PolicyError if its options make another task of it than others are judged on: a policy does not choose its exam."""
+        usual, own = task_named(task), task_named(task, **self.options)
+        other = [
+            f"{name}={getattr(own, name)!r} in place of {getattr(usual, name)!r}"
+            for name in self.options
+            if name not in ACTS and getattr(own, name) != getattr(usual, name)
+        ]
+        if other:
+            raise PolicyError(
+                f"policy {self.name!r} was trained on another {task}, with {', '.join(other)}: it cannot be judged beside policies of the "
+                f"task as it is. Train it without these robot.options; {', '.join(ACTS)} may differ"
+            )
 
     def worlds(self, task: str, batch: int, *, threads: int = 1) -> Robots:
         """Worlds of a task as this policy needs them. Raises ConfigError where there can be none, NoRenderer as `Robots`."""
-        return Robots(task_named(task, **self.options), batch=batch, threads=threads, observation=self.observation)
+        found = task_named(task, **self.options)
+        return Robots(found, batch=batch, threads=threads, observation=self.observation, sight=self.sight)
 
 
 class Network:
@@ -119,6 +139,7 @@ def _bundled(path: Path, task: str) -> RobotPolicy:
         observation=robot.observation,
         options=robot.options,
         sha256=bundle.sha256,
+        perception={str(stage): sha256 for stage, sha256 in bundle.spec.perception.items()},
     )
 
 
@@ -126,14 +147,21 @@ def _at_level(policy: RobotPolicy, level: str) -> RobotPolicy:
     from envs.robots.sight import LEVELS
 
     levels = [known for known in LEVELS if known != "pixels"]
+    if policy.make is SamplingPlanner and level in levels and level != "truth":
+        raise PolicyError(f"{policy.name}@{level}: sampling tries out candidates on copies of the true state, so its level is truth always")
     if level not in levels:
         raise PolicyError(f"no observation level {level!r} of numbers; {did_you_mean(level, levels) or 'known: ' + ', '.join(levels)}")
     return replace(policy, name=f"{policy.name}@{level}", observation=level)
 
 
-def check_fits(policy: RobotPolicy, task: str) -> None:
-    """Raises PolicyError if the policy cannot act on the task, NoRenderer if it has to see and nothing renders: makes it for one world."""
+def check_fits(policy: RobotPolicy, task: str, *, judged: bool = True) -> None:
+    """Raises PolicyError if the policy cannot act on the task, NoRenderer if it has to see and nothing renders: makes it for one world.
+
+    judged: refuse one whose options make another task of it, too.
+    """
     try:
+        if judged:
+            policy.check_exam(task)
         robots = policy.worlds(task, 1)
         try:
             policy.make(robots)

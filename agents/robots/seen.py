@@ -26,6 +26,8 @@ from envs.robots.tracking import projected
 __all__ = ["Watched", "fit_errors", "places", "play", "watch"]
 
 Bools = NDArray[np.bool_]
+ERRORS = ("bias", "sigma", "memory")
+FEW = 10  # sightings or looks below which nothing is measured on them
 WRONG = 4.0  # px from the thing, and half of what it measures in the picture: a sighting beyond is of something else
 
 
@@ -133,40 +135,51 @@ def places(found: Watched) -> list[dict[str, Any]]:
 
 
 def fit_errors(found: Watched) -> dict[str, list[dict[str, Any]]]:
-    """The tables of `envs.robots.noise` for a task: camera -> one a thing -> how much is shown of it -> figures."""
+    """The tables of `envs.robots.noise` for a task: camera -> one a thing -> how much is shown of it -> figures.
+
+    What was seen right fewer than 10 times while `hidden` is taken to be missed always. The others take what they have too few looks for
+    from all of that camera's looks at that thing while it was not hidden, and are missed always too if those are too few.
+    """
     return {
         camera: [
-            {name: _fitted(found, c, k, found.shown[:, :, c, k] == number) for number, name in enumerate(SHOWN)}
+            {name: _fitted(found, c, k, found.shown[:, :, c, k] == number, hidden=number == 0) for number, name in enumerate(SHOWN)}
             for k in range(len(found.things))
         ]
         for c, camera in enumerate(found.cameras)
     }
 
 
-def _fitted(found: Watched, c: int, k: int, which: Bools) -> dict[str, Any]:
+def _fitted(found: Watched, c: int, k: int, which: Bools, *, hidden: bool) -> dict[str, Any]:
     """What a camera says of a thing at the looks (T, B) of `which`."""
     wrong = _wrong(found)[:, :, c, k]
     due = found.alive & found.inside[:, :, c, k]  # (T, B)
     told = due & found.mask[:, :, c, k]
-    right = told & ~wrong & which
-    now = (due & which)[1:] & due[:-1]
-    after_seen, after_missed = now & told[:-1], now & ~told[:-1]
+    every = which if hidden else found.shown[:, :, c, k] > 0  # what else it may be measured on: what hides for long would last too long
+    right = _enough(told & ~wrong & which, told & ~wrong & every)  # of errors
+    looks = int((due & which).sum())
+    if np.count_nonzero(right) < FEW:
+        return {"lost": 1.0, "lasting": 1.0, "wrong": 0.0, **{name: [0.0] * 3 for name in ERRORS}, "said": [1.0, 1.0], "looks": looks}
+    now, anywhere = (due & which)[1:] & due[:-1], (due & every)[1:] & due[:-1]
     error = found.error[:, :, c, k]  # (T, B, 3)
-    bias = error[right].mean(0) if right.any() else np.zeros(3)
-    sigma = error[right].std(0) if right.any() else np.zeros(3)
+    bias, sigma = error[right].mean(0), error[right].std(0)
     both = right[1:] & right[:-1]
     first, then = (error[:-1] - bias)[both], (error[1:] - bias)[both]
     memory = (first * then).mean(0) / np.maximum(sigma**2, 1e-12) if both.any() else np.zeros(3)
     row = {
-        "lost": _share(~told[1:], after_seen),
-        "lasting": _share(~told[1:], after_missed),
-        "wrong": _share(wrong, told & which),
+        "lost": _share(~told[1:], _enough(now & told[:-1], anywhere & told[:-1])),
+        "lasting": _share(~told[1:], _enough(now & ~told[:-1], anywhere & ~told[:-1])),
+        "wrong": _share(wrong, _enough(told & which, told & every)),
         "bias": bias,
         "sigma": sigma,
         "memory": np.clip(memory, 0.0, 0.95),
-        "said": np.median(found.said[:, :, c, k][right], axis=0) if right.any() else np.ones(2),
+        "said": np.median(found.said[:, :, c, k][right], axis=0),
     }
-    return {name: np.round(value, 5).tolist() for name, value in row.items()} | {"looks": int((due & which).sum())}
+    return {name: np.round(value, 5).tolist() for name, value in row.items()} | {"looks": looks}
+
+
+def _enough(own: Bools, others: Bools) -> Bools:
+    """A row's own looks, or those of all rows where there are too few."""
+    return own if np.count_nonzero(own) >= FEW else others
 
 
 def _wrong(found: Watched) -> Bools:

@@ -7,42 +7,43 @@ of mean returns: 0 is as good as with the truth, 1 as bad as acting at random.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agents.evaluation.rollout import EpisodeResult
+from agents.evaluation.rollout_robots import rollout_robots
 from agents.evaluation.stats import LEVEL, Estimate, mean_interval, of_means, paired_difference, proportion
-from agents.robots.experts import Expert, expert_for
-from agents.robots.seen import play
+from agents.robots.policies import RobotPolicy, check_fits, load_robot_policy
 from envs.checks import ConfigError, unknown
-from envs.robots.physics import Floats
 from envs.robots.registry import task_named
-from envs.robots.rng import Draws
-from envs.robots.robots import Robots
 from envs.robots.sight import LEVELS, SightConfig
 
-__all__ = ["PLAYERS", "Row", "as_data", "study_robots"]
+__all__ = ["Row", "Study", "as_data", "plan_robots", "study_robots"]
 
-CHANCE = 3001  # stream of random actions
-BATCH = 50  # worlds at once
-NO_LEVEL = "-"  # of who looks at nothing
+CHANCE, NO_LEVEL = "random", "-"  # of who looks at nothing
 
 
-class Chance:
-    """Every number of an action drawn evenly from its range."""
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is to be judged, checked."""
 
-    def __init__(self, robots: Robots) -> None:
-        pass
+    tasks: tuple[str, ...]
+    policies: tuple[str, ...]  # but for chance
+    levels: tuple[str, ...]  # in the order of the ladder
+    players: dict[tuple[str, str, str], RobotPolicy]  # by task, policy and level
 
-    def act(self, robots: Robots) -> Floats:
-        """A function of episode and decision alone."""
-        return Draws(robots.seeds, robots.steps).uniform(CHANCE, robots.task.action_size, -1.0, 1.0)
+    @property
+    def arms(self) -> int:
+        """Of each task, chance among them."""
+        return 1 + len(self.levels) * len(self.policies)
 
-
-PLAYERS: dict[str, Callable[[Robots], Expert]] = {"expert": expert_for, "random": Chance}  # sampling tries out the truth on every level
+    def episodes(self, each: int) -> int:
+        """In all, where every arm has `each`."""
+        return len(self.tasks) * self.arms * each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,75 +53,81 @@ class Row:
     task: str
     policy: str
     level: str
-    episodes: int
+    episodes: int  # that there are figures of
+    lost: int  # to an error
     success: Estimate
     reward: Estimate  # mean return
     less_truth: Estimate | None  # of success, pair by pair
     gap: Estimate | None  # of returns; none for the truth itself, and where the truth is not clearly better than chance
 
 
-def study_robots(
-    tasks: Sequence[str],
-    policies: Sequence[str],
-    levels: Sequence[str],
-    *,
-    episodes: int,
-    seed: int = 0,
-    sight: SightConfig | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Iterator[Row]:
-    """A row a task, policy and level, and one a task for chance; as they are done. progress: told how many episodes more are.
+def plan_robots(tasks: Sequence[str], policies: Sequence[str], levels: Sequence[str], *, sight: SightConfig | None = None) -> Study:
+    """Everybody on every level in every task, each tried in one world.
 
-    Raises ConfigError for a name that is not known.
+    Raises ConfigError for a task or level that is not known; PolicyError for a policy that is not, or that cannot act on a level;
+    WeightsError for a detector or an error model that cannot be had; NoRenderer where it has to be seen and nothing renders.
     """
-    for what, given, known in (("policy", policies, [*PLAYERS]), ("level", levels, [name for name in LEVELS if name != "pixels"])):
-        for name in given:
-            if name not in known:
-                raise ConfigError(unknown(what, name, known))
-    made = {name: task_named(name) for name in tasks}
-    tell = progress or (lambda count: None)
-    for task in made:
-        floor = _episodes(task, "random", "truth", episodes, seed, sight, tell)
-        yield _row(task, "random", NO_LEVEL, floor, None, None)
-        for policy in dict.fromkeys(name for name in policies if name != "random"):
-            truth: tuple[NDArray[Any], NDArray[Any]] | None = None
-            for level in sorted(dict.fromkeys(levels), key=LEVELS.index):
-                found = _episodes(task, policy, level, episodes, seed, sight, tell)
+    known = [name for name in LEVELS if name != "pixels"]
+    for name in levels:
+        if name not in known:
+            raise ConfigError(unknown("level", name, known))
+    for name in tasks:
+        task_named(name)
+    order = tuple(sorted(dict.fromkeys(levels), key=LEVELS.index))
+    names = tuple(name for name in dict.fromkeys(policies) if name != CHANCE)
+    players = {}
+    for task in dict.fromkeys(tasks):
+        for name in names:
+            for level in order:
+                players[task, name, level] = replace(load_robot_policy(f"{name}@{level}", task), sight=sight)
+                check_fits(players[task, name, level], task)
+    return Study(tasks=tuple(dict.fromkeys(tasks)), policies=names, levels=order, players=players)
+
+
+def study_robots(plan: Study, *, episodes: int, seed: int = 0, progress: Callable[[int], None] | None = None) -> Iterator[Row]:
+    """A row a task, policy and level, and one a task for chance; as they are done. An episode that is lost to an error anywhere is left out
+    everywhere where it is compared. progress: told how many episodes more are.
+    """
+    seeds, tell = range(seed, seed + episodes), progress or (lambda count: None)
+
+    def judged(policy: RobotPolicy, task: str) -> list[EpisodeResult]:
+        return rollout_robots(policy, task, seeds, progress=lambda result: tell(1))
+
+    for task in plan.tasks:
+        floor = judged(load_robot_policy(CHANCE, task), task)
+        yield _row(task, CHANCE, NO_LEVEL, floor, None, None)
+        for policy in plan.policies:
+            truth: list[EpisodeResult] | None = None
+            for level in plan.levels:
+                found = judged(plan.players[task, policy, level], task)
                 truth = found if level == "truth" else truth
                 yield _row(task, policy, level, found, truth if level != "truth" else None, floor)
 
 
-def _episodes(
-    task: str, policy: str, level: str, episodes: int, seed: int, sight: SightConfig | None, tell: Callable[[int], None]
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Success and return of each, (episodes,)."""
-    parts = []
-    for first in range(seed, seed + episodes, BATCH):
-        seeds = np.arange(first, min(first + BATCH, seed + episodes))
-        robots = Robots(task_named(task), batch=len(seeds), observation=level, sight=sight)
-        try:
-            parts.append(play(robots, seeds, PLAYERS[policy]))
-        finally:
-            robots.close()
-        tell(len(seeds))
-    success, returns = zip(*parts, strict=True)
-    return np.concatenate(success), np.concatenate(returns)
-
-
-def _row(task: str, policy: str, level: str, found: Any, truth: Any, floor: Any) -> Row:
-    success, returns = found
+def _row(
+    task: str, policy: str, level: str, found: list[EpisodeResult], truth: list[EpisodeResult] | None, floor: list[EpisodeResult] | None
+) -> Row:
+    kept = [result for result in found if not result.error]
+    if not kept:
+        nothing = Estimate(value=math.nan, low=math.nan, high=math.nan, n=0)
+        return Row(
+            task=task, policy=policy, level=level, episodes=0, lost=len(found), success=nothing, reward=nothing, less_truth=None, gap=None
+        )  # fmt: skip
+    success, returns = [bool(result.metrics["success"]) for result in kept], np.array([result.reward for result in kept])
     less, gap = None, None
-    if truth is not None:
-        less = paired_difference(success.tolist(), truth[0].tolist())
-        table = [np.stack([truth[1], returns, floor[1]], axis=1)]
+    pairs = [three for three in zip(truth, found, floor, strict=True) if not any(r.error for r in three)] if truth and floor else []
+    if pairs:
+        less = paired_difference(*([bool(three[who].metrics["success"]) for three in pairs] for who in (1, 0)))
+        table = [np.array([[result.reward for result in three] for three in pairs])]
         if of_means(table, lambda m: m[..., 0] - m[..., 2]).low > 0.0:
             gap = of_means(table, lambda m: (m[..., 0] - m[..., 1]) / np.maximum(m[..., 0] - m[..., 2], 1e-9))
     return Row(
         task=task,
         policy=policy,
         level=level,
-        episodes=len(success),
-        success=proportion(int(success.sum()), len(success)),
+        episodes=len(kept),
+        lost=len(found) - len(kept),
+        success=proportion(sum(success), len(kept)),
         reward=mean_interval([returns]),
         less_truth=less,
         gap=gap,

@@ -36,6 +36,7 @@ class GoalTask:
     control: str = "tool"
     reward: str = "sparse"
     tolerance: float = 0.025  # m
+    feels_goal = False  # of a class: what is achieved is the robot's own place, which it feels, not that of a thing which has to be seen
 
     def __post_init__(self) -> None:
         for what, value, known in (("control", self.control, CONTROLS), ("reward", self.reward, REWARDS)):

@@ -29,6 +29,11 @@ class NoiseCard:
     path: Path
     tables: Mapping[str, Any]
 
+    @property
+    def sha256(self) -> str:
+        """Over the tables."""
+        return _digest(self.tables)
+
     def of(self, task: Task, cameras: Sequence[str]) -> Noise:
         """The model of a task. Raises ConfigError for one that was not measured, WeightsError for tables that do not fit."""
         if task.name not in self.tables:

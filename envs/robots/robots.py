@@ -56,6 +56,8 @@ class RobotsState:
     returns: Floats  # (B,)
     terms: dict[str, Floats]  # (B,) each, sums over the episode
     belief: Belief | Estimates | None = None  # as last seen, where that is what a policy is told
+    observation: str = "truth"  # level, and how is looked, which a belief comes from
+    sight: SightConfig | None = None
 
 
 class Robots:
@@ -93,8 +95,9 @@ class Robots:
         self.action_space = spaces.Box(-1.0, 1.0, shape=(task.action_size,), dtype=np.float32)
         self._world = np.arange(batch, dtype=np.int64)
         self._camera: Camera | None = None  # for people; made when first needed
-        self.sight = self._sight(sight or SightConfig())
-        self.pictures = Pictures(self.physics, task, sight or SightConfig()) if observation == "pixels" else None
+        self.sight_config = sight or SightConfig()
+        self.sight = self._sight(self.sight_config)
+        self.pictures = Pictures(self.physics, task, self.sight_config) if observation == "pixels" else None
         self.observation_space: spaces.Space[Any] = self.pictures.space if self.pictures else task.observation_space
         self.reset(self._world)
 
@@ -223,6 +226,8 @@ class Robots:
             returns=self.returns.copy(),
             terms={name: value.copy() for name, value in self.terms.items()},
             belief=self.sight.belief.copy() if self.sight else None,
+            observation=self.observation,
+            sight=self.sight_config,
         )
 
     def set_state(self, saved: RobotsState) -> None:
@@ -232,8 +237,11 @@ class Robots:
                 raise ConfigError(f"a state with {what} {theirs}: worlds here have {ours}")
         if (saved.belief is None) != (self.sight is None):
             raise ConfigError(f"a state with{'out' if saved.belief is None else ''} a belief: worlds here are told {self.observation!r}")
-        if self.sight and not self.sight.takes(saved.belief):
-            raise ConfigError(f"a state with a belief of another level or latency: worlds here are told {self.observation!r}")
+        if self.sight and ((saved.observation, saved.sight) != (self.observation, self.sight_config) or not self.sight.takes(saved.belief)):
+            raise ConfigError(
+                f"a state with a belief of level {saved.observation!r} by {saved.sight}: worlds here are told {self.observation!r} by "
+                f"{self.sight_config}"
+            )
         if saved.seeds.shape != (self.batch,):
             raise ConfigError(f"a state of {len(saved.seeds)} worlds: here are {self.batch} of {self.task.name}")
         if self.randomisation:

@@ -14,9 +14,11 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 from agents.cli import run
 from agents.evaluation.rollout_robots import rollout_robots
 from agents.playback.video import encode_video
-from agents.robots.film import EYE, Film, film
+from agents.robots.film import EYE, Film, film, sighted
 from agents.robots.film_page import film_page, strides
 from agents.robots.policies import load_robot_policy
+from envs.robots import Robots, task_named
+from envs.robots.perceived import Perceiving
 
 pytestmark = pytest.mark.usefixtures("opengl")
 
@@ -44,6 +46,26 @@ def test_boxes_are_around_what_is_red(shot: Film) -> None:
         inside = view[int(v0) : int(np.ceil(v1)), int(u0) : int(np.ceil(u1))].astype(int)
         middle = inside[inside.shape[0] // 2, inside.shape[1] // 2]
         assert middle[0] > middle[1] + 40  # the ball
+
+
+@pytest.mark.parametrize("level", ["noisy", "perceived"])
+def test_boxes_are_around_what_was_sighted(level: str, shot: Film) -> None:
+    """Near what is there where the sightings are good, and wherever they say it is."""
+    seen = film(load_robot_policy(f"expert@{level}", "reach"), "reach", 4, size=(160, 120))
+    there, said = (0.5 * (each.boxes[0, :, 0, :2] + each.boxes[0, :, 0, 2:]) for each in (shot, seen))
+    assert 0.0 < np.abs(there - said).max() < 6.0
+    wide = seen.boxes[0, :, 0, 2] - seen.boxes[0, :, 0, 0]
+    assert np.abs(wide / (shot.boxes[0, :, 0, 2] - shot.boxes[0, :, 0, 0]) - 1.0).max() < 0.4
+    robots = Robots(task_named("reach"), batch=1, observation="noisy")
+    assert isinstance(robots.sight, Perceiving)
+    assert robots.sight.seen is not None
+    robots.sight.seen.pixel[:] = (24.0, 48.0)
+    robots.sight.seen.mask[0, 1] = False
+    box = sighted(robots.sight, np.array([0.05]))
+    assert 0.5 * (box[0, 0, :2] + box[0, 0, 2:]) == pytest.approx([42.0, 84.0])
+    assert not box[1].any()
+    assert "Boxes: ${film.boxed}" in film_page(seen)
+    assert '"boxed":"sighted, by the' in film_page(seen).replace(": ", ":")
 
 
 def test_the_page_has_everything_and_loads_nothing(shot: Film) -> None:

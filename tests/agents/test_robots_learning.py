@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import torch
 pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from agents.cli import run
+from agents.evaluation.domains import changed_robot_weights
 from agents.evaluation.rollout_robots import rollout_robots
 from agents.evaluation.suite import Plan, judge
-from agents.gate.plan import plan_from
+from agents.gate.plan import plan_from, robot_identity
+from agents.gate.run import seconds
 from agents.learning import TrainConfig, TrainConfigError, config_from, resume, train
 from agents.learning.algorithms import ALGORITHMS
 from agents.learning.checkpoint import load_checkpoint
@@ -26,11 +30,14 @@ from agents.learning.robots import FlatVecEnv, Teacher, robot_worlds
 from agents.policies.base import PolicyError
 from agents.policies.bundle import load_bundle
 from agents.robots import expert_for
-from agents.robots.policies import RobotPolicy, load_robot_policy
+from agents.robots.policies import RobotPolicy, check_fits, load_robot_policy
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
 from envs.robots import TASKS, Robots, RobotVecEnv, task_named
+from envs.robots.goals import GoalTask
 from envs.robots.robots import Diverged
+from envs.robots.task import Objects
+from perception.storage import WEIGHTS, read_card
 from scenarios import ScenarioError, load_suite
 
 CONTINUOUS = [name for name, algorithm in ALGORITHMS.items() if "continuous" in algorithm.actions]
@@ -132,6 +139,7 @@ def test_domains_do_not_show_in_each_other() -> None:
         ({"task": "reach", "robot": {"hindsight": 4}}, "ppo has no replay buffer"),
         ({"task": "reach", "algo": "sac", "envs": 64}, "learning_starts: 2000; with 64 worlds the first episodes, in which goals"),
         ({"task": "ball_catch", "algo": "sac", "robot": {"hindsight": 4}}, "ball_catch has no goals"),
+        ({"task": "push_cube", "algo": "sac", "robot": {"observation": "noisy"}}, "goals made up would mix the two; train on 'truth'"),
         ({"task": "reach", "imitate": "pdm"}, "'pdm' cannot be imitated on a robot task"),
         ({"task": "reach", "algo": "sac", "imitate": "expert"}, "cannot go on from a distilled policy"),
         ({"scenario": "merge", "robot": {"hindsight": 1}}, "robot: is about a robot's task"),
@@ -156,7 +164,7 @@ def test_what_is_refused(data: dict[str, Any], message: str) -> None:
         (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
         (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),
         (["eval", "expert@visble", "--task", "reach"], "did you mean 'visible'?"),
-        (["eval", "expert", "--task", "reach", "--traces", "all"], "leave no traces"),
+        (["eval", "expert", "--task", "reach", "--traces", "all"], "no traces are left"),
         (["eval", "highway", "--task", "reach"], "no policy 'highway' of robots"),
         (["compare", "expert", "random", "--suite", "robots", "--unit", "seed"], "are for suites of scenarios"),
     ],
@@ -170,9 +178,24 @@ def test_command_line_misuse(arguments: list[str], message: str, tmp_path: Path,
 
 def test_dry_run_shows_the_complete_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "--task", "push_cube", "--algo", "sac", "--observation", "visible", "--set", "robot.options.where=anywhere"]
+    assert run([*arguments, "--dry-run", "--json"]) == 2
+    assert "robot.hindsight: 4; on 'visible' what push_cube has achieved" in capsys.readouterr().err
+    arguments += ["--set", "robot.hindsight=0"]
     assert run([*arguments, "--dry-run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 4}
+    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 0}
+
+
+def test_by_hindsight_one_learns_below_the_truth_what_one_feels() -> None:
+    assert config_from({"task": "reach", "algo": "sac", "robot": {"observation": "noisy"}}).robot.hindsight == 4
+    for name in ("reach", "push_cube", "pick_place"):  # who feels its goal does not look at things for it
+        robots = Robots(task_named(name), batch=1)
+        objects, task = robots.objects(), robots.task
+        assert isinstance(task, GoalTask)
+        before, after = (task.observe(robots.physics, Objects(objects.position + off, objects.velocity)) for off in (0.0, 0.1))
+        assert isinstance(before, dict)
+        assert isinstance(after, dict)
+        assert task.feels_goal == bool((before["achieved_goal"] == after["achieved_goal"]).all())
 
 
 # ---------------------------------------------------------------- training
@@ -188,11 +211,12 @@ def test_the_expert_is_imitated_until_the_network_does_it_too(clone: Path) -> No
     assert [r.end for r in fresh] == ["done"] * 16
 
 
-def test_the_command_on_the_card_trains_the_same(clone: Path) -> None:
+def test_the_command_on_the_card_trains_the_same(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = json.loads((clone / "policy.json").read_text())["command"]
-    assert "--task cart_pole_vision" in command
-    assert "imitate" in command
-    assert "scenario" not in command
+    assert run([*shlex.split(command)[1:], "--dry-run", "--json"]) == 0
+    shown, kept = json.loads(capsys.readouterr().out), read_yaml(clone / "config.yaml")
+    assert shown["imitate"] == "expert"
+    assert config_from(shown, complete=True) == config_from(kept, complete=True)
 
 
 @pytest.mark.parametrize("algo", ["sac", "ppo"])
@@ -343,12 +367,30 @@ def test_policies_of_other_tasks_are_refused(clone: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_network_was_told_has_to_be_what_it_is_told(clone: Path) -> None:
-    from dataclasses import replace
-
     policy = load_robot_policy(clone, "cart_pole_vision")
     with pytest.raises(PolicyError, match="was trained on the robot task"):
         policy.make(Robots(task_named("reach"), batch=1))
     assert isinstance(replace(policy, observation="truth"), RobotPolicy)
+
+
+def test_a_policy_does_not_choose_its_exam() -> None:
+    """How it commands the robot is its own affair; what is to be done is not."""
+    easy = replace(load_robot_policy("expert", "reach"), options={"tolerance": 0.09, "control": "joints"})
+    message = r"trained on another reach, with tolerance=0.09 in place of 0.025: it cannot be judged"
+    with pytest.raises(PolicyError, match=message):
+        check_fits(easy, "reach")
+    with pytest.raises(PolicyError, match=message):
+        rollout_robots(easy, "reach", [0])
+    check_fits(easy, "reach", judged=False)  # to watch it
+    for fair in ({"control": "joints"}, {"tolerance": 0.025}, {}):
+        check_fits(replace(easy, options=fair), "reach")
+
+
+@pytest.mark.parametrize("level", ["visible", "noisy", "perceived"])
+def test_who_acts_on_the_truth_is_not_called_otherwise(level: str) -> None:
+    with pytest.raises(PolicyError, match=f"sampling@{level}: sampling tries out candidates on copies of the true state"):
+        load_robot_policy(f"sampling@{level}", "reach")
+    assert load_robot_policy("sampling@truth", "reach").observation == "truth"
 
 
 # ---------------------------------------------------------------- the gate
@@ -387,3 +429,34 @@ def test_a_baseline_of_robots_is_kept(tmp_path: Path) -> None:
 def test_suites_name_tasks_that_exist(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="did you mean 'reach'"):
         plan_from(load_suite(exam(tmp_path, "  - {task: raech}\n")))
+
+
+def test_the_same_task_may_be_there_again_with_other_seeds(tmp_path: Path) -> None:
+    suite = exam(tmp_path, "  - {task: cart_pole_vision, family: a}\n  - {task: cart_pole_vision, family: b, seed: 500}\n")
+    plan = plan_from(load_suite(suite))
+    assert [stratum.seeds[0] for stratum in plan.strata] == [0, 500]
+    assert seconds(plan, ["random"], 1, compile=False) > 0.0
+
+
+def test_what_is_seen_through_is_a_part_of_who_acts(opengl: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that --resume and kept baselines notice another detector or error model under the same name."""
+    from agents.policies.pins import robot_weights_changed
+
+    ours = {stage: read_card(WEIGHTS / f"{stage}_robots.json")["sha256"] for stage in ("detector", "noise")}
+    assert robot_identity("expert@perceived", ["reach"])["perception"] == {"detector": ours["detector"]}
+    assert robot_identity("expert@noisy", ["reach"])["perception"] == {"noise": ours["noise"]}
+    assert "perception" not in robot_identity("expert", ["reach"])
+    learned = replace(load_robot_policy("expert@perceived", "reach"), perception={"detector": ours["detector"]})
+    assert robot_weights_changed(learned) == ""
+    other = replace(learned, perception={"detector": "0" * 64})
+    assert "expert@perceived was trained with the detector with sha256 0000000000000000..." in robot_weights_changed(other)
+    assert robot_weights_changed(replace(other, observation="truth")) == ""
+    monkeypatch.setattr("agents.robots.policies.load_robot_policy", lambda spec, task: other)
+    assert len(changed_robot_weights(["a", "b"], ["reach"])) == 1
+
+
+def test_a_bundle_notes_what_it_was_trained_to_see_through(tmp_path: Path) -> None:
+    given = {"task": "cart_pole_vision", "steps": 256, "hyper": {"n_steps": 32}, "robot": {"observation": "noisy"}, **TINY}
+    train(config_from(given), out=tmp_path / "run", quiet=True)
+    noted = read_card(WEIGHTS / "noise_robots.json")["sha256"]
+    assert load_robot_policy(tmp_path / "run", "cart_pole_vision").perception == {"noise": noted}

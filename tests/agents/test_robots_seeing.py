@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +13,20 @@ from click.testing import CliRunner
 
 pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
-from agents.cli import cli
+from agents.cli import cli, run
+from agents.policies.base import PolicyError
 from agents.robots import expert_for
 from agents.robots.frames import CLASSES, PICTURED, RobotStream
 from agents.robots.noise_fitting import fit_robots_noise
 from agents.robots.seen import Watched, fit_errors, places
-from agents.studies.robots import study_robots
+from agents.studies.robots import plan_robots, study_robots
 from envs.checks import ConfigError
 from envs.robots import Robots, SightConfig, task_named
 from envs.robots.camera import Camera
 from envs.robots.hidden import shown
 from envs.robots.noise_card import load_noise, save_noise
 from envs.robots.perceived import Perceiving
+from envs.robots.robots import Diverged
 from envs.robots.seeing import Seer
 from perception.storage import WEIGHTS, WeightsError, read_card
 from perception.training.stream import open_stream
@@ -141,6 +144,32 @@ def test_errors_are_fitted() -> None:
     assert never["sigma"] == [0.0, 0.0, 0.0]
 
 
+def test_what_was_hardly_seen_is_missed_and_never_exact() -> None:
+    """Nine sightings of 390 looks at what is hidden, none of what is partly so."""
+    found = watched()
+    found.shown[5:] = 0
+    found.mask[5:] = False
+    found.mask[-9:, 0] = True
+    rows = fit_errors(found)["front"][0]
+    assert (rows["hidden"]["lost"], rows["hidden"]["lasting"], rows["hidden"]["looks"]) == (1.0, 1.0, 390)
+    assert min(rows["partly"]["sigma"]) > 0.0 or (rows["partly"]["lost"], rows["partly"]["lasting"]) == (1.0, 1.0)
+    found = watched()
+    found.shown[:, 0] = 0  # one world hides it, and it is seen all the same
+    found.shown[:2, 1] = 1  # and two looks are partly free: they borrow
+    rows = fit_errors(found)["front"][0]
+    assert rows["hidden"]["lost"] == pytest.approx(0.2, abs=0.1)
+    assert rows["partly"]["looks"] == 2
+    assert rows["partly"]["lost"] == pytest.approx(0.2, abs=0.05)
+    assert rows["partly"]["sigma"] == pytest.approx([1.0, 1.0, 0.1], abs=0.1)
+    found = watched()
+    found.shown[100:] = 0  # in the end it is hidden for good: that does not make misses before last
+    found.mask[:100], found.mask[100:] = True, False
+    rows = fit_errors(found)["front"][0]
+    assert rows["hidden"]["lasting"] == 1.0
+    assert rows["free"]["lasting"] == 0.5
+    assert rows["free"]["lost"] < 0.01
+
+
 def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> None:
     tables = {"cart_pole_vision": {"front": [fit_errors(watched())["front"][0]] * 2}}
     path, task = save_noise(tmp_path / "noise_mine.json", tables, card={"seed": 1}), task_named("cart_pole_vision")
@@ -165,15 +194,54 @@ def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> No
 
 
 def test_the_study_compares_levels_on_the_same_episodes() -> None:
-    rows = list(study_robots(("reach",), ("expert",), ("noisy", "truth"), episodes=6))
+    rows = list(study_robots(plan_robots(("reach",), ("expert", "random"), ("noisy", "truth")), episodes=6))
     assert [(row.policy, row.level) for row in rows] == [("random", "-"), ("expert", "truth"), ("expert", "noisy")]
     assert rows[1].success.value == 1.0
     assert rows[1].gap is None
     assert rows[2].gap is not None
     assert rows[2].gap.value < 0.3
     assert rows[2].less_truth is not None
-    with pytest.raises(ConfigError, match="did you mean 'expert'"):
-        list(study_robots(("reach",), ("exprt",), ("truth",), episodes=1))
+    with pytest.raises(PolicyError, match="did you mean 'expert'"):
+        plan_robots(("reach",), ("exprt",), ("truth",))
+
+
+def test_who_blows_up_ends_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Robots.step
+
+    def broken(self: Robots, action: Any) -> Any:
+        if 1 in self.seeds and self.observation == "noisy":
+            raise Diverged("cart_pole_vision diverged in episode 1")
+        return step(self, action)
+
+    monkeypatch.setattr(Robots, "step", broken)
+    rows = list(study_robots(plan_robots(("cart_pole_vision",), ("trained",), ("truth", "noisy")), episodes=3))
+    assert [(row.policy, row.level, row.episodes, row.lost) for row in rows] == [
+        ("random", "-", 3, 0), ("trained", "truth", 3, 0), ("trained", "noisy", 2, 1),
+    ]  # fmt: skip
+    assert rows[2].less_truth is not None
+    assert rows[2].less_truth.n == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policy", "exprt"], "did you mean 'expert'?"),
+        (["--policy", "sampling"], "sampling@visible: sampling tries out candidates"),
+        (["--level", "visble"], "did you mean 'visible'?"),
+        (["--level", "noisy", "--noise", "robts"], "no error model 'robts'"),
+        (["--level", "perceived", "--detector", "robts"], "robts"),
+        (["--workers", "2"], "robots have no --workers"),
+        (["--sweep-level", "noisy"], "no --sweep-level"),
+    ],
+)
+def test_a_study_is_checked_before_it_is_shown_or_begun(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["study", "perception", "--task", "reach", "--episodes", "1", "--out", str(tmp_path / "out"), *arguments]
+    for more in ([], ["--dry-run"]):
+        assert run([*line, *more]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 def test_the_study_on_the_command_line(tmp_path: Path) -> None:
@@ -229,3 +297,19 @@ def test_settings_of_sight_check_themselves() -> None:
         Robots(task_named("reach"), batch=1, observation="noisy", sight=SightConfig(noise="robts"))
     with pytest.raises(ConfigError, match="thing of reach for detector 'driving'"):
         Seer(task_named("reach"), "driving")
+
+
+def test_a_belief_is_taken_from_worlds_that_see_alike_only() -> None:
+    saved = Robots(task_named("reach"), batch=1, observation="noisy").get_state()
+    Robots(task_named("reach"), batch=1, observation="noisy").set_state(saved)
+    wide = Robots(task_named("reach"), batch=1, observation="noisy", sight=SightConfig(width=128))
+    with pytest.raises(ConfigError, match="a belief of level 'noisy' by SightConfig.width=84"):
+        wide.set_state(saved)
+
+
+@needs_renderer
+def test_a_belief_of_noise_is_none_of_pictures() -> None:
+    seeing = Robots(task_named("reach"), batch=1, observation="perceived")
+    with pytest.raises(ConfigError, match="worlds here are told 'perceived'"):
+        seeing.set_state(Robots(task_named("reach"), batch=1, observation="noisy").get_state())
+    seeing.close()

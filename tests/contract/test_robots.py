@@ -335,7 +335,7 @@ def test_what_is_believed_is_the_same_in_any_batch_and_a_part_of_the_state(pictu
     env.set_state(saved)
     np.testing.assert_array_equal(first, [flat(env.step(push)[0]) for push in pushes[3:]])
     prompt = RobotVecEnv(pictured, num_envs=2, observation=observation, randomisation=ALL)
-    with pytest.raises(ValueError, match="a belief of another level or latency"):
+    with pytest.raises(ValueError, match="a belief of level"):
         prompt.set_state(saved)
     for each in (env, prompt):
         each.close()

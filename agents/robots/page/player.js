@@ -22,6 +22,7 @@ const end = document.createElement("b");
 [end.textContent, end.className] = endings[film.end];
 by("about").append(`${film.about} \u00b7 episode ${film.seed} \u00b7 `, end, ` \u00b7 return ${film.total.toPrecision(4)}`);
 by("level").textContent = `told: ${film.observation}`;
+by("boxed").textContent = `Boxes: ${film.boxed}`;
 by("where").max = film.moments.length - 1;
 
 const views = film.cameras.map((name, c) => {

@@ -62,6 +62,7 @@ class Reach(GoalTask):
     least: float = 0.1  # m, from the tool to a new goal
 
     name = "reach"
+    feels_goal = True
     about = "bring the tool to a point and keep it there"
     duration = 50
     substeps = 10
