@@ -55,6 +55,13 @@ class NoiseCard:
                 raise WeightsError(f"{self.path}: {task.name}: {name} of shape {parts[name].shape}: must be {wanted}, all finite")
             if (name not in ("bias", "memory") and (parts[name] < 0.0).any()) or (np.abs(parts[name]) > most).any():
                 raise WeightsError(f"{self.path}: {task.name}: {name} has values that are negative or above {most:g}")
+        exact = (parts["sigma"] <= 0.0).any(-1) & ((parts["lost"] < 1.0) | (parts["lasting"] < 1.0))
+        if exact.any():
+            c, k, share = (int(index) for index in np.argwhere(exact)[0])
+            where = f"{task.name}: {cameras[c]}, thing {k}, {SHOWN[share]}"
+            raise WeightsError(
+                f"{self.path}: {where}: sigma is 0, which is the exact truth, where lost or lasting is below 1: must be above 0"
+            )
         return Noise(**parts)
 
 

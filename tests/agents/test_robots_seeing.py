@@ -28,6 +28,7 @@ from envs.robots.noise_card import load_noise, save_noise
 from envs.robots.perceived import Perceiving
 from envs.robots.robots import Diverged
 from envs.robots.seeing import Seer
+from envs.robots.tracking import projected
 from perception.storage import WEIGHTS, WeightsError, read_card
 from perception.training.stream import open_stream
 
@@ -170,6 +171,23 @@ def test_what_was_hardly_seen_is_missed_and_never_exact() -> None:
     assert rows["free"]["lost"] < 0.01
 
 
+@pytest.mark.parametrize("name", PICTURED)
+def test_nothing_is_known_exactly_by_the_error_model_that_ships(name: str) -> None:
+    """Where any part of what is hidden, partly so or free can be sighted, there is an error."""
+    task = task_named(name)
+    noise = load_noise("robots").of(task, task.cameras[:-1])
+    assert (noise.sigma.min(-1) > 0.0)[noise.lost < 1.0].all()
+    robots = Robots(task, batch=16, observation="noisy")
+    robots.reset(np.arange(16))
+    sight = robots.sight
+    assert isinstance(sight, Perceiving)
+    assert sight.seen is not None
+    eyes = sight.eyes(np.arange(16))
+    for camera in range(len(sight.names)):
+        place, seen = projected(task.locate(robots.physics).position, eyes, camera)[0], sight.seen.mask[:, camera]
+        assert (sight.seen.depth[:, camera][seen] != place[..., 2][seen]).all()
+
+
 def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> None:
     tables = {"cart_pole_vision": {"front": [fit_errors(watched())["front"][0]] * 2}}
     path, task = save_noise(tmp_path / "noise_mine.json", tables, card={"seed": 1}), task_named("cart_pole_vision")
@@ -186,6 +204,9 @@ def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> No
         load_noise(path)
     tables["cart_pole_vision"]["front"][0]["free"]["sigma"] = [-1.0, 0.0, 0.0]
     with pytest.raises(WeightsError, match="sigma has values that are negative"):
+        load_noise(save_noise(path, tables, card={})).of(task, ("front",))
+    tables["cart_pole_vision"]["front"][0]["free"]["sigma"] = [1.0, 1.0, 0.0]
+    with pytest.raises(WeightsError, match="front, thing 0, free: sigma is 0, which is the exact truth"):
         load_noise(save_noise(path, tables, card={})).of(task, ("front",))
     with pytest.raises(WeightsError, match="no error model 'nothing' for robots"):
         load_noise("nothing")
