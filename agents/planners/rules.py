@@ -102,8 +102,7 @@ def stops(scene: Scene) -> Stops:
         nobody = torch.zeros_like(scene.tracks.mask)
         return Stops(halt, torch.full_like(halt, torch.inf), nobody, nobody)
     wait, trusted, stays = _right_of_way(scene, chain, line)
-    if scene.blind is not None:
-        wait = torch.minimum(wait, unseen_wait(scene, chain))
+    wait = torch.minimum(wait, unseen_wait(scene, chain))
     return Stops(torch.minimum(halt, wait), wait, trusted, stays)
 
 

@@ -58,6 +58,8 @@ def hidden_places(ego: Ego, place: Place) -> tuple[Tensor, Tensor]:
 def unseen_wait(scene: Scene, chain: Chain) -> Tensor:
     """Metres from the front bumper to where to come to rest for somebody who may be hidden (B,); +inf: nobody matters."""
     ego, place = scene.ego, scene.place
+    if scene.blind is None:
+        return torch.full_like(ego.speed, torch.inf)
     maps, mid = place.maps, place.map_id
     lane, s = hidden_places(ego, place)
     goals = maps.next_lane.shape[1]
@@ -76,5 +78,5 @@ def unseen_wait(scene: Scene, chain: Chain) -> Tensor:
     counts = met.known & free[:, None, :, None] & (met.code == 1.0) & (met.enters > 0.0) & (met.other_enters > 0.0)
     room = met.edge - 1.0
     can = ego.speed * ego.speed < 2.0 * SOFT * room
-    looks = scene.blind & ~met.amid & (met.edge > NEAR) & torch.isfinite(room) & can if scene.blind is not None else torch.zeros_like(can)
+    looks = scene.blind & ~met.amid & (met.edge > NEAR) & torch.isfinite(room) & can
     return torch.where(looks & (counts & before & after).any(1).any(1).any(1), room, torch.inf)

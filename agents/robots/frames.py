@@ -26,7 +26,7 @@ from envs.robots.registry import TASKS, task_named
 from envs.robots.rng import Draws
 from envs.robots.robots import Robots
 from envs.robots.task import Scanned
-from perception.training.stream import Sample
+from perception.training.stream import Sample, empty_rows
 from perception.types import Camera, Labels, SensorFrame
 
 __all__ = ["CLASSES", "LOOKS", "PICTURED", "RobotStream"]
@@ -121,7 +121,7 @@ def _picture(renderer: Renderer, robots: Robots, world: int, camera: str, truth:
     image, shown = renderer.labelled(world, camera)
     lens = renderer.lens(world, camera)
     size = np.array([renderer.width, renderer.height] * 2)
-    rows = _empty()
+    rows = empty_rows(SLOTS)
     for number, (thing, points) in enumerate(zip(robots.task.things, renderer.surfaces(world), strict=True)):
         right, down, ahead = lens.axes.T @ (truth[number] - lens.position)
         pixels = int(np.count_nonzero(shown == number))
@@ -149,14 +149,6 @@ def _picture(renderer: Renderer, robots: Robots, world: int, camera: str, truth:
     bright = 1.0 + BRIGHT * rng.uniform(-1.0, 1.0) + 0.3 * BRIGHT * rng.uniform(-1.0, 1.0, 3)
     grain = GRAIN * rng.random() ** 2 * rng.standard_normal(image.shape)
     return Picture(np.clip(image * bright + grain, 0, 255).astype(np.uint8), lens.focal, rows)
-
-
-def _empty() -> dict[str, NDArray[np.generic]]:
-    floats = {"box": 4, "centre": 3, "size": 3, "velocity": 2}
-    rows: dict[str, NDArray[np.generic]] = {key: np.zeros((SLOTS, n), np.float32) for key, n in floats.items()}
-    rows |= {key: np.zeros(SLOTS, np.float32) for key in ("yaw", "occlusion", "truncation")}
-    rows |= {key: np.full(SLOTS, -1 if key in ("light", "source") else 0, np.int64) for key in ("camera", "kind", "light", "source")}
-    return rows | {"mask": np.zeros(SLOTS, np.bool_)}
 
 
 def _joined(pictures: list[Picture], size: int, condition: torch.Tensor) -> Sample:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from perception.training.stream import Sample
+from perception.training.stream import Sample, empty_rows
 from perception.types import Camera, Labels, SensorFrame
 
 __all__ = ["BoxStream"]
@@ -85,20 +85,12 @@ class _Scene:
         self.image[: int(self.cv)] = rng.integers(150, 230, 3)
         self.depth = np.full((height, width), np.inf, np.float32)
         self.instance = np.full((height, width), -1, np.int64)
-        self.rows = self._empty()
+        self.rows = empty_rows(SLOTS)
         things = sorted((self._draw_thing(rng) for _ in range(rng.integers(1, most + 1))), key=lambda t: -t["x"])
         alone = [self._paint(number, thing) for number, thing in enumerate(things)]
         self._label(things, alone)
         noise = rng.normal(0.0, 4.0, self.image.shape)
         self.image = np.clip(self.image * (0.35 if self.dark else 1.0) + noise, 0, 255).astype(np.uint8)
-
-    @staticmethod
-    def _empty() -> dict[str, NDArray[np.generic]]:
-        floats = {"box": 4, "centre": 3, "size": 3, "velocity": 2}
-        rows: dict[str, NDArray[np.generic]] = {key: np.zeros((SLOTS, n), np.float32) for key, n in floats.items()}
-        rows |= {key: np.zeros(SLOTS, np.float32) for key in ("yaw", "occlusion", "truncation")}
-        rows |= {key: np.full(SLOTS, -1 if key in ("light", "source") else 0, np.int64) for key in ("camera", "kind", "light", "source")}
-        return rows | {"mask": np.zeros(SLOTS, np.bool_)}
 
     def _draw_thing(self, rng: np.random.Generator) -> dict[str, float]:
         kind = int(rng.choice(len(THINGS), p=(0.5, 0.3, 0.2)))

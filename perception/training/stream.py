@@ -9,12 +9,15 @@ import math
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from perception.types import Camera, Labels, SensorFrame
 
 __all__ = [
-    "FAST", "LEARN", "STREAMS", "TEST_SEED", "TRAIN_SEED", "TUNE_SEED", "LabelledStream", "Sample", "StreamError", "draw", "open_stream",
+    "FAST", "LEARN", "STREAMS", "TEST_SEED", "TRAIN_SEED", "TUNE_SEED", "LabelledStream", "Sample", "StreamError", "draw", "empty_rows",
+    "open_stream",
 ]  # fmt: skip
 
 # domain -> entry point
@@ -59,6 +62,15 @@ class LabelledStream(Protocol):
     def sample(self, seed: int, count: int) -> Sample:
         """`count` frames, as unlike each other as the domain allows."""
         ...
+
+
+def empty_rows(slots: int) -> dict[str, NDArray[np.generic]]:
+    """The fields of `Labels` of one picture without things, (slots, ...) each, to be filled in; `mask` says which are."""
+    floats = {"box": 4, "centre": 3, "size": 3, "velocity": 2}
+    rows: dict[str, NDArray[np.generic]] = {key: np.zeros((slots, n), np.float32) for key, n in floats.items()}
+    rows |= {key: np.zeros(slots, np.float32) for key in ("yaw", "occlusion", "truncation")}
+    rows |= {key: np.full(slots, -1 if key in ("light", "source") else 0, np.int64) for key in ("camera", "kind", "light", "source")}
+    return rows | {"mask": np.zeros(slots, np.bool_)}
 
 
 def open_stream(name: str, **options: Any) -> LabelledStream:

@@ -1,0 +1,172 @@
+"""What networks of robot tasks are told, and the configuration of their training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
+
+from agents.cli import run
+from agents.learning import TrainConfig, TrainConfigError, config_from
+from agents.learning.algorithms import ALGORITHMS
+from agents.learning.config import DEFAULTS, command_line, read_yaml
+from agents.learning.goals import GoalExtractor
+from agents.learning.robots import FlatVecEnv
+from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
+from envs.checks import ConfigError
+from envs.robots import TASKS, Robots, RobotVecEnv, task_named
+from envs.robots.goals import GoalTask
+from envs.robots.task import Objects
+
+CONTINUOUS = [name for name, algorithm in ALGORITHMS.items() if "continuous" in algorithm.actions]
+
+
+# ---------------------------------------------------------------- what a network is told
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_is_told_of_a_task(name: str) -> None:
+    task = task_named(name)
+    robots = Robots(task, batch=3)
+    told = flat(robots.observe())
+    space, spec = flat_space(task.observation_space), told_spec(task)
+    assert told.dtype == np.float32
+    assert told.shape == (3, spec.size) == (3, sum(shape[0] for shape in layout(task.observation_space).values()))
+    assert all(space.contains(row) for row in told)
+    assert spec.features not in {told_spec(task_named(other)).features for other in TASKS if other != name}
+
+
+def test_the_way_is_from_what_is_achieved_to_what_is_desired() -> None:
+    robots = Robots(task_named("reach"), batch=2)
+    seen = robots.observe()
+    assert isinstance(seen, dict)
+    np.testing.assert_allclose(flat(seen)[:, 6:], (seen["desired_goal"] - seen["achieved_goal"]) / UNIT, rtol=1e-6)
+    in_torch = GoalExtractor(robots.observation_space)({key: torch.from_numpy(part) for key, part in seen.items()})
+    np.testing.assert_array_equal(in_torch.numpy(), flat(seen))
+
+
+def test_pictures_are_no_vector() -> None:
+    from gymnasium import spaces
+
+    with pytest.raises(ConfigError, match="no pictures"):
+        layout(spaces.Dict({"image": spaces.Box(0, 255, (3, 8, 8), dtype=np.uint8)}))
+
+
+def test_flat_worlds_are_the_worlds() -> None:
+    one, other = FlatVecEnv(RobotVecEnv("reach", num_envs=3, seed=5)), RobotVecEnv("reach", num_envs=3, seed=5)
+    np.testing.assert_array_equal(one.reset(), flat(other.reset()))
+    for _ in range(51):  # beyond the end of the episodes
+        action = np.full((3, 3), 0.1, dtype=np.float32)
+        (told, reward, done, infos), (seen, same, over, theirs) = one.step(action), other.step(action)
+        np.testing.assert_array_equal(told, flat(seen))
+        np.testing.assert_array_equal((reward, done), (same, over))
+        if done.any():
+            last = {key: value[None] for key, value in theirs[0]["terminal_observation"].items()}
+            np.testing.assert_array_equal(infos[0]["terminal_observation"], flat(last)[0])
+            return
+    raise AssertionError("no episode ended")
+
+
+# ---------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize("algo", CONTINUOUS)
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_and_algorithm_has_valid_defaults(name: str, algo: str) -> None:
+    config = TrainConfig(task=name, algo=algo)
+    assert config.title == f"{name}-{algo}"
+    assert config_from(config.as_dict(), complete=True) == config
+    assert command_line(config).startswith(f"closedloop train --task {name} --algo {algo} --steps ")
+
+
+@pytest.mark.parametrize("path", sorted((DEFAULTS / "robots").glob("*.yaml")), ids=lambda p: p.stem)
+def test_default_files_name_known_things_only(path: Path) -> None:
+    assert path.stem in (*TASKS, "base")
+    assert set(read_yaml(path)) <= {"all", *CONTINUOUS}
+
+
+def test_domains_do_not_show_in_each_other() -> None:
+    driving, robots = TrainConfig(scenario="merge").as_dict(), TrainConfig(task="reach").as_dict()
+    assert not {"task", "robot"} & set(driving)
+    assert not {"scenario", "driving", "planner", "reward", "compile", "episodes"} & set(robots)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"task": "raech"}, "task: no robot task 'raech'; did you mean 'reach'?"),
+        ({"task": "reach", "scenario": "merge"}, "scenario: is about driving"),
+        ({"task": "reach", "driving": {"observation": "noisy"}}, "driving: is about driving"),
+        ({"task": "reach", "algo": "dqn"}, "learns discrete actions"),
+        ({"task": "reach", "robot": {"observation": "pixels"}}, "cannot be trained on 'pixels'"),
+        ({"task": "reach", "robot": {"obsevation": "truth"}}, "did you mean 'observation'?"),
+        ({"task": "reach", "robot": {"options": {"contrl": "joints"}}}, "did you mean 'control'?"),
+        ({"task": "reach", "robot": {"options": {"control": "joint"}}}, "did you mean 'joints'?"),
+        ({"task": "reach", "robot": {"randomisation": {"mas": 0.1}}}, "robot.randomisation.mas: unknown; did you mean 'mass'?"),
+        ({"task": "reach", "robot": {"randomisation": {"mass": -1.0}}}, "robot.randomisation: "),
+        ({"task": "reach", "robot": {"hindsight": 4}}, "ppo has no replay buffer"),
+        ({"task": "reach", "algo": "sac", "envs": 64}, "learning_starts: 2000; with 64 worlds the first episodes, in which goals"),
+        ({"task": "ball_catch", "algo": "sac", "robot": {"hindsight": 4}}, "ball_catch has no goals"),
+        ({"task": "push_cube", "algo": "sac", "robot": {"observation": "noisy"}}, "goals made up would mix the two; train on 'truth'"),
+        ({"task": "reach", "imitate": "pdm"}, "'pdm' cannot be imitated on a robot task"),
+        ({"task": "reach", "algo": "sac", "imitate": "expert"}, "cannot go on from a distilled policy"),
+        ({"scenario": "merge", "robot": {"hindsight": 1}}, "robot: is about a robot's task"),
+        ({}, "scenario: expected at least one scenario, or a robot task"),
+    ],
+)
+def test_what_is_refused(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainConfigError) as refused:
+        config_from(data)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--task", "reach", "--scenario", "merge"], "a robot task has no --scenario"),
+        (["train", "--task", "reach", "--compile"], "a robot task has no"),
+        (["train", "--task", "reach", "--device", "cuda"], "robot tasks run on the cpu"),
+        (["train", "--game", "connect_four", "--task", "reach"], "a board game has no"),
+        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "either --suite NAME or --scenario NAME; of robots --task NAME"),
+        (["eval", "expert", "--task", "reach", "--task", "reach"], "a task is named twice"),
+        (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
+        (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),
+        (["eval", "expert@visble", "--task", "reach"], "did you mean 'visible'?"),
+        (["eval", "expert", "--task", "reach", "--traces", "all"], "no traces are left"),
+        (["eval", "highway", "--task", "reach"], "no policy 'highway' of robots"),
+        (["compare", "expert", "random", "--suite", "robots", "--unit", "seed"], "are for suites of scenarios"),
+    ],
+)
+def test_command_line_misuse(arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert run([*arguments, *out]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_shows_the_complete_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--task", "push_cube", "--algo", "sac", "--observation", "visible", "--set", "robot.options.where=anywhere"]
+    assert run([*arguments, "--dry-run", "--json"]) == 2
+    assert "robot.hindsight: 4; on 'visible' what push_cube has achieved" in capsys.readouterr().err
+    arguments += ["--set", "robot.hindsight=0"]
+    assert run([*arguments, "--dry-run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 0}
+
+
+def test_by_hindsight_one_learns_below_the_truth_what_one_feels() -> None:
+    assert config_from({"task": "reach", "algo": "sac", "robot": {"observation": "noisy"}}).robot.hindsight == 4
+    for name in ("reach", "push_cube", "pick_place"):  # who feels its goal does not look at things for it
+        robots = Robots(task_named(name), batch=1)
+        objects, task = robots.objects(), robots.task
+        assert isinstance(task, GoalTask)
+        before, after = (task.observe(robots.physics, Objects(objects.position + off, objects.velocity)) for off in (0.0, 0.1))
+        assert isinstance(before, dict)
+        assert isinstance(after, dict)
+        assert task.feels_goal == bool((before["achieved_goal"] == after["achieved_goal"]).all())
