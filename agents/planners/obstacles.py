@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.planners.base import DT, STEPS, Route, Scene
+from agents.planners.base import DT, STEPS, Ego, Route, Scene
 from agents.planners.route import OWN, nearest, to_frenet
 
 __all__ = ["MODES", "Obstacles", "OnPath", "followers", "obstacles", "on_path"]
@@ -19,6 +19,8 @@ MODES = 3  # M
 SEARCH = 4  # of so many steps one looks for the nearest point of a path
 MOVES = 0.3  # m/s, below which a box keeps its heading
 AXLES = 0.6  # wheelbase of a vehicle, of its length
+DOUBT = 1.5  # m, as much smaller at most is the box of who stands, out of the ego's way, and lets it go
+LEAST = 0.3  # m, half its length and width at least
 TIGHT = 0.2  # 1/m, the most that a forecast is believed to bend
 
 
@@ -39,7 +41,8 @@ class Obstacles(NamedTuple):
 
 def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, every: bool = False) -> Obstacles:
     """The MODES likeliest futures of every track, their probabilities scaled to add up to 1. trusted (B, T): those to leave out.
-    stays (B, T): those that are taken to stay where they are, whatever is forecast.
+    stays (B, T): those that are taken to stay where they are, whatever is forecast. They have stopped to let the ego go, so of the places
+    where they may be those out of its way are likelier: their boxes are smaller by what is not known of them (`_doubt`).
 
     Left out besides: who follows the ego in its lane. Keeping that distance is up to him, and forecasts do not know that he will. There are
     as many futures as the world with most of them has, what is too much elsewhere weighs 0: a handful of the T M that may be. every: all
@@ -59,8 +62,8 @@ def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, eve
     spread = _pick(forecasts.covariance.flatten(1, 2).flatten(-2), future)  # (B, H, F, 4)
     now = _pick(tracks.mean[..., :2], track).unsqueeze(2)
     doubt = _pick(tracks.covariance[..., :2, :2].flatten(-2), track).unsqueeze(2)
-    if stays is not None:
-        mean = torch.where(stays.gather(1, track)[..., None, None], now, mean)
+    still = torch.zeros_like(track, dtype=torch.bool) if stays is None else stays.gather(1, track)
+    mean = torch.where(still[..., None, None], now, mean)
     low, share = _steps(forecasts.time)
     x, y = (part.contiguous() for part in _between(torch.cat([now, mean], dim=2), low, share).unbind(-1))  # (B, H, S)
     xx, xy, _, yy = (part.contiguous() for part in _between(torch.cat([doubt, spread], dim=2), low, share).unbind(-1))
@@ -69,6 +72,11 @@ def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, eve
     moves, step = step > MOVES * DT, step.clamp(min=1e-6)
     yaw = _pick(tracks.yaw, track).unsqueeze(2)
     half = 0.5 * _pick(tracks.size[..., :2], track)
+    smaller = torch.minimum(half, (half - _doubt(doubt[:, :, 0], yaw[..., 0])).clamp(min=LEAST))
+    half = torch.where(still.unsqueeze(2), smaller, half)
+    xx, xy, yy = (torch.where(still.unsqueeze(2), 0.0, part) for part in (xx, xy, yy))
+    px, py = _out_of_the_ego(now[:, :, 0], doubt[:, :, 0], yaw[..., 0], half, scene.ego)
+    x, y = x + px.unsqueeze(2), y + py.unsqueeze(2)
     cos, sin = _headings(dx / step, dy / step, step, half[..., :1])
     return Obstacles(
         x=x,
@@ -82,6 +90,30 @@ def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, eve
         half_width=half[..., 1].contiguous(),
         weight=weight.gather(1, rows),
     )
+
+
+def _doubt(covariance: Tensor, yaw: Tensor) -> Tensor:
+    """Standard deviations (B, H, 2) along and across boxes that point to `yaw` (B, H), no more than DOUBT; covariance (B, H, 4)."""
+    xx, xy, _, yy = covariance.unbind(-1)
+    c, s = torch.cos(yaw), torch.sin(yaw)
+    along, across = xx * c * c + 2.0 * xy * c * s + yy * s * s, xx * s * s - 2.0 * xy * c * s + yy * c * c
+    return torch.stack((along, across), -1).clamp(min=0.0).sqrt().clamp(max=DOUBT)
+
+
+def _out_of_the_ego(place: Tensor, covariance: Tensor, yaw: Tensor, half: Tensor, ego: Ego) -> tuple[Tensor, Tensor]:
+    """By how much (B, H) m, along x and y, boxes are further away than they are believed to be, as nobody is where the ego is.
+
+    Straight away from its middle, by no more than three standard deviations: what is known exactly stays where it is. Rectangles around
+    the boxes along the ego's axes are what is compared. place and half (B, H, 2), covariance (B, H, 4), yaw (B, H).
+    """
+    (x, y), (length, width) = place.unbind(-1), half.unbind(-1)
+    c, s = torch.cos(yaw).abs(), torch.sin(yaw).abs()
+    free_x = ((0.5 * ego.length).unsqueeze(1) + length * c + width * s) / x.abs().clamp(min=1e-3)  # times as far as now
+    free_y = ((0.5 * ego.width).unsqueeze(1) + length * s + width * c) / y.abs().clamp(min=1e-3)
+    sigma = (covariance[..., 0] + covariance[..., 3]).clamp(min=0.0).sqrt()
+    most = 3.0 * sigma / (x * x + y * y).sqrt().clamp(min=1e-3)
+    more = torch.minimum((torch.minimum(free_x, free_y) - 1.0).clamp(min=0.0), most)
+    return more * x, more * y
 
 
 def _headings(cos: Tensor, sin: Tensor, step: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,7 @@ BACK = 3.0  # m before a stop or give-way line: a long vehicle that turns in swi
 STARTS = 5.0  # m before a line: who drives off there has made up his mind, and asks for no longer gaps on the way
 EASES = 0.3  # m/s^2, and does not brake
 BEYOND = 15.0  # m before the first shared stretch, where there is no line any more: likewise; and the length of a junction
+BLURRED = 1.0  # m, as far inside a shared stretch may be who is not surely there, and lets the ego go
 BEHIND = 2.0  # m, by which whoever joins the ego's way has to leave the shared stretch before the ego to be its leader
 FIRM = 6.0  # m/s^2, braking that is not asked of anybody merely to let others pass
 POLITE = 4.0  # m/s^2, braking that others are trusted with who have to give way
@@ -183,8 +184,11 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     can = v_i * v_i < 2.0 * FIRM * room.clamp(min=0.05)
     wait = torch.where(pending & minds & can, room, torch.inf).amin((1, 2, 3))
     waits = held[:, None, :, None] | asleep | (~must & (v_j * v_j < 2.0 * POLITE * j_in.clamp(min=0.0)))
-    polite = pending & ~inside & waits
-    doubt = (pending & ~polite).any(1).any(2)  # (B, Y)
+    spread = tracks.covariance[..., 0, 0] + tracks.covariance[..., 1, 1]
+    doubtful = torch.sqrt(0.5 * spread).clamp(max=BLURRED)[:, owner][:, None, :, None]  # m, of where he is
+    matters = pending | (stands & known & (i_out > 0.0) & (j_out > 0.0))  # who lets it go does so, too, where the ego is already
+    polite = matters & torch.where(stands, j_in > -doubtful, ~inside & waits)
+    doubt = (matters & ~polite).any(1).any(2)  # (B, Y)
     count = tracks.mask.shape[1]
     each = len(owner) // count
     polite_way = polite.any(1).any(2) & ~doubt

@@ -95,10 +95,20 @@ def test_who_stands_lets_the_ego_out_of_the_junction_and_stays_where_he_is() -> 
         scene = a_scene(network, ("south_north.0", 9.0, 1.0), "north", ("west_in.0", lengths(network)["west_in.0"] - 1.0, pace))
         found = stops(scene)
         assert bool(found.stays) == stays
+        assert bool(found.trusted) == stays
         moved = scene._replace(forecasts=scene.forecasts._replace(mean=scene.forecasts.mean + 5.0))
         around = obstacles(moved, torch.zeros_like(found.trusted), found.stays)
         at = scene.tracks.mean[0, 0, 0]
         assert bool((around.x == at).all()) == stays
+
+
+def test_who_lets_the_ego_go_may_be_a_little_inside_the_shared_stretch_if_he_is_not_surely_there() -> None:
+    network = ROADS["junction"](control="yield", buildings=False).build()
+    for s, sigma, trusted in ((11.0, 0.0, True), (11.5, 0.0, False), (11.5, 0.5, True), (12.0, 2.0, True), (13.0, 2.0, False)):
+        scene = a_scene(network, ("south_north.0", 9.0, 1.0), "north", ("west_east.0", s, 0.0))
+        covariance = sigma**2 * torch.eye(4).view(1, 1, 4, 4)
+        found = stops(scene._replace(tracks=scene.tracks._replace(covariance=covariance)))
+        assert bool(found.trusted) == trusted, (s, sigma)
 
 
 # whom houses hide
