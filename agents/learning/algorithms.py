@@ -81,9 +81,12 @@ _RESERVED = frozenset(
             "stats_window_size",
         ),
         *("replay_buffer_class", "replay_buffer_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs", "optimize_memory_usage"),
-        *("use_sde", "sde_sample_freq", "use_sde_at_warmup"),
+        "use_sde_at_warmup",
     )
 )
+
+
+_COHERENT = frozenset(("use_sde", "sde_sample_freq"))  # noise that stays the same for a while (gSDE, arXiv 2005.05719): changes SAC's actor
 
 
 class HyperError(ValueError):
@@ -109,7 +112,8 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
 def hyper_defaults(name: str) -> Mapping[str, Any]:
     """Every hyper-parameter of an algorithm with its library's default (imports torch)."""
     parameters = inspect.signature(algorithm_class(name).__init__).parameters
-    defaults = {key: p.default for key, p in parameters.items() if key not in _RESERVED}
+    reserved = _RESERVED if find_algorithm(name).on_policy else _RESERVED | _COHERENT
+    defaults = {key: p.default for key, p in parameters.items() if key not in reserved}
     return {key: float(value) if key == "max_grad_norm" and value is not None else value for key, value in defaults.items()}
 
 
@@ -160,7 +164,8 @@ def build_model(
 
     hindsight: of worlds with goals, how many goals are made up for each decision that is learned from (hindsight experience replay,
     arXiv 1707.01495). wishes: actions tell a planner what to aim at, and it drives well by itself: an algorithm that explores by noise of a
-    learned size begins with a little of it (log standard deviation WISH_NOISE; 0 is the library's).
+    learned size begins with a little of it (log standard deviation WISH_NOISE; 0 is the library's). With `use_sde` in `hyper` that is
+    about its size too, as a sum over the last layer's features, squares of which are taken to be a third on the average.
 
     Raises HyperError, in the library's words, for a value of `hyper` that the algorithm refuses.
     """
@@ -174,7 +179,7 @@ def build_model(
         arguments["action_noise"] = _noise(float(arguments["action_noise"]), env)
     kwargs: dict[str, Any] = {"net_arch": list(network), "activation_fn": _activation(activation)}
     if wishes and find_algorithm(name).on_policy:
-        kwargs["log_std_init"] = WISH_NOISE
+        kwargs["log_std_init"] = WISH_NOISE - (0.5 * np.log((network or (3,))[-1] / 3.0) if arguments.get("use_sde") else 0.0)
     if hindsight:
         from stable_baselines3 import HerReplayBuffer
 

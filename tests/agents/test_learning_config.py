@@ -185,7 +185,8 @@ def test_settings() -> None:
 
 def test_reserved_parameters_are_not_offered() -> None:
     for algo in ALGORITHMS:
-        assert not {"policy", "env", "policy_kwargs", "seed", "device", "use_sde"} & set(hyper_defaults(algo))
+        assert not {"policy", "env", "policy_kwargs", "seed", "device"} & set(hyper_defaults(algo))
+        assert ("use_sde" in hyper_defaults(algo)) == ALGORITHMS[algo].on_policy  # elsewhere it makes another actor
         assert "learning_rate" in hyper_defaults(algo)
     assert "action" in {f.name for f in fields(DrivingConfig)}
 

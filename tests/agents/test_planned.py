@@ -171,3 +171,24 @@ def test_exploring_begins_near_the_planner() -> None:
         model = build_model("ppo", env, hyper={"n_steps": 8, "batch_size": 8}, wishes=wishes, **how)
         assert model.policy.log_std.tolist() == pytest.approx([noise])
     env.close()
+
+
+def test_coherent_noise_is_about_as_large_and_stays() -> None:
+    """gSDE: one draw of noise for a while, a smooth function of what is seen; and what a bundle holds of the actor is the same."""
+    env = DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 256)
+    how: dict[str, Any] = {"network": (64, 64), "activation": "tanh", "schedule": "linear", "seed": 0, "device": "cpu", "wishes": True}
+    model = build_model("ppo", env, hyper={"n_steps": 8, "batch_size": 8, "use_sde": True}, **how)
+    policy: Any = model.policy
+    seen = 2.0 * torch.randn(256, 3, generator=torch.Generator().manual_seed(0))
+    mean = policy.get_distribution(seen).mode().detach()
+    policy.reset_noise(256)
+    first, again = (policy.get_distribution(seen).sample().detach() for _ in range(2))
+    assert torch.equal(first, again)
+    policy.reset_noise(256)
+    assert not torch.equal(first, policy.get_distribution(seen).sample())
+    assert 0.5 < float((first - mean).std()) / float(np.exp(WISH_NOISE)) < 2.0
+    hidden = seen
+    for layer in policy.mlp_extractor.policy_net:
+        hidden = layer(hidden)
+    assert torch.equal(policy.action_net(hidden), mean)
+    env.close()
