@@ -86,7 +86,7 @@ def gains(scene: Scene) -> Tensor:
     before = _accel(front.gap + rear.gap + ego.length.unsqueeze(1), rear.speed, front.speed, torch.maximum(wanted, rear.speed))
     loss = torch.where(rear.gap < 1e3, follows - before, 0.0).clamp(max=0.0)
     sides = torch.tensor([1.0, 0.0, -1.0], device=v.device)
-    need = route.need[:, OWN : OWN + 1].to(v.dtype)
+    need = torch.sign(route.need[:, OWN : OWN + 1]).to(v.dtype)
     urgency = ((URGENT - route.end[:, OWN : OWN + 1]) / URGENT).clamp(0.0, 1.0)
     must = (need == sides) & (sides != 0.0)
     leaving = torch.isfinite(route.end) & ~torch.isfinite(route.end[:, OWN : OWN + 1])  # a lane that leads away from the goal

@@ -100,8 +100,12 @@ def lane_cost(route: Route, aim: Tensor, own: Tensor) -> Tensor:
 
 
 def astray(route: Route) -> Tensor:
-    """What it costs to be in each path's lane, (B, L): the more the nearer its end; CLOSED where there is none."""
-    urgency = ((URGENT - route.end) / URGENT).clamp(0.0, 1.0)
+    """What it costs to be in each path's lane, (B, L): the more the nearer its end; CLOSED where there is none.
+
+    Where the goal is several lanes away, each change has an equal part of the way to the end, and counts.
+    """
+    changes = route.need.abs().clamp(min=1)
+    urgency = ((URGENT - route.end / changes) / URGENT).clamp(0.0, 1.0) * changes
     return torch.where(route.lane >= 0, ASTRAY * urgency, CLOSED)
 
 

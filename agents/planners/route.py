@@ -28,6 +28,7 @@ COARSE = 8  # every so many points a query looks for the nearest one
 MISSED = 2.0  # m along the path that a foot may be missed by
 FAR = 1e4  # m
 LATERAL = 2.5  # m/s^2 sideways that bends are taken with at most; nuPlan's bound of comfort is 4.9
+CHANGES = 6  # lane changes that are counted
 CURVATURE_MIN = 1e-4  # 1/m, straighter than any motorway
 
 
@@ -97,8 +98,20 @@ def _ends(place: Place, chain: Chain, goal: Tensor) -> tuple[Tensor, Tensor, Ten
         change = torch.where(there, route_field(maps.change, mid, goal, lane), 0)
         exit = torch.where(there & (lane_field(maps.lane_end, mid, lane) == int(LaneEnd.EXIT)), here, exit)
         blocked = there & ((lane_field(maps.lane_end, mid, lane) == int(LaneEnd.BLOCKED)) | (change != 0))
-        end, need = torch.where(blocked, here, end), torch.where(blocked, change, need)
+        end, need = torch.where(blocked, here, end), torch.where(blocked, _changes(place, goal, lane), need)
     return end, exit, need
+
+
+def _changes(place: Place, goal: Tensor, lane: Tensor) -> Tensor:
+    """How many lanes one after another the goal asks to change from each lane (B, R), at most CHANGES, left positive; int64."""
+    maps, mid = place.maps, place.map_id
+    count = torch.zeros_like(lane)
+    for _ in range(CHANGES):
+        change = torch.where(lane >= 0, route_field(maps.change, mid, goal, lane), 0)
+        count = count + change
+        beside = torch.where(change > 0, lane_field(maps.lane_left, mid, lane), lane_field(maps.lane_right, mid, lane))
+        lane = torch.where(change != 0, beside, -1)
+    return count
 
 
 def lane_sequence(place: Place, goal: Tensor, lane: Tensor, count: int) -> Tensor:
