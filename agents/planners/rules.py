@@ -183,7 +183,9 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     room = torch.where((stop > -0.5) & (stop < i_in) & here, stop, i_in - 1.0)
     can = v_i * v_i < 2.0 * FIRM * room.clamp(min=0.05)
     wait = torch.where(pending & minds & can, room, torch.inf).amin((1, 2, 3))
-    waits = held[:, None, :, None] | asleep | (~must & (v_j * v_j < 2.0 * POLITE * j_in.clamp(min=0.0)))
+    walks = (tracks.kind == int(Kind.PEDESTRIAN))[:, owner][:, None, :, None]  # towards the road: nobody knows whether he looks
+    in_time = v_j * v_j < 2.0 * POLITE * j_in.clamp(min=0.0)
+    waits = held[:, None, :, None] | asleep | (~must & in_time & ~(walks & (v_j > STANDS)))
     spread = tracks.covariance[..., 0, 0] + tracks.covariance[..., 1, 1]
     doubtful = torch.sqrt(0.5 * spread).clamp(max=BLURRED)[:, owner][:, None, :, None]  # m, of where he is
     matters = pending | (stands & known & (i_out > 0.0) & (j_out > 0.0))  # who lets it go does so, too, where the ego is already

@@ -2,7 +2,7 @@
 
 The ladder as planners see it: on `truth` and `visible` the tracks are the agents themselves (all, or those in view), on `noisy` and
 `perceived` those of the tracker. Forecasts are the stack's own where it was asked for some (`forecasts=3,predictor=driving` after the
-level), else `idm_along_lane` of the same tracks on every level.
+level), else `idm_along_lane` of the same tracks on every level, with lane changes.
 
 Shapes: B worlds, A agents, T tracks. Only the NEAREST tracks are kept.
 """
@@ -42,7 +42,7 @@ class SceneMaker:
         """Raises ValueError on `pixels`, where nothing is believed that a scene could be made of."""
         if sim.config.observation == "pixels":
             raise ValueError("observation='pixels': tells images alone, of which no scene can be made; take another level")
-        self.sim, self.pieces, self.predictor = sim, cut(sim.maps), predictor or LaneFollowing()
+        self.sim, self.pieces, self.predictor = sim, cut(sim.maps), predictor or LaneFollowing(changes=True)
         self.houses = bool((sim.maps.occluders[..., 3] > 0.0).any())
 
     def __call__(self, eyes: Eyes | None = None) -> Scene:

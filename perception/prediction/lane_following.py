@@ -28,6 +28,14 @@ SETTLE = 2.0  # s in which the offset from the centreline is worked off
 TICK = 0.25  # s, of the rollout
 FAR = 1e6  # m
 KEPT = 0.3  # probability that the speed stays as it is
+SIDEWAYS, STEEP, FAST = (
+    0.5,
+    0.02,
+    5.0,
+)  # m/s across the lane, also as a share of the speed, and m/s along it: from there on one changes lanes
+SURELY = 2.0  # standard deviations by which that is surpassed
+BEGUN = -0.3  # m from the centreline towards where one goes: who is further on the other side comes back to it
+WIDTH = 3.6  # m to the lane beside
 
 
 class _Paths(NamedTuple):
@@ -40,9 +48,15 @@ class _Paths(NamedTuple):
 
 
 class LaneFollowing:
-    """Modes 0..2 follow the lane and its branches by IDM, 3..5 the same at the present speed; off the road: constant velocity."""
+    """Modes 0..2 follow the lane and its branches by IDM, 3..5 the same at the present speed; off the road: constant velocity.
+
+    changes: who moves away from the middle of his lane goes on to the one beside.
+    """
 
     name = "idm_along_lane"
+
+    def __init__(self, *, changes: bool = False) -> None:
+        self.changes = changes
 
     def predict(self, history: History, tracks: Tracks, roads: Roads) -> Forecasts:
         """See `Predictor.predict`. The history does not matter."""
@@ -57,11 +71,15 @@ class LaneFollowing:
         driven = _roll(speed, torch.maximum(limit, speed), gap, leader)  # (B, T, F, S)
         kept = (speed.unsqueeze(-1) * horizon(speed)).unsqueeze(2).expand_as(driven)
         ahead = torch.cat([driven, kept], dim=2)  # (B, T, K, S)
-        fade = (1.0 - horizon(speed) / SETTLE).clamp(min=0.0)
+        aside = offset.unsqueeze(-1) * (1.0 - horizon(speed) / SETTLE).clamp(min=0.0)  # (B, T, F, S)
+        if self.changes:
+            across = _across(tracks, paths, station, offset)
+            gone = (offset.unsqueeze(-1) + across.unsqueeze(-1) * horizon(speed)).clamp(-WIDTH, WIDTH)
+            aside = torch.where((across != 0.0).unsqueeze(-1), gone, aside)
         wide = _Paths(*(torch.cat([part, part], dim=2) for part in paths))
         at = torch.cat([station, station], 2).unsqueeze(-1) + ahead
         x, y, c, s = _along(wide, at)
-        aside = torch.cat([offset, offset], 2).unsqueeze(-1) * fade
+        aside = torch.cat([aside, aside], dim=2)
         straight = tracks.mean[..., None, None, :2] + tracks.mean[..., None, None, 2:] * horizon(speed).unsqueeze(-1)
         lane = torch.stack([x - s * aside, y + c * aside], dim=-1)
         which = on_lane[..., None, None, None]
@@ -78,6 +96,18 @@ class LaneFollowing:
             manoeuvre=torch.full((*speed.shape, len(MANOEUVRES)), torch.nan, device=mean.device, dtype=mean.dtype),
             mask=tracks.mask,
         )
+
+
+def _across(tracks: Tracks, paths: _Paths, station: Tensor, offset: Tensor) -> Tensor:
+    """m/s to the left, (B, T, F), with which those who surely change lanes leave theirs; 0 for all others."""
+    vx, vy = tracks.mean[..., 2, None], tracks.mean[..., 3, None]
+    _, _, c, s = (part.squeeze(-1) for part in _along(paths, station.unsqueeze(-1)))
+    xx, xy, yy = (tracks.covariance[..., i, j].unsqueeze(-1) for i, j in ((2, 2), (2, 3), (3, 3)))
+    along, across = vx * c + vy * s, vy * c - vx * s
+    sigma = torch.sqrt((xx * s * s - 2.0 * xy * c * s + yy * c * c).clamp(min=0.0))
+    least = torch.maximum(STEEP * along, torch.full_like(along, SIDEWAYS)) + SURELY * sigma
+    away = offset * torch.sign(across) > BEGUN
+    return torch.where((along > FAST) & (across.abs() > least) & away, across, 0.0)
 
 
 def _add(values: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from agents.planners.unseen import NEAR, hidden_places, unseen_wait
 from envs.driving.dynamics import bicycle
 from envs.driving.lanes import lane_point
 from envs.driving.routing import lane_lengths
+from scenarios.kinds import Kind
 from scenarios.network import LightState, RoadNetwork
 from scenarios.roads import ROADS
 from tests.agents.planner_scenes import a_scene
@@ -109,6 +110,15 @@ def test_who_lets_the_ego_go_may_be_a_little_inside_the_shared_stretch_if_he_is_
         covariance = sigma**2 * torch.eye(4).view(1, 1, 4, 4)
         found = stops(scene._replace(tracks=scene.tracks._replace(covariance=covariance)))
         assert bool(found.trusted) == trusted, (s, sigma)
+
+
+def test_nobody_trusts_a_walker_who_goes_towards_the_road_to_stop() -> None:
+    """He has to give way where there is no zebra; but so did the child that ran."""
+    network = ROADS["crossing"]().build()
+    for speed, trusted in ((1.5, False), (0.2, True)):
+        scene = a_scene(network, ("in.0", 60.0, 8.0), "through", ("stray.0", 0.6, speed))
+        walker = {"kind": torch.full_like(scene.tracks.kind, int(Kind.PEDESTRIAN)), "size": T([[[0.5, 0.5, 1.7]]])}
+        assert bool(stops(scene._replace(tracks=scene.tracks._replace(**walker))).trusted) == trusted, speed
 
 
 # whom houses hide

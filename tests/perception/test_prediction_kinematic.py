@@ -13,7 +13,7 @@ from perception.prediction.base import STEP, STEPS, WALKERS, Predictor, at_times
 from perception.prediction.examples import tracks_from
 from perception.prediction.history import PAST, History, empty_history
 from perception.prediction.kinematic import ConstantVelocity, TurnRate, turn_rate
-from perception.prediction.lane_following import ACCEL, DECEL, GAP, HEADWAY, LaneFollowing
+from perception.prediction.lane_following import ACCEL, DECEL, GAP, HEADWAY, WIDTH, LaneFollowing
 from perception.types import Forecasts, Roads, Tracks
 
 TIME = np.arange(1, STEPS + 1) * STEP
@@ -118,6 +118,31 @@ def test_lanes_bend_the_path_and_the_off_road_go_straight() -> None:
     radius = torch.hypot(mean[0, 3, :, 0], mean[0, 3, :, 1] - 40.0)  # 1 m inside the bend at first, on the centreline after 2 s
     torch.testing.assert_close(radius[4:], torch.full((6,), 40.0), atol=0.05, rtol=0.0)
     assert mean[1, 0, -1].tolist() == [50.0, -20.0]
+
+
+def changing(offset: float, across: float, sigma: float = 0.0, along: float = 15.0) -> list[float]:
+    """Metres beside the middle of a straight lane at the steps of a forecast."""
+    tracks = cars(torch.tensor([[[0.0, offset, along, across]]]), torch.zeros(1, 1))
+    covariance = sigma**2 * torch.eye(4).view(1, 1, 4, 4)
+    tracks = tracks._replace(covariance=covariance)
+    forecasts = LaneFollowing(changes=True).predict(empty_history(1, 1), tracks, straight_road(250.0, 15.0))
+    return [float(y) for y in forecasts.mean[0, 0, 3, :, 1]]
+
+
+def test_who_moves_away_from_the_middle_of_his_lane_goes_on_to_the_next() -> None:
+    np.testing.assert_allclose(changing(0.3, 0.9), np.minimum(0.3 + 0.9 * TIME, WIDTH), atol=1e-3)
+    np.testing.assert_allclose(changing(-0.3, -0.9), -np.minimum(0.3 + 0.9 * TIME, WIDTH), atol=1e-3)
+    stays = LaneFollowing().predict(
+        empty_history(1, 1), cars(torch.tensor([[[0.0, 0.3, 15.0, 0.9]]]), torch.zeros(1, 1)), straight_road(250.0, 15.0)
+    )
+    assert float(stays.mean[0, 0, 3, 4:, 1].abs().amax()) < 1e-3  # not asked for
+
+
+@pytest.mark.parametrize(
+    ("offset", "across", "sigma", "along"), [(0.3, 0.4, 0.0, 15.0), (-1.0, 0.9, 0.0, 15.0), (0.3, 0.9, 0.3, 15.0), (0.3, 0.9, 0.0, 4.0)]
+)
+def test_drifting_coming_back_doubtful_and_slow_is_no_lane_change(offset: float, across: float, sigma: float, along: float) -> None:
+    assert max(abs(y) for y in changing(offset, across, sigma, along)[4:]) < 1e-3
 
 
 def scene(batch: int) -> tuple[History, Tracks, Roads]:
