@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from envs.checks import ConfigError
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
-from envs.robots.room import BASE, BEAMS, HALF, HALVES, OBSTACLES, PERSON, RANGE, TRACK, WHEEL, distance, model, scan, walk
+from envs.robots.room import BASE, BEAMS, HALF, HALVES, OBSTACLES, PERSON, TRACK, WHEEL, distance, model, scan, walk
 from envs.robots.task import Objects, Thing, box
 from envs.robots.way import further, left
 
@@ -24,7 +24,7 @@ TRIES = 32
 FORWARD, TURN, BACK = 0.8, 2.0, 0.5  # m/s and rad/s of a full command; backwards half as fast
 NEAR = 0.3  # m from the goal: there
 FARTHEST, TOLD, SECTORS = 6.0, 3, 32  # m: where an unknown person is told to be; people told of; directions that the lidar is told in
-FELT = ((3, 16.0), (2, 16.0), (1, 32.0), (2, 4.0), (SECTORS, RANGE))  # limits of what is told of goal, way, wheels and lidar
+FELT = ((3, 16.0), (2, 16.0), (1, 32.0), (2, 4.0), (SECTORS, 2.1))  # limits of what is told of goal, way, wheels and lidar
 PATIENCE = 8.0  # s, after which a person has another target
 WIDEST = float(np.sqrt((HALVES * HALVES).sum(-1)).max())
 
@@ -34,12 +34,14 @@ class DiffDriveNav:
     """A base on two wheels and castors in a room of 8 m by 8 m with five obstacles and six walking people: get to the green disc.
 
     ### Observation
-    Box (52,): goal, ahead and to the left (2, m) and its distance (m); from a planner on the map of the room, which knows nothing of people,
-    the place 1 m further along the way to the goal round the obstacles, ahead and to the left (2, m), and how far it still is along the way
-    (m); speeds of the wheels (2, m/s over ground); the lidar, the shortest distance (m) in each of 32 directions, from the one ahead to the
-    left; of the three nearest people place and velocity, ahead and to the left (m, m/s), people whom nobody has seen being 6 m ahead at
-    rest. The lidar's 192 rays are off by 1 cm. Along the way (`envs.robots.way`) a metre close to walls and obstacles counts for more, right
-    beside them 2.5 m, so it keeps clear of them where there is room.
+    Box (52,): goal, ahead and to the left (2, m) and its distance (m); from a planner on the map of the room, who knows nothing of people,
+    the place 1 m further along the way to the goal, ahead and to the left (2, m), and how far it still is along it (m); speeds of the
+    wheels (2, m/s over ground); the lidar, how close in each of 32 directions the nearest is, from the one ahead to the left: radius of the
+    base by distance, 1 where it would touch; of the three nearest people place and velocity, ahead and to the left (m, m/s), people whom
+    nobody has seen being 6 m ahead at rest. The lidar's 192 rays are off by 1 cm.
+
+    The way (`envs.robots.way`) goes round the obstacles and keeps clear of them where there is room: a metre of it counts for more close to
+    walls and obstacles, right beside them for 2.5 m.
 
     ### Action
     2 numbers: speed, 1 being 0.8 m/s, backwards at most 0.4 m/s; turning, 1 being 2 rad/s to the left; for 0.1 s.
@@ -199,7 +201,7 @@ class DiffDriveNav:
         """See `feeling_space`."""
         base, axes = physics.site("base")[:, :2], physics.frame("base")[:, :2, :2]
         rays = np.roll(self.scan(physics, np.arange(physics.size)), BEAMS // SECTORS // 2, axis=1)
-        near = rays.reshape(physics.size, SECTORS, -1).min(-1)
+        near = BASE / np.maximum(rays.reshape(physics.size, SECTORS, -1).min(-1), 0.5 * BASE)
         wheels = WHEEL * physics.qvel[:, physics.speeds("wheel_left", "wheel_right")]
         goal = self.goal(physics)
         way = further(self.places(physics), goal, base)
