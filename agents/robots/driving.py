@@ -1,8 +1,7 @@
 """The expert of `diff_drive_nav`: the way round obstacles by search, and a drive among people by looking ahead.
 
-The way: what each place of a raster is away from the goal, round the map's obstacles (Dijkstra 1959; it is A* for all starts at once, so
-the base may be pushed off its way). The drive: the dynamic window (Fox, Burgard and Thrun, "The dynamic window approach to collision
-avoidance", 1997), of some pairs of speed and turn that the base can reach, with people going on at constant velocity.
+The way: `envs.robots.way`. The drive: the dynamic window (Fox, Burgard and Thrun, "The dynamic window approach to collision avoidance",
+1997), of some pairs of speed and turn that the base can reach, with people going on at constant velocity.
 
 Shapes: B worlds, O obstacles, P people, K candidates, T times ahead, Q points.
 """
@@ -13,20 +12,16 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from envs.robots.robots import Robots
-from envs.robots.room import BASE, HALF, PERSON, clearance
+from envs.robots.room import BASE, PERSON
 from envs.robots.tasks.diff_drive_nav import FORWARD, NEAR, TURN, DiffDriveNav
+from envs.robots.way import SIDE, between, ways
 
-__all__ = ["DiffDriveExpert", "ways"]
+__all__ = ["DiffDriveExpert"]
 
 Floats = NDArray[np.float64]
 
-CELL = 0.125  # m
-SIDE = int(2 * HALF / CELL)  # cells of the raster
-BLOCKED = 30.0  # m, what a cell that the base cannot be in is away from the goal
 KEEP = 0.06  # m, between the base and what stands
 SPEEDS = (-0.25, 0.0, 0.2, 0.4, 0.6, 0.8)  # m/s
 TURNS = (-2.0, -1.2, -0.7, -0.35, 0.0, 0.35, 0.7, 1.2, 2.0)  # rad/s
@@ -37,30 +32,6 @@ SPACE, SHY = 0.12, 0.25  # m kept from people, and m beyond it in which they are
 SURE, FADE = 1.6, 0.5  # how much they are, in m of way a second; 1/s, by which what is later counts less
 
 BLUR = 0.15  # m of way: the mean of candidates is taken, each by the exponential of its score in these, as in MPPI
-
-
-def ways(places: Floats, goal: Floats) -> tuple[Floats, Floats]:
-    """(SIDE, SIDE) m of way from the cells of a room, [row y, column x], to a goal (2,) round obstacles at places (O, 2), and m of room
-    that the base has in them.
-    """
-    line = (np.arange(SIDE) + 0.5) * CELL - HALF
-    x, y = np.meshgrid(line, line)
-    gap = clearance(np.stack([x.ravel(), y.ravel()], axis=1)[None], places[None])[0][0].reshape(SIDE, SIDE) - BASE
-    free = gap > 0.03
-    price = 1.0 + 1.5 * np.exp(-np.maximum(gap, 0.0) / 0.15)  # close to things is further
-    number = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
-    start, end, cost = [], [], []
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1)):
-        one = (slice(0, SIDE - dy), slice(max(-dx, 0), SIDE - max(dx, 0)))
-        two = (slice(dy, SIDE), slice(max(dx, 0), SIDE - max(-dx, 0)))
-        both = free[one] & free[two]
-        start.append(number[one][both])
-        end.append(number[two][both])
-        cost.append((0.5 * CELL * np.hypot(dx, dy) * (price[one] + price[two]))[both])
-    graph = sparse.csr_matrix((np.concatenate(cost), (np.concatenate(start), np.concatenate(end))), shape=(SIDE * SIDE, SIDE * SIDE))
-    column, row = np.clip(((goal + HALF) / CELL).astype(np.int64), 0, SIDE - 1)
-    far = csgraph.dijkstra(graph, directed=False, indices=number[row, column]).reshape(SIDE, SIDE)
-    return np.minimum(np.where(np.isfinite(far), far, BLOCKED), BLOCKED), gap
 
 
 class DiffDriveExpert:
@@ -81,7 +52,7 @@ class DiffDriveExpert:
         self._search(places, goal)
         x, y, yaw = self._roll(robots)  # (B, K, T)
         batch, count, moments = x.shape
-        room = _between(self.room, x, y) - KEEP
+        room = between(self.room, x, y) - KEEP
         beside, above = x - goal[:, :1, None], y - goal[:, 1:, None]
         arrived = np.maximum.accumulate(beside * beside + above * above < (NEAR - 0.05) ** 2, axis=-1)
         open_ = np.where(arrived, 0.0, 1.0)
@@ -98,9 +69,9 @@ class DiffDriveExpert:
             one = known[:, k, None, None] * open_
             worst = np.minimum(worst, (np.minimum(gap, 0.0) * one * fade).min(-1))
             shun = shun + (np.exp(-np.maximum(gap, 0.0) / SHY) * one * fade).sum(-1) * STEP
-        end = _between(self.field, x[..., -1], y[..., -1]) * open_[..., -1]
-        middle = _between(self.field, x[..., moments // 2], y[..., moments // 2]) * open_[..., moments // 2]
-        nose = _between(self.field, x[..., -1] + NOSE * np.cos(yaw[..., -1]), y[..., -1] + NOSE * np.sin(yaw[..., -1])) * open_[..., -1]
+        end = between(self.field, x[..., -1], y[..., -1]) * open_[..., -1]
+        middle = between(self.field, x[..., moments // 2], y[..., moments // 2]) * open_[..., moments // 2]
+        nose = between(self.field, x[..., -1] + NOSE * np.cos(yaw[..., -1]), y[..., -1] + NOSE * np.sin(yaw[..., -1])) * open_[..., -1]
         score = hit + 60.0 * worst - SURE * shun - end - 0.5 * middle - 1.0 * nose - 0.3 * STEP * open_.sum(-1)
         weight = np.exp((score - score.max(1, keepdims=True)) / BLUR)
         weight /= weight.sum(1, keepdims=True)
@@ -131,15 +102,3 @@ class DiffDriveExpert:
             out.append((x, y, yaw))
         x, y, yaw = (np.stack(part, axis=-1) for part in zip(*out, strict=True))
         return x, y, yaw
-
-
-def _between(field: Floats, x: Floats, y: Floats) -> Floats:
-    """(B, ...) of rasters (B, SIDE, SIDE) at places x, y (B, ...) m between the cells' middles."""
-    column, row = np.clip((x + HALF) / CELL - 0.5, 0.0, SIDE - 1.001), np.clip((y + HALF) / CELL - 0.5, 0.0, SIDE - 1.001)
-    i, j = row.astype(np.int64), column.astype(np.int64)
-    a, b = row - i, column - j
-    flat = field.reshape(-1)
-    at = np.arange(len(x)).reshape(-1, *([1] * (x.ndim - 1))) * (SIDE * SIDE) + i * SIDE + j
-    low = flat[at] * (1.0 - b) + flat[at + 1] * b
-    high = flat[at + SIDE] * (1.0 - b) + flat[at + SIDE + 1] * b
-    return np.asarray(low * (1.0 - a) + high * a)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 
-__all__ = ["BASE", "BEAMS", "HALF", "OBSTACLES", "PERSON", "RANGE", "clearance", "model", "scan", "walk"]
+__all__ = ["BASE", "BEAMS", "HALF", "OBSTACLES", "PERSON", "RANGE", "clearance", "distance", "model", "scan", "walk"]
 
 HALF = 4.0  # m, from the middle of the room to its walls
 BASE, WHEEL, TRACK = 0.22, 0.08, 0.34  # m: radius of the base, of its wheels, and how far apart these are
@@ -31,27 +31,40 @@ SHIRTS = (".85 .35 .25", ".25 .5 .8", ".9 .7 .2", ".35 .65 .4", ".6 .4 .7", ".3 
 LOOKS = (".62 .48 .34", ".5 .55 .6", ".7 .58 .42", ".58 .5 .44", ".45 .52 .5")
 
 
+def distance(points: Floats, places: Floats) -> Floats:
+    """(n, Q) m from points (n, Q, 2) to the nearest wall or obstacle (n, O, 2), negative inside."""
+    return np.asarray(_gaps(points, places).min(-1))
+
+
 def clearance(points: Floats, places: Floats) -> tuple[Floats, Floats]:
     """Distances (n, Q) m of points (n, Q, 2) to the nearest wall or obstacle (n, O, 2), negative inside, and ways out (n, Q, 2)."""
-    off = points[:, :, None] - places[:, None]  # (n, Q, O, 2)
-    far = np.sqrt((off * off).sum(-1))
-    q = np.abs(off) - HALVES
-    outside = np.maximum(q, 0.0)
-    length = np.sqrt((outside * outside).sum(-1))
-    inner = np.where((q[..., 0] > q[..., 1])[..., None], np.array([1.0, 0.0]), np.array([0.0, 1.0]))
-    box = length + np.minimum(q.max(-1), 0.0)
-    side = np.where(off < 0.0, -1.0, 1.0)
-    out_box = side * np.where((length > 0.0)[..., None], outside / np.maximum(length, 1e-9)[..., None], inner)
-    out_round = off / np.maximum(far, 1e-9)[..., None]
-    gap = np.where(ROUND, far - HALVES[:, 0], box)
-    out = np.where(ROUND[:, None], out_round, out_box)
-    wall = HALF - np.abs(points)  # (n, Q, 2)
-    inward = np.where(points < 0.0, 1.0, -1.0)
-    zero = np.zeros_like(wall[..., 0])
-    walls = np.stack([np.stack([inward[..., 0], zero], -1), np.stack([zero, inward[..., 1]], -1)], axis=2)
-    gap, out = np.concatenate([gap, wall], axis=2), np.concatenate([out, walls], axis=2)
+    gap = _gaps(points, places)
     nearest = gap.argmin(-1)
-    return np.take_along_axis(gap, nearest[..., None], -1)[..., 0], np.take_along_axis(out, nearest[..., None, None], 2)[:, :, 0]
+    thing = np.minimum(nearest, len(HALVES) - 1)  # (n, Q)
+    off = points - np.take_along_axis(places, thing[..., None], 1)
+    q = np.abs(off) - HALVES[thing]
+    outside = np.maximum(q, 0.0)
+    inner = np.where((q[..., 0] > q[..., 1])[..., None], np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    length = _length(outside)[..., None]
+    out_box = np.where(off < 0.0, -1.0, 1.0) * np.where(length > 0.0, outside / np.maximum(length, 1e-9), inner)
+    out = np.where(ROUND[thing][..., None], off / np.maximum(_length(off), 1e-9)[..., None], out_box)
+    inward = np.where(points < 0.0, 1.0, -1.0)
+    wall = np.where((nearest - len(HALVES))[..., None] == np.arange(2), inward, 0.0)
+    return np.take_along_axis(gap, nearest[..., None], -1)[..., 0], np.where((nearest < len(HALVES))[..., None], out, wall)
+
+
+def _gaps(points: Floats, places: Floats) -> Floats:
+    """(n, Q, O + 2) m from points (n, Q, 2) to each obstacle (n, O, 2), and to the walls across x and y."""
+    off = points[:, :, None] - places[:, None]
+    q = np.abs(off) - HALVES
+    box = _length(np.maximum(q, 0.0)) + np.minimum(np.maximum(q[..., 0], q[..., 1]), 0.0)
+    return np.concatenate([np.where(ROUND, _length(off) - HALVES[:, 0], box), HALF - np.abs(points)], axis=2)
+
+
+def _length(vector: Floats) -> Floats:
+    """(...) of (..., 2)."""
+    x, y = vector[..., 0], vector[..., 1]
+    return np.asarray(np.sqrt(x * x + y * y))
 
 
 def walk(

@@ -9,11 +9,10 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 import mujoco
 
-from agents.robots.driving import CELL, SIDE, ways
 from envs.checks import ConfigError
 from envs.robots import Robots, task_named
 from envs.robots.lidar import clusters, middle
-from envs.robots.room import BASE, BEAMS, HALF, PERSON, RANGE, clearance, walk
+from envs.robots.room import BASE, BEAMS, PERSON, RANGE, clearance, distance, walk
 from envs.robots.tasks.diff_drive_nav import FORWARD, NEAR, TURN, DiffDriveNav
 
 AWAY = np.full((1, 5, 2), 50.0)  # no obstacles
@@ -46,6 +45,7 @@ def test_distances_are_those_of_mujoco() -> None:
                 assert mine == pytest.approx(min(theirs), abs=1e-4)
             else:
                 assert min(theirs) < 0.03
+    np.testing.assert_array_equal(distance(points, task.places(robots.physics)), told)
     further, _ = clearance(points + 1e-4 * out, task.places(robots.physics))
     assert (further > told).mean() > 0.97
 
@@ -141,25 +141,6 @@ def test_an_episode_is_over_at_the_goal_and_when_something_is_touched() -> None:
     assert step.terms["arrived"].tolist() == [1.0, 0.0, 0.0]
     assert step.terms["touched"].tolist() == [0.0, 1.0, 0.0]
     assert not step.truncated.any()
-
-
-def test_ways_lead_round_obstacles() -> None:
-    """In an empty room about as far as the straight line; behind a box farther; in it there is none."""
-    goal = np.array([3.0, 0.0])
-    line = (np.arange(SIDE) + 0.5) * CELL - HALF
-    x, y = np.meshgrid(line, line)
-    straight = np.hypot(x - goal[0], y - goal[1])
-    empty = ways(AWAY[0], goal)[0]
-    inner = (np.abs(x) < 3.0) & (np.abs(y) < 3.0)
-    assert (empty >= straight - CELL)[inner].all()
-    assert (empty <= 1.06 * straight + 0.2)[inner].all()
-    places = AWAY[0].copy()
-    places[2] = 0.0  # a box of 0.6 m by 1.1 m in the middle
-    around, room = ways(places, goal)
-    row, column = SIDE // 2, int((-1.0 + HALF) / CELL)
-    assert around[row, column] > empty[row, column] + 0.15
-    assert around[row, SIDE // 2] > 20.0
-    assert room[row, SIDE // 2] < 0.0
 
 
 def test_options_are_checked() -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from envs.checks import ConfigError
 from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
-from envs.robots.room import BASE, BEAMS, HALF, HALVES, OBSTACLES, PERSON, RANGE, TRACK, WHEEL, clearance, model, scan, walk
+from envs.robots.room import BASE, BEAMS, HALF, HALVES, OBSTACLES, PERSON, TRACK, WHEEL, distance, model, scan, walk
 from envs.robots.task import Objects, Thing, box
+from envs.robots.way import further, left
 
 __all__ = ["FORWARD", "NEAR", "TURN", "DiffDriveNav"]
 
@@ -23,6 +24,7 @@ TRIES = 32
 FORWARD, TURN, BACK = 0.8, 2.0, 0.5  # m/s and rad/s of a full command; backwards half as fast
 NEAR = 0.3  # m from the goal: there
 FARTHEST, TOLD, SECTORS = 6.0, 3, 32  # m: where an unknown person is told to be; people told of; directions that the lidar is told in
+FELT = ((3, 16.0), (2, 16.0), (1, 32.0), (2, 4.0), (SECTORS, 2.1))  # limits of what is told of goal, way, wheels and lidar
 PATIENCE = 8.0  # s, after which a person has another target
 WIDEST = float(np.sqrt((HALVES * HALVES).sum(-1)).max())
 
@@ -32,15 +34,20 @@ class DiffDriveNav:
     """A base on two wheels and castors in a room of 8 m by 8 m with five obstacles and six walking people: get to the green disc.
 
     ### Observation
-    Box (49,): goal, ahead and to the left (2, m) and its distance (m); speeds of the wheels (2, m/s over ground); the lidar, the
-    shortest distance (m) in each of 32 directions, from the one ahead to the left; of the three nearest people place and velocity, ahead
-    and to the left (m, m/s), people whom nobody has seen being 6 m ahead at rest. The lidar's 192 rays are off by 1 cm.
+    Box (52,): goal, ahead and to the left (2, m) and its distance (m); from a planner on the map of the room, who knows nothing of people,
+    the place 1 m further along the way to the goal, ahead and to the left (2, m), and how far it still is along it (m); speeds of the
+    wheels (2, m/s over ground); the lidar, how close in each of 32 directions the nearest is, from the one ahead to the left: radius of the
+    base by distance, 1 where it would touch; of the three nearest people place and velocity, ahead and to the left (m, m/s), people whom
+    nobody has seen being 6 m ahead at rest. The lidar's 192 rays are off by 1 cm.
+
+    The way (`envs.robots.way`) goes round the obstacles and keeps clear of them where there is room: a metre of it counts for more close to
+    walls and obstacles, right beside them for 2.5 m.
 
     ### Action
     2 numbers: speed, 1 being 0.8 m/s, backwards at most 0.4 m/s; turning, 1 being 2 rad/s to the left; for 0.1 s.
 
     ### Reward
-    1 for each metre nearer to the goal, 5 for being there, -5 for touching anybody or anything, -0.01 a decision.
+    1 for each metre nearer to the goal along the way, 5 for being there, -5 for touching anybody or anything, -0.01 a decision.
 
     ### Start and end
     The goal is 4 m away or more, people are 1.5 m away or more. They walk from place to place at 0.4 m/s to 0.9 m/s, around each other,
@@ -79,7 +86,7 @@ class DiffDriveNav:
     @property
     def observation_space(self) -> spaces.Box:
         """See the class."""
-        return box((3, 16.0), (2, 4.0), (SECTORS, RANGE), *((2, 16.0), (2, 5.0)) * TOLD)
+        return box(*FELT, *((2, 16.0), (2, 5.0)) * TOLD)
 
     def mjcf(self) -> str:
         """Room, obstacles, people, base."""
@@ -103,7 +110,7 @@ class DiffDriveNav:
         tries = draws.uniform(CROWD, 2 * TRIES * self.people, -3.5, 3.5).reshape(n, self.people, TRIES, 2)
         for k in range(self.people):
             spots = tries[:, k]
-            room = np.minimum(_far(spots, base[:, None, :2]) - 1.5, clearance(spots, places)[0] - PERSON - 0.1)
+            room = np.minimum(_far(spots, base[:, None, :2]) - 1.5, distance(spots, places) - PERSON - 0.1)
             others = _far(spots[:, :, None], people[:, None]).min(-1) - 2.0 * PERSON - 0.3
             people[:, k] = _first(spots, np.minimum(room, others))
         physics.qpos[rows, :2] = base[:, :2]
@@ -113,7 +120,6 @@ class DiffDriveNav:
         physics.mocap_pos[rows, count:-1, :2] = people
         physics.mocap_pos[rows, -1, :2] = goal
         physics.userdata[rows] = 0.0
-        physics.userdata[rows, 0] = _far(goal, base[:, :2])
         physics.userdata[rows, 1], physics.userdata[rows, 2] = draws.seeds >> 32, draws.seeds & 0xFFFFFFFF
         memory = self._memory(physics)
         memory[rows, :, 4] = draws.uniform(PACE, self.people, 0.4, 0.9)
@@ -133,7 +139,7 @@ class DiffDriveNav:
         """See the class."""
         dt = self.substeps * float(physics.model.opt.timestep)
         self._walk(physics, dt)
-        physics.userdata[:, 0] = self.distance(physics)
+        physics.userdata[:, 0] = self.left(physics)
         speed, turn = FORWARD * np.maximum(action[:, 0], -BACK), TURN * action[:, 1]
         physics.ctrl[:] = np.stack([speed - 0.5 * TRACK * turn, speed + 0.5 * TRACK * turn], axis=1) / WHEEL
 
@@ -166,6 +172,10 @@ class DiffDriveNav:
         """(B,) m from the base to the goal."""
         return _far(self.goal(physics), physics.site("base")[:, :2])
 
+    def left(self, physics: Physics) -> Floats:
+        """(B,) m of way to the goal round the obstacles."""
+        return left(self.places(physics), self.goal(physics), physics.site("base")[:, :2])
+
     def locate(self, physics: Physics) -> Objects:
         """The people."""
         velocity = self._memory(physics)[:, :, :2]
@@ -175,8 +185,8 @@ class DiffDriveNav:
 
     @property
     def feeling_space(self) -> spaces.Box:
-        """Goal, wheels, lidar."""
-        return box((3, 16.0), (2, 4.0), (SECTORS, RANGE))
+        """Goal, way, wheels, lidar."""
+        return box(*FELT)
 
     def scan(self, physics: Physics, rows: NDArray[np.int64]) -> Floats:
         """(n, BEAMS) m, see `envs.robots.room.scan`."""
@@ -185,15 +195,18 @@ class DiffDriveNav:
 
     def known(self, physics: Physics, rows: NDArray[np.int64], points: Floats) -> Floats:
         """(n, Q) m from points (n, Q, 2) to walls and obstacles."""
-        return clearance(points, self.places(physics)[rows])[0]
+        return distance(points, self.places(physics)[rows])
 
     def feel(self, physics: Physics) -> Floats:
         """See `feeling_space`."""
         base, axes = physics.site("base")[:, :2], physics.frame("base")[:, :2, :2]
         rays = np.roll(self.scan(physics, np.arange(physics.size)), BEAMS // SECTORS // 2, axis=1)
-        near = rays.reshape(physics.size, SECTORS, -1).min(-1)
+        near = BASE / np.maximum(rays.reshape(physics.size, SECTORS, -1).min(-1), 0.5 * BASE)
         wheels = WHEEL * physics.qvel[:, physics.speeds("wheel_left", "wheel_right")]
-        return np.concatenate([_turned(axes, self.goal(physics) - base), self.distance(physics)[:, None], wheels, near], axis=1)
+        goal = self.goal(physics)
+        way = further(self.places(physics), goal, base)
+        where = (_turned(axes, goal - base), self.distance(physics)[:, None], _turned(axes, way - base), self.left(physics)[:, None])
+        return np.concatenate([*where, wheels, near], axis=1)
 
     def observe(self, physics: Physics, objects: Objects) -> NDArray[np.float32]:
         """See the class."""
@@ -211,7 +224,7 @@ class DiffDriveNav:
         """See the class."""
         touched = self.failed(physics)
         return {
-            "progress": physics.userdata[:, 0] - self.distance(physics),
+            "progress": physics.userdata[:, 0] - self.left(physics),
             "arrived": np.where(self.success(physics) & ~touched, 1.0, 0.0),
             "touched": np.where(touched, 1.0, 0.0),
             "time": np.ones(physics.size),
@@ -229,7 +242,7 @@ class DiffDriveNav:
         """(B,) touching somebody or something."""
         base = physics.site("base")[:, None, :2]
         people = _far(physics.mocap_pos[:, len(OBSTACLES) : -1, :2], base).min(-1) - PERSON
-        return np.asarray(np.minimum(people, clearance(base, self.places(physics))[0][:, 0]) < BASE)
+        return np.asarray(np.minimum(people, distance(base, self.places(physics))[:, 0]) < BASE)
 
 
 def _far(one: Floats, other: Floats) -> Floats:
