@@ -58,7 +58,7 @@ def random_looks(seed: Tensor) -> Looks:
     zero = torch.zeros_like(seed)[:, None]
     u = uniform(seed[:, None], zero, LOOKS, torch.arange(NUMBERS, device=seed.device))  # (B, NUMBERS)
     light = u[:, :1] < 0.3
-    court = torch.where(light, 165.0 + 80.0 * u[:, 1:4], 8.0 + 80.0 * u[:, 1:4])
+    court = torch.where(light, 160.0 + 70.0 * u[:, 1:4], 24.0 + 70.0 * u[:, 1:4])  # leaves room for the shade
     strip = torch.where(u[:, 4:5] < 0.5, court, torch.where(light, 150.0 + 90.0 * u[:, 5:8], 5.0 + 90.0 * u[:, 5:8]))
     most = court + 0.5 * CONTRAST * torch.where(light, -1.0, 1.0)
     left, right, ball, mark = (_against(court, 255.0 * u[:, k : k + 3], light) for k in (8, 11, 14, 17))

@@ -39,7 +39,7 @@ def canvas(looks: Looks, size: int) -> Tensor:
     x, y = at - SIDE, UPPER - at  # of the middles of columns and rows
     inside = _rows(-HEIGHT, HEIGHT, size, device)
     tilt = looks.shade[:, :1, None] * x + looks.shade[:, 1:, None] * y[:, None]  # (B, H, W)
-    court = (looks.court[:, :, None, None] + tilt[:, None]).clamp(0.0, 255.0)
+    court = looks.court[:, :, None, None] + tilt[:, None]
     image = _mixed(looks.strip[:, :, None, None], court, inside[:, None])
     line = looks.line[:, :, None, None]
     walls = _rows(HEIGHT, HEIGHT + WALL, size, device) + _rows(-HEIGHT - WALL, -HEIGHT, size, device)
