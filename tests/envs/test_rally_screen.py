@@ -45,12 +45,14 @@ def test_pixels_are_where_the_boxes_are(size: int) -> None:
             low, high = np.floor(found[b, thing].numpy()), np.ceil(found[b, thing].numpy())
             np.testing.assert_allclose(reached, [*low[:2], *high[2:]], atol=1.0)  # of an edge that is just touched little is seen
             if thing or not looks.round[b]:
-                assert len(v) == (reached[2] - reached[0]) * (reached[3] - reached[1])  # all of it
+                assert len(v) >= (reached[2] - reached[0] - 2) * (
+                    reached[3] - reached[1] - 2
+                )  # all but its rim, of which little may be seen
 
 
 def test_a_shape_covers_what_it_covers() -> None:
     """Square balls and paddles change the picture by colour times area, wherever between pixels they are."""
-    state = match(16, 60)
+    state = match(16, 40)
     looks = plain(16)._replace(dash=torch.zeros(16))
     size = 96
     ground = canvas(looks, size) * 0.0
