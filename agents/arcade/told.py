@@ -26,7 +26,8 @@ def game_config(task: str, options: Mapping[str, Any] | None = None) -> RallyCon
         name: int(value) if isinstance(value, float) and value.is_integer() and isinstance(getattr(usual, name, None), int) else value
         for name, value in (options or {}).items()
     }
-    return rally_config(**exact)
+    changed: dict[str, Any] = exact
+    return rally_config(None, render_mode=None, **changed)
 
 
 def told_spec(task: str) -> ObservationSpec:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
-    "ARCADE_ENDINGS", "PREFIX", "ROBOT_ENDINGS", "are_arcade", "changed_robot_weights", "digest_of", "duration_of", "name_of", "task_labels",
-    "task_of", "task_spec",
+    "ARCADE_ENDINGS", "PREFIX", "ROBOT_ENDINGS", "are_arcade", "changed_robot_weights", "digest_of", "duration_of", "name_of",
+    "task_labels", "task_of", "task_spec",
 ]  # fmt: skip
 
 PREFIX = "task:"

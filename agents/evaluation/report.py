@@ -16,8 +16,8 @@ from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proport
 from agents.learning.seeds import TRAINING, VALIDATION
 
 __all__ = [
-    "ARCADE", "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows",
-    "shown", "trained_on", "versions",
+    "ARCADE", "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report",
+    "rows", "shown", "trained_on", "versions",
 ]  # fmt: skip
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.

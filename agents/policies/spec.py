@@ -18,8 +18,8 @@ from agents.policies.robot_spec import RobotSpec
 from envs.driving.types import DrivingConfig
 
 __all__ = [
-    "ACTIVATIONS", "HEADS", "ActionSpec", "ArcadeSpec", "BundleSpec", "DrivingSpec", "NetworkSpec", "NormaliserSpec", "ObservationSpec", "RobotSpec",
-    "Stage", "TrainingSpec",
+    "ACTIVATIONS", "HEADS", "ActionSpec", "ArcadeSpec", "BundleSpec", "DrivingSpec", "NetworkSpec", "NormaliserSpec", "ObservationSpec",
+    "RobotSpec", "Stage", "TrainingSpec",
 ]  # fmt: skip
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu", "leaky_relu")
