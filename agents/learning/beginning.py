@@ -80,11 +80,8 @@ def _told(config: TrainConfig) -> ObservationSpec:
 
 def learned_from(config: TrainConfig) -> str:
     """What a policy trained by `config` has learned from, for its card: also what it began with had."""
-    parts = [
-        f"episodes of the {'arcade game' if config.arcade else 'robot task'} {config.task}"
-        if config.task
-        else "episodes drawn from the scenarios named in the command"
-    ]
+    kind = "arcade game" if config.arcade else "robot task"
+    parts = [f"episodes of the {kind} {config.task}" if config.task else "episodes drawn from the scenarios named in the command"]
     if config.imitate:
         who = "the scripted expert" if config.imitate == "expert" else f"the planner {config.imitate}"
         parts.append(f"what {who} would do in every state")

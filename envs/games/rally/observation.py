@@ -17,7 +17,7 @@ from torch import Tensor
 from envs.games.rally.motion import fold
 from envs.games.rally.types import FRONT, LIMIT, THICKNESS, RallyState
 
-__all__ = ["AHEAD", "FEATURES", "STACK", "THINGS", "Objects", "locate", "observe", "screen_space", "seen_from", "truth_space"]
+__all__ = ["AHEAD", "FEATURES", "PADDLE_X", "STACK", "THINGS", "Objects", "locate", "observe", "screen_space", "seen_from", "truth_space"]
 
 THINGS = ("ball", "left", "right")
 AHEAD = (0.25, 0.5)  # s, after which the ball is foretold

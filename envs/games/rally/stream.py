@@ -36,7 +36,7 @@ NOISE, LIGHT = 5.0, 0.15  # of pixels, 0..255, and of all brightness, at most
 
 
 class RallyStream:
-    """Frames of matches between built-in opponents. A frame depends on (seed, count, its number). Raises ConfigError for sizes too small."""
+    """Frames of matches between built-in opponents. A frame depends on (seed, count, its number). Raises ConfigError for bad sizes."""
 
     classes = CLASSES
     conditions = CONDITIONS
@@ -98,7 +98,7 @@ def screen_frame(image: Tensor, time: Tensor) -> SensorFrame:
         time=time.float(),
         speed=zero,
         yaw_rate=zero,
-        motion=torch.zeros((len(image), 3), device=zero.device),
+        motion=zero[:, None].expand(-1, 3),
     )
 
 

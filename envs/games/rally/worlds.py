@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.checks import ConfigError, seed_from, unknown
+from envs.games.rally.looking import Looking
 from envs.games.rally.observation import Objects, locate, observe, screen_space, truth_space
 from envs.games.rally.opponent import opponent
 from envs.games.rally.raster import canvas, draw
 from envs.games.rally.rules import reset, reset_where, step
-from envs.games.rally.screen import Screen, ScreenConfig, Stack, looks_of
+from envs.games.rally.screen import Screen, ScreenConfig, looks_of
 from envs.games.rally.types import RallyConfig, RallyState
 from envs.robots.rng import later_seeds
+from perception.states import map_tensors
 
 __all__ = ["LEVELS", "MOVES", "RallyStep", "RallyWorlds", "RallyWorldsState"]
 
-LEVELS = ("truth", "visible", "pixels")
+LEVELS = ("truth", "visible", "noisy", "perceived", "pixels")
 MOVES = 3  # discrete actions: down, stay, up
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -65,7 +67,7 @@ class RallyWorlds:
         screen: the pictures.
         device: where the worlds live.
 
-    Raises ConfigError for an unknown level or another number of players.
+    Raises ConfigError for an unknown level or another number of players, WeightsError where `perceived` has no detector.
     """
 
     def __init__(
@@ -92,9 +94,13 @@ class RallyWorlds:
         self.eye = self._eye()
         self.reset(np.arange(batch))
 
-    def _eye(self) -> Screen | None:
+    def _eye(self) -> Screen | Looking | None:
         """Who looks at the screen, if anybody does."""
-        return Screen(self.batch, self.config, self.screen_config, self.device) if self.observation == "pixels" else None
+        if self.observation == "pixels":
+            return Screen(self.batch, self.config, self.screen_config, self.device)
+        if self.observation in ("noisy", "perceived"):
+            return Looking(self.batch, self.config, self.screen_config, self.device, noisy=self.observation == "noisy")
+        return None
 
     def reset(self, seeds: Ints, *, key: Ints | None = None) -> None:
         """Start the episodes `seeds` (B,). key (B,): what later ones are drawn from, by default the first ones' seeds.
@@ -165,7 +171,7 @@ class RallyWorlds:
 
     def objects(self) -> Objects:
         """Where things are believed to be."""
-        return locate(self.state)
+        return self.eye.objects() if isinstance(self.eye, Looking) else locate(self.state)
 
     def tensor(self, player: int = 0) -> Tensor:
         """What a player is told now, on the device: (B, F) float32, or (B, 4, H, W) uint8."""
@@ -215,7 +221,7 @@ class RallyWorlds:
             key=self.key.copy(),
             count=self.count.copy(),
             hits=self.hits.clone(),
-            belief=Stack(self.eye.belief.frames.clone()) if self.eye else None,
+            belief=map_tensors(torch.clone, self.eye.belief) if self.eye else None,
         )
 
     def set_state(self, saved: RallyWorldsState) -> None:
