@@ -8,6 +8,8 @@ Shapes: B worlds, K = 3 things, D detections.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from perception.oracle import Oracle, VisibilityRule
 from perception.pipeline import Pipeline, PipelineConfig, PipelineState
 from perception.rng import normal, uniform
 from perception.stages import Detector, Witness
-from perception.states import map_tensors
+from perception.states import map_tensors, select
 from perception.types import Detections, Labels, SensorFrame
 
 __all__ = ["Blurred", "Looking", "OnCourt", "Told"]
@@ -30,6 +32,13 @@ __all__ = ["Blurred", "Looking", "OnCourt", "Told"]
 MULTIPLE = 16  # px: sides of pictures that detectors take
 SCORE, SLOTS = 0.25, 8  # least score of what is believed; detections that are looked at
 ERROR, MISS = 120, 121  # streams
+
+
+class Belief(NamedTuple):
+    """All that looking remembers."""
+
+    pipeline: PipelineState
+    place: Tensor  # (B, K, 4) x, y, vx, vy as believed now
 
 
 def on_court(found: Detections) -> Detections:
@@ -95,10 +104,10 @@ class Looking:
         self.pipeline = Pipeline(
             self._detector(noisy), CourtTracker(), None, PipelineConfig(latency=screen.latency, slots=SLOTS, forecast=False)
         )
-        self.belief: PipelineState = self.pipeline.initial(torch.zeros(batch, dtype=torch.int64, device=device))
+        first = self.pipeline.initial(torch.zeros(batch, dtype=torch.int64, device=device))
+        self.belief = Belief(first, torch.zeros((batch, 3, 4), device=device))
         self.looks: Looks = plain(batch, device)
         self.ground = canvas(self.looks, self.size)  # (B, 3, H, W)
-        self.place = torch.zeros((batch, 3, 4), device=device)  # x, y, vx, vy as believed now
 
     def _detector(self, noisy: bool) -> Detector | Witness:
         if noisy:
@@ -121,11 +130,10 @@ class Looking:
         """Episodes begin in worlds `rows` (n,): nothing is known but what is seen now."""
         self.prepare(state, rows)
         fresh = torch.zeros(len(state.seed), dtype=torch.bool, device=state.seed.device).index_fill(0, rows, True)
-        before, place = self.belief, self.place
-        self.belief = self.pipeline.reset_where(before, fresh, state.seed)
+        before = self.belief
+        self.belief = Belief(self.pipeline.reset_where(before.pipeline, fresh, state.seed), before.place)
         self.look(state)
-        pick = lambda new, old: torch.where(fresh.view(-1, *[1] * (new.dim() - 1)), new, old)  # noqa: E731
-        self.belief, self.place = map_tensors(pick, self.belief, before), pick(self.place, place)
+        self.belief = select(fresh, self.belief, before)
 
     def look(self, state: RallyState) -> None:
         """One look more."""
@@ -133,21 +141,17 @@ class Looking:
         image = state.ball.new_zeros((len(state.ball), 3, 1, 1), dtype=torch.uint8).expand(-1, -1, self.size, self.size)
         image = image if labels is not None else draw(state, self.looks, self.ground, self.config)
         frame = screen_frame(image, state.step * self.config.dt)
-        self.belief, _, tracks, _ = self.pipeline.step(frame, None, labels, state=self.belief)
-        self.place = torch.where(tracks.mask[..., None], tracks.mean, 0.0)
+        after, _, tracks, _ = self.pipeline.step(frame, None, labels, state=self.belief.pipeline)
+        self.belief = Belief(after, torch.where(tracks.mask[..., None], tracks.mean, 0.0))
 
-    def resume(self, state: RallyState, saved: PipelineState) -> None:
+    def resume(self, state: RallyState, saved: Belief) -> None:
         """Go on from a state and what was remembered there."""
         self.prepare(state, torch.arange(len(state.seed), device=state.seed.device))
         self.belief = map_tensors(torch.clone, saved)
-        late = (self.config.dt * self.screen.latency) * torch.ones_like(state.step, dtype=torch.float32)
-        still = torch.zeros((len(late), 3), device=late.device)
-        tracks = self.pipeline.tracker.read(self.belief.tracker, still, torch.minimum(late, state.step * self.config.dt))
-        self.place = torch.where(tracks.mask[..., None], tracks.mean, 0.0)
 
     def objects(self) -> Objects:
         """As believed now; what was never seen is in the middle. Where paddles are from left to right is known."""
-        position, velocity = self.place[..., :2].clone(), self.place[..., 2:].clone()
+        position, velocity = (part.clone() for part in self.belief.place.split(2, -1))
         position[:, 1:, 0] = torch.tensor([-PADDLE_X, PADDLE_X], device=position.device)
         velocity[:, 1:, 0] = 0.0
         return Objects(position, velocity)

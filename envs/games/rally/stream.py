@@ -20,7 +20,7 @@ from envs.games.rally.opponent import opponent
 from envs.games.rally.raster import SIDE, UPPER, boxes, canvas, draw, scale
 from envs.games.rally.rules import reset, step
 from envs.games.rally.types import RADIUS, THICKNESS, RallyConfig, RallyState
-from perception.rng import normal, uniform
+from perception.rng import uniform
 from perception.training.stream import Sample
 from perception.types import Camera, Labels, SensorFrame
 
@@ -29,8 +29,8 @@ __all__ = ["CLASSES", "RallyStream", "labels_of", "screen_camera", "screen_frame
 CLASSES = ("ball", "paddle")
 CONDITIONS = ("rally",)
 SKILLS = RallyConfig(skill=0.8)  # of both players whose matches are shown
-SCATTER, PLACE, GRAIN, BRIGHT, MOMENT = range(110, 115)  # streams
-LONGEST = 150  # decisions into a match at most
+SCATTER, PLACE, BRIGHT, MOMENT = range(110, 114)  # streams
+LONGEST = 90  # decisions into a match at most
 SCATTERED = 0.3  # share of frames in which things are anywhere, so that none is known by where it usually is
 NOISE, LIGHT = 5.0, 0.15  # of pixels, 0..255, and of all brightness, at most
 
@@ -55,8 +55,7 @@ class RallyStream:
         zero = torch.zeros_like(number)
         light = 1.0 + LIGHT * (2.0 * uniform(state.seed[:, None], zero[:, None], BRIGHT, torch.arange(3)) - 1.0)  # (B, 3)
         worst = NOISE * uniform(state.seed, zero, BRIGHT, zero + 3).square()
-        cells = torch.arange(3 * self.size * self.size // 2)
-        grain = torch.cat(normal(state.seed[:, None], zero[:, None], GRAIN, cells), 1).view_as(image)
+        grain = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
         image = (image * light[:, :, None, None] + grain * worst[:, None, None, None]).round().clamp(0.0, 255.0).to(torch.uint8)
         return Sample(screen_frame(image, state.step * SKILLS.dt), labels_of(state, SKILLS, self.size), zero)
 
