@@ -151,7 +151,7 @@ class Looking:
 
     def objects(self) -> Objects:
         """As believed now; what was never seen is in the middle. Where paddles are from left to right is known."""
-        position, velocity = (part.clone() for part in self.belief.place.split(2, -1))
+        position, velocity = self.belief.place[..., :2].clone(), self.belief.place[..., 2:].clone()
         position[:, 1:, 0] = torch.tensor([-PADDLE_X, PADDLE_X], device=position.device)
         velocity[:, 1:, 0] = 0.0
         return Objects(position, velocity)
