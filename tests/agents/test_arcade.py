@@ -21,9 +21,9 @@ SHORT = {"points": 1, "duration": 100}
 
 def test_the_expert_wins_and_chance_loses() -> None:
     """On the same episodes, all of them; and again to the same bits in another batch."""
-    expert, chance = (rollout_arcade(load_arcade_policy(name, "rally"), "rally", range(3)) for name in ("expert", "random"))
-    assert [r.end for r in expert] == ["won"] * 3
-    assert [r.end for r in chance] == ["lost"] * 3
+    expert, chance = (rollout_arcade(load_arcade_policy(name, "rally"), "rally", range(2)) for name in ("expert", "random"))
+    assert [r.end for r in expert] == ["won"] * 2
+    assert [r.end for r in chance] == ["lost"] * 2
     assert all(r.metrics["return"] == r.metrics["won"] - r.metrics["lost"] == r.reward for r in expert + chance)
     assert all(r.metrics["won"] == 11.0 for r in expert)
     (alone,) = rollout_arcade(load_arcade_policy("random", "rally"), "rally", [1])
@@ -67,7 +67,7 @@ def test_networks_are_trained_and_judged(algo: str, tmp_path: Path, capsys: pyte
     config = config_from({**SMALL, "algo": algo, "hyper": hyper, "robot": {"options": {**SHORT, **action}}})
     result = train(config, out=tmp_path / "run")
     assert result.status == "finished"
-    with pytest.raises(PolicyError, match="trained on another rally, with points=1"):
+    with pytest.raises(PolicyError, match="trained on another rally, with .*points=1 in place of 11"):
         rollout_arcade(load_arcade_policy(tmp_path / "run", "rally"), "rally", [0])
     policy = load_arcade_policy(tmp_path / "run", "rally")
     worlds = policy.worlds("rally", 3)
