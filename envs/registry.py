@@ -8,6 +8,7 @@ from typing import Any
 from gymnasium.envs.registration import register, registry
 
 import scenarios
+from envs.games.arcade import ARCADE
 from envs.robots.registry import TASKS, robot_id
 
 __all__ = ["DRIVING", "EnvEntry", "entries", "family_id", "register_all"]
@@ -31,7 +32,8 @@ def family_id(scenario: str) -> str:
 
 
 def entries() -> tuple[EnvEntry, ...]:
-    """Every environment: the general driving one, one for each scenario family of the library, by name, and one for each robot task."""
+    """Every environment: the general driving one, one for each scenario family of the library, by name, one for each robot task and
+    one for each arcade game."""
     driving: dict[str, Any] = {
         "entry_point": "envs.driving.gym_env:DrivingEnv",
         "vector_entry_point": "envs.driving.vector_env:DrivingVectorEnv",
@@ -42,7 +44,8 @@ def entries() -> tuple[EnvEntry, ...]:
         "vector_entry_point": "envs.robots.vector_env:RobotVectorEnv",
     }
     tasks = [EnvEntry(id=robot_id(name), options={"task": name}, **robots) for name in TASKS]
-    return (EnvEntry(id=DRIVING, **driving), *families, *tasks)
+    games = [EnvEntry(id=g.id, entry_point=g.entry_point, vector_entry_point=g.vector_entry_point) for g in ARCADE.values()]
+    return (EnvEntry(id=DRIVING, **driving), *families, *tasks, *games)
 
 
 def register_all() -> None:

@@ -1,4 +1,4 @@
-"""`closedloop eval`: put policies through the same episodes, of scenarios or of robot tasks, and say how well they did."""
+"""`closedloop eval`: put policies through the same episodes, of scenarios, of robot tasks or of arcade games, and say how well they did."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ __all__ = ["command"]
 @click.option(
     "--scenario", "scenario_names", multiple=True, metavar="NAME", help="A scenario, by name (merge, merge/hard) or path; may be repeated."
 )
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A robot task (see `closedloop list robots`); may be repeated.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="A robot task or an arcade game (see `closedloop list robots arcade`); may be repeated.",
+)
 @click.option("--episodes", type=click.IntRange(1), help="Episodes of each scenario or task. [default: 100, or as the suite says]")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the first episode; the others follow. [default: 0, or as the suite says]")
 @click.option(
@@ -35,7 +41,7 @@ __all__ = ["command"]
 @click.option(
     "--traces",
     metavar="all|failures|none|N",
-    help="Traces to write; N: the first N of each scenario. Robots leave none. [default: failures]",
+    help="Traces to write; N: the first N of each scenario. Tasks leave none. [default: failures]",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes. Results do not depend on it. [default: one a core]")
 @click.option(
@@ -63,7 +69,7 @@ def command(
 ) -> int:
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path;
     any of them behind a shield: shield:NAME. On robot tasks: trained (the checkpoint that is shipped for the task), expert, sampling,
-    random, or a run's path.
+    random, or a run's path; on arcade games expert, random, or a run's path.
 
     Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
     Ctrl-C keeps what has been driven, names what is missing, and ends with exit code 130. Seeds from 1000000 on belong to training.
@@ -74,11 +80,12 @@ def command(
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     closedloop eval pdm lattice --scenario junction/hard --episodes 512 --device cuda
     closedloop eval trained expert sampling random --task reach --episodes 200
+    closedloop eval expert random --task rally
     """
     from agents.commands.compiling import checked_device, require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
-    from agents.evaluation.domains import changed_robot_weights
-    from agents.evaluation.report import DRIVING, ROBOTS, markdown, report, trained_on
+    from agents.evaluation.domains import are_arcade, changed_robot_weights
+    from agents.evaluation.report import ARCADE, DRIVING, ROBOTS, markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
@@ -87,10 +94,8 @@ def command(
     plan = _plan(suite, scenario_names, tasks, episodes, seed)
     robots = bool(plan.tasks)
     if robots and (traces not in (None, "none") or compile_ or device != "cpu"):
-        raise click.UsageError(
-            "robot tasks: no traces are left (--traces), nothing is compiled (--compile), and MuJoCo runs on the CPU (--device)"
-        )
-    traces, sheet = traces or ("none" if robots else "failures"), ROBOTS if robots else DRIVING
+        raise click.UsageError("tasks: no traces are left (--traces), nothing is compiled (--compile), and they run on the CPU (--device)")
+    traces, sheet = traces or ("none" if robots else "failures"), DRIVING if not robots else ARCADE if are_arcade(plan.tasks) else ROBOTS
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     names = scenario_names or tasks
     title = f"{', '.join(policies)} on {suite or (names[0] if len(names) == 1 else f'{len(names)} {sheet.what}s')}"
@@ -129,7 +134,7 @@ def _plan(suite: str | None, names: tuple[str, ...], tasks: tuple[str, ...], epi
     from scenarios import load_suite
 
     if (bool(suite), bool(names), bool(tasks)).count(True) != 1:
-        raise click.UsageError("say what to drive: either --suite NAME or --scenario NAME; of robots --task NAME")
+        raise click.UsageError("say what to drive: either --suite NAME or --scenario NAME; of robots and arcade games --task NAME")
     if len(set(names)) < len(names) or len(set(tasks)) < len(tasks):
         raise click.UsageError(f"a {'scenario' if names else 'task'} is named twice")
     if suite:

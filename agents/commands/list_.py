@@ -109,6 +109,16 @@ def _robots() -> Rows:
     ]
 
 
+def _arcade() -> Rows:
+    from agents.arcade.players import PLAYERS
+    from envs.games.arcade import ARCADE
+
+    return [
+        {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": [*PLAYERS], "description": g.about}
+        for name, g in ARCADE.items()
+    ]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "scenarios": _scenarios,
     "suites": _suites,
@@ -116,15 +126,16 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "envs": _envs,
     "roads": _roads,
     "games": _games,
+    "arcade": _arcade,
     "robots": _robots,
 }
 
 
 @click.command("list")
-@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads|games|robots]...")
+@click.argument("what", nargs=-1, type=click.Choice(list(LISTS)), metavar="[scenarios|suites|policies|envs|roads|games|arcade|robots]...")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(what: tuple[str, ...], json_: bool) -> None:
-    """List scenarios, suites, policies, environments, kinds of road, board games and robot tasks; all of them by default.
+    """List scenarios, suites, policies, environments, kinds of road, board games, arcade games and robot tasks; all of them by default.
 
     \b
     closedloop list

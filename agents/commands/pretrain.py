@@ -38,7 +38,11 @@ def command() -> None:
 
 @command.command("detector")
 @click.option(
-    "--domain", default="driving", show_default=True, metavar="NAME", help="driving, robots, boxes, or a stream as package.module:factory."
+    "--domain",
+    default="driving",
+    show_default=True,
+    metavar="NAME",
+    help="driving, robots, games, boxes, or a stream as package.module:factory.",
 )
 @click.option("--size", type=click.Choice(["small", "large"]), help="Of the network: large sees a little more. [default: small]")
 @click.option("--frames", metavar="N", help="Frames to learn from: 500000, 500k. [default: 500k]")

@@ -1,4 +1,4 @@
-"""`closedloop train`: train a policy on scenarios or on a robot task, or a network on a board game."""
+"""`closedloop train`: train a policy on scenarios, on a robot task or on an arcade game, or a network on a board game."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLAN = ("planner=lattice", *TIMED)  # --action plan
     metavar="NAME",
     help="A scenario, by name (merge, merge/hard) or path; repeat to train on a mix.",
 )
-@click.option("--task", metavar="NAME", help="A robot task instead, by name (see `closedloop list robots`).")
+@click.option("--task", metavar="NAME", help="A robot task or an arcade game instead (see `closedloop list robots arcade`).")
 @click.option("--game", metavar="NAME", help="A board game instead (see `closedloop list games`), learned by self-play.")
 @click.option(
     "--algo", metavar="NAME", help="ppo, a2c, trpo, sac, tqc, td3, ddpg, dqn or qrdqn; for games alphazero. [default: ppo, or alphazero]"
@@ -114,6 +114,7 @@ def command(
     closedloop train --init runs/like_pdm --steps 2M --out runs/better
     closedloop train --task reach --algo sac
     closedloop train --task ball_catch --imitate expert --steps 200k
+    closedloop train --task rally --algo dqn
     closedloop train --game connect_four --algo alphazero --set search.simulations=32
     """
     from agents.learning.config import overlaid, parse_count, parse_settings
@@ -133,7 +134,7 @@ def command(
         given |= {"steps": count} if count is not None else {}
         return train_game({**parse_settings(settings), **given}, out=out, dry_run=dry_run, json_=json_)
     if task is not None and (scenario or action is not None or compile_ is not None):
-        raise click.UsageError("--task: a robot task has no --scenario, --action or --compile (--set robot.options.control=joints)")
+        raise click.UsageError("--task: a task has no --scenario, --action or --compile (--set robot.options.control=joints)")
     robots = task is not None or (init is not None and _is_robot_run(init))
     if observation is not None:
         settings = (*settings, f"{'robot' if robots else 'driving'}.observation={observation}")
@@ -214,7 +215,7 @@ def check_training(config: TrainConfig) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if config.task and config.device != "cpu":
-        raise click.UsageError(f"--device {config.device}: robot tasks run on the cpu")
+        raise click.UsageError(f"--device {config.device}: tasks run on the cpu")
     ticks = {name: sample(load(name), seeds.training).dt for name in config.scenario}
     if len(set(ticks.values())) > 1:
         told = ", ".join(f"{name} {tick:g} s" for name, tick in ticks.items())

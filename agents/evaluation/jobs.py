@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from agents.evaluation.domains import task_of
+from agents.evaluation.domains import are_arcade, task_of
 from agents.evaluation.rollout import BATCH, WIDE, EpisodeResult, TraceRule, fitting_batch, rollout
 from agents.policies.base import load_policy
 from scenarios import load, sample
@@ -36,7 +36,7 @@ class Job:
 
     policy: str  # as load_policy takes it
     label: str  # what results call it
-    scenario: str  # as scenarios.load takes it, or `task:` and the name of a robot task
+    scenario: str  # as scenarios.load takes it, or `task:` and the name of a task
     name: str  # what results call it
     seeds: tuple[int, ...]
     traces: TraceRule
@@ -77,6 +77,12 @@ def run_job(job: Job, keep: Keep) -> None:
         keep(result)
 
     try:
+        if task and are_arcade([task]):
+            from agents.arcade.policies import load_arcade_policy
+            from agents.evaluation.rollout_arcade import rollout_arcade
+
+            rollout_arcade(load_arcade_policy(job.policy, task), task, job.seeds, name=job.label, progress=tell)
+            return
         if task:
             from agents.evaluation.rollout_robots import rollout_robots
             from agents.robots.policies import load_robot_policy

@@ -10,14 +10,14 @@ from importlib import metadata
 from typing import Any
 
 from agents import __version__
-from agents.evaluation.domains import ROBOT_ENDINGS
+from agents.evaluation.domains import ARCADE_ENDINGS, ROBOT_ENDINGS
 from agents.evaluation.rollout import ENDINGS, EpisodeResult
 from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proportion
 from agents.learning.seeds import TRAINING, VALIDATION
 
 __all__ = [
-    "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report", "rows",
-    "shown", "trained_on", "versions",
+    "ARCADE", "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report",
+    "rows", "shown", "trained_on", "versions",
 ]  # fmt: skip
 
 # heading: (metric, how it is averaged). Rates are of episodes in which it happened at least once.
@@ -40,6 +40,13 @@ ROBOT_COLUMNS: dict[str, tuple[str, str]] = {
     "lasted": ("lasted", "mean"),
     "at goal": ("at_goal", "mean"),
 }
+ARCADE_COLUMNS: dict[str, tuple[str, str]] = {
+    "success": ("success", "rate"),
+    "return": ("return", "mean"),
+    "won": ("won", "mean"),
+    "lost": ("lost", "mean"),
+    "hits": ("hits", "mean"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +67,9 @@ ROBOTS = Sheet(
     what="task",
     units="lasted and at goal as shares of the time",
     where="`docs/robots.md` defines each",
+)
+ARCADE = Sheet(
+    columns=ARCADE_COLUMNS, endings=ARCADE_ENDINGS, what="game", units="all else in points", where="`docs/games.md` defines each"
 )
 
 

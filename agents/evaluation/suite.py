@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.evaluation.domains import name_of, robot_labels, task_of
+from agents.evaluation.domains import name_of, task_labels, task_of
 from agents.evaluation.jobs import Job, drive
 from agents.evaluation.rollout import BATCH, EpisodeResult, TraceRule
 from agents.policies.base import SHIELD, PolicyError, load_policy, policy_names
@@ -86,7 +86,7 @@ def resolve(specs: Sequence[str], plan: Plan) -> tuple[dict[str, str], dict[str,
             if key in seen:
                 raise PlanError(f"{seen[key]} and {scenario} are both called {key[0]!r} and drive seed {key[1]}: judge them one by one")
             seen[key] = scenario
-    return (robot_labels(list(specs), plan.tasks) if plan.tasks else policy_labels(specs)), names
+    return (task_labels(list(specs), plan.tasks) if plan.tasks else policy_labels(specs)), names
 
 
 def changed_weights(specs: Sequence[str]) -> list[str]:

@@ -57,6 +57,9 @@ def _domain(config: TrainConfig, spec: BundleSpec) -> list[tuple[str, object, ob
     """What else has to be equal: of driving the kind of action, of a robot the task and how it is commanded."""
     if not config.task:
         return [("driving.action", config.driving.action, spec.action.kind)]
+    if config.arcade:
+        known = (spec.arcade.task, spec.arcade.options) if spec.arcade else ("none", {})
+        return [("task", config.task, known[0]), ("robot.options", config.robot.told, known[1])]
     theirs = (spec.robot.task, spec.robot.options) if spec.robot else ("none", {})
     return [("task", config.task, theirs[0]), ("robot.options", config.robot.told, theirs[1])]
 
@@ -65,6 +68,10 @@ def _told(config: TrainConfig) -> ObservationSpec:
     """What a policy trained by `config` is told."""
     if not config.task:
         return observation_spec(config.driving)
+    if config.arcade:
+        from agents.arcade.told import told_spec as game_spec
+
+        return game_spec(config.task)
     from agents.robots.told import told_spec
     from envs.robots.registry import task_named
 
@@ -73,7 +80,8 @@ def _told(config: TrainConfig) -> ObservationSpec:
 
 def learned_from(config: TrainConfig) -> str:
     """What a policy trained by `config` has learned from, for its card: also what it began with had."""
-    parts = [f"episodes of the robot task {config.task}" if config.task else "episodes drawn from the scenarios named in the command"]
+    kind = "arcade game" if config.arcade else "robot task"
+    parts = [f"episodes of the {kind} {config.task}" if config.task else "episodes drawn from the scenarios named in the command"]
     if config.imitate:
         who = "the scripted expert" if config.imitate == "expert" else f"the planner {config.imitate}"
         parts.append(f"what {who} would do in every state")

@@ -2,7 +2,8 @@
 
 Values come in layers, each over the one before: `defaults/base.yaml` for all, then for the algorithm; the file of the scenario's family
 (`defaults/highway.yaml`), its `all` part and that of the algorithm; then what the caller gives. So `TrainConfig(scenario="merge")` is
-the tuned run, and anything named in it replaces one value. `TrainConfig(task="reach")` is one on a robot task, with `defaults/robots`.
+the tuned run, and anything named in it replaces one value. `TrainConfig(task="reach")` is one on a robot task, with `defaults/robots`, and
+`TrainConfig(task="rally")` one on an arcade game, with `defaults/arcade`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from agents.learning.algorithms import Algorithm, check_hyper, find_algorithm
+from agents.learning.config_arcade import arcade_problems
 from agents.learning.config_robots import RobotSettings, robot_problems
 from agents.learning.seeds import Seeds, seeds_for
 from agents.policies.spec import ACTIVATIONS
 from envs.driving.types import DrivingConfig
+from envs.games.arcade import ARCADE
 from scenarios.errors import did_you_mean
 
 __all__ = [
@@ -54,7 +57,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     scenario: tuple[str, ...] = ()  # names or files; several are mixed, episodes shared equally
-    task: str = ""  # a robot task (`envs.robots.TASKS`) instead of scenarios
+    task: str = ""  # a robot task (`envs.robots.TASKS`) or an arcade game (`envs.games.arcade`) instead of scenarios
     algo: str = "ppo"
     steps: _Positive = 1_000_000  # decisions over all worlds
     seed: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -67,7 +70,7 @@ class TrainConfig(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 1  # of torch; 0: as torch likes. More only pay where the cores are otherwise idle
     tensorboard: bool = True
     driving: DrivingConfig = DrivingConfig()
-    robot: RobotSettings = RobotSettings()
+    robot: RobotSettings = RobotSettings()  # of an arcade game: observation and options
     planner: str = ""  # the learner tells this planner what to aim at (`agents.planners.wish`); "": it drives by itself
     imitate: str = ""  # all steps are for distilling this planner or expert by DAgger (`agents.learning.dagger`); "": from rewards
     init: str = ""  # folder of a run whose last policy, critic and normaliser this one begins with; "": from scratch
@@ -97,7 +100,7 @@ class TrainConfig(BaseModel):
             algo, names = given.get("algo", "ppo"), given.get("scenario", ())
             if isinstance(algo, str) and all(isinstance(n, str) for n in names):
                 task = given.get("task", "")
-                below = robot_defaults(task, algo) if task and isinstance(task, str) else layered_defaults(names, algo)
+                below = task_defaults(task, algo) if task and isinstance(task, str) else layered_defaults(names, algo)
                 given = overlaid(below, given)
         if isinstance(given.get("network"), list):
             given["network"] = tuple(given["network"])
@@ -119,7 +122,9 @@ class TrainConfig(BaseModel):
     def _robot_problems(self, algorithm: Algorithm) -> list[str]:
         strange = DRIVING_ONLY
         given = [name for name in strange if getattr(self, name) != type(self).model_fields[name].get_default()]
-        problems = [f"{name}: is about driving, and task={self.task!r} is a robot's: leave it out" for name in given]
+        problems = [f"{name}: is about driving, and task={self.task!r} is none: leave it out" for name in given]
+        if self.arcade:
+            return problems + arcade_problems(self.task, self.robot, algorithm, self.imitate)
         return problems + robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
 
     def _driving_problems(self, algorithm: Algorithm) -> list[str]:
@@ -137,6 +142,11 @@ class TrainConfig(BaseModel):
         if self.driving.autopilot:
             problems.append("driving.autopilot: must be off, or the traffic model drives instead of the policy")
         return problems + _reward_problems(self.reward)
+
+    @property
+    def arcade(self) -> bool:
+        """Whether the task is an arcade game, and no robot's."""
+        return self.task in ARCADE
 
     @property
     def seeds(self) -> Seeds:
@@ -231,10 +241,11 @@ def layered_defaults(names: tuple[str, ...], algo: str) -> dict[str, Any]:
     return merged
 
 
-def robot_defaults(task: str, algo: str) -> dict[str, Any]:
-    """The values under what the caller gives, for a robot task."""
+def task_defaults(task: str, algo: str) -> dict[str, Any]:
+    """The values under what the caller gives, for a robot task or an arcade game."""
     merged: dict[str, Any] = {}
-    for file in (DEFAULTS / "robots" / "base.yaml", DEFAULTS / "robots" / f"{Path(task).name}.yaml"):
+    folder = DEFAULTS / ("arcade" if task in ARCADE else "robots")
+    for file in (folder / "base.yaml", folder / f"{Path(task).name}.yaml"):
         parts = _defaults_in(file) if file.exists() else {}
         merged = overlaid(overlaid(merged, parts.get("all", {})), parts.get(algo, {}))
     return merged

@@ -23,6 +23,7 @@ from agents.policies.images import ImageSpec
 from agents.policies.pins import perception_weights
 from agents.policies.spec import (
     ActionSpec,
+    ArcadeSpec,
     BundleSpec,
     DrivingSpec,
     NetworkSpec,
@@ -59,6 +60,7 @@ def bundle_from_model(
     normalise: VecNormalize | None = None,
     driving: DrivingSpec | None = None,
     robot: RobotSpec | None = None,
+    arcade: ArcadeSpec | None = None,
     planner: str = "",
     perception: Mapping[Stage, str] | None = None,
     training: TrainingSpec | None = None,
@@ -103,6 +105,7 @@ def bundle_from_model(
         normaliser=spec_of_normaliser,
         driving=driving,
         robot=robot,
+        arcade=arcade,
         planner=planner,  # type: ignore[arg-type]  # checked by the model
         perception=dict((perception_weights(driving) if driving else {}) if perception is None else perception),
         training=training or TrainingSpec(),

@@ -220,7 +220,7 @@ class Run(BaseCallback):
         return bundle_from_model(
             self.learner, name=self.config.title, algorithm=self.config.algo, activation=self.config.activation,
             observation=self.worlds.observation, normalise=self.normalise, driving=self.worlds.driving, robot=self.worlds.robot,
-            planner=self.config.planner, perception=self.perception,
+            arcade=self.worlds.arcade, planner=self.config.planner, perception=self.perception,
             training=TrainingSpec(scenarios=self.config.scenario, steps=self.steps, seed=self.config.seed),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.learning.config import TrainConfig
-from agents.policies.spec import DrivingSpec, ObservationSpec, RobotSpec
+from agents.policies.spec import ArcadeSpec, DrivingSpec, ObservationSpec, RobotSpec
 
 if TYPE_CHECKING:
     from agents.learning.dagger import Expert
@@ -33,6 +33,7 @@ class Worlds:
     observation: ObservationSpec
     driving: DrivingSpec | None = None  # None: not the driving simulator
     robot: RobotSpec | None = None  # None: no robot task
+    arcade: ArcadeSpec | None = None  # None: no arcade game
     floor: float = FLOOR  # of the variance of observations, by which they are normalised
     hindsight: int = 0  # goals made up for each decision that is learned from, where observations have goals
     expert: Expert | None = None  # what is to be imitated would do in the training worlds now; None: nobody is imitated
@@ -90,6 +91,10 @@ def driving_worlds(config: TrainConfig, done_steps: int) -> Worlds:
 
 def worlds_for(config: TrainConfig, done_steps: int) -> Worlds:
     """The worlds of whatever `config` is about. Raises ModuleNotFoundError for a robot task where MuJoCo is not installed."""
+    if config.arcade:
+        from agents.learning.arcade import arcade_worlds
+
+        return arcade_worlds(config)
     if config.task:
         from agents.learning.robots import robot_worlds
 

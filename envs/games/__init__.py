@@ -1,4 +1,5 @@
-"""Board games: pure rules over a whole batch of games, and their PettingZoo shell. No torch in here.
+"""Board games: pure rules over a whole batch of games, and their PettingZoo shell. No torch in here; arcade games are packages of their own
+below it (`envs.games.rally`), listed in `envs.games.arcade`.
 
 from envs.games import game_named
 game = game_named("connect_four")

@@ -12,7 +12,7 @@ from envs.robots.registry import task_named
 from envs.robots.robots import Bools, Robots
 from envs.robots.task import Arrays, Task
 
-__all__ = ["RENDER_SIZE", "chosen_task", "masked", "row", "score"]
+__all__ = ["RENDER_SIZE", "chosen_task", "row", "score"]
 
 RENDER_SIZE = (480, 360)  # of pictures for people, pixels
 
@@ -42,8 +42,3 @@ def score(robots: Robots, success: Bools) -> dict[str, NDArray[Any]]:
         "return": robots.returns.copy(),
         "seconds": robots.steps * robots.dt,
     }
-
-
-def masked(values: dict[str, NDArray[Any]], mask: Bools) -> dict[str, Any]:
-    """As vector environments report: 0 where there is nothing, and a mask `_name` beside each."""
-    return {name: np.where(mask, value, 0) for name, value in values.items()} | {f"_{name}": mask.copy() for name in values}

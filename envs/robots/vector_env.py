@@ -11,7 +11,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.checks import TRAINING_SEED, seed_from
-from envs.robots.make import RENDER_SIZE, chosen_task, masked, score
+from envs.reporting import masked
+from envs.robots.make import RENDER_SIZE, chosen_task, score
 from envs.robots.randomise import Randomisation
 from envs.robots.robots import Bools, Robots, RobotsState
 from envs.robots.sight import SightConfig

@@ -25,6 +25,7 @@ STREAMS = {
     "driving": "envs.driving.camera.stream:DrivingStream",
     "boxes": "perception.training.boxes:BoxStream",
     "robots": "agents.robots.frames:RobotStream",
+    "games": "envs.games.rally.stream:RallyStream",
 }
 
 # seeds that never meet: the figures that are published, what is looked at during training and calibrated on, and training itself

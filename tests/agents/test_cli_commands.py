@@ -17,6 +17,7 @@ from agents.evaluation import speed
 from agents.policies.base import policy_names
 from envs import entries
 from envs.games import GAMES
+from envs.games.arcade import ARCADE
 from envs.robots import TASKS
 from scenarios.roads import ROADS
 
@@ -31,6 +32,7 @@ def test_list_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "envs": [entry.id for entry in entries()],
         "roads": list(ROADS),
         "games": list(GAMES),
+        "arcade": list(ARCADE),
         "robots": list(TASKS),
     }
 

@@ -1,0 +1,71 @@
+"""Let a policy play episodes of an arcade game, many at once, and lose none.
+
+What an episode comes to depends on its seed and the policy alone: worlds do not know of each other, and networks compute in blocks of a
+fixed size. Shapes: B worlds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from agents.arcade.policies import ArcadePolicy
+from agents.evaluation.rollout import EpisodeResult
+
+__all__ = ["BATCH", "rollout_arcade"]
+
+BATCH = 64  # worlds at once
+
+
+def rollout_arcade(
+    policy: ArcadePolicy,
+    task: str,
+    seeds: Sequence[int],
+    *,
+    name: str | None = None,
+    batch: int = BATCH,
+    progress: Callable[[EpisodeResult], None] | None = None,
+) -> list[EpisodeResult]:
+    """One result a seed, in their order. name: what results call the policy. progress: called once an episode, as they end.
+
+    Metrics: those of `RallyWorlds.metrics`. `end` is "won" or "lost" where somebody has the points, else "time".
+    Raises ConfigError or PolicyError where the policy does not fit the game, or was trained on another one of that name.
+    """
+    policy.check_exam(task)
+    tell = progress or (lambda result: None)
+    found: dict[int, EpisodeResult] = {}
+    for start in range(0, len(seeds), batch):
+        for result in _batch(policy, task, tuple(seeds[start : start + batch]), name or policy.name):
+            found[result.seed] = result
+            tell(result)
+    return [found[seed] for seed in seeds]
+
+
+def _batch(policy: ArcadePolicy, task: str, seeds: tuple[int, ...], name: str) -> list[EpisodeResult]:
+    """All at once. A world whose episode is over goes on with others, which are not counted."""
+    worlds = policy.worlds(task, len(seeds))
+    player = policy.make(worlds)
+    worlds.reset(np.array(seeds, dtype=np.int64))
+    prints = [hashlib.sha256(f"{task} {seed}".encode()) for seed in seeds]
+    open_, found = np.ones(len(seeds), dtype=np.bool_), dict[int, EpisodeResult]()
+    while open_.any():
+        step = worlds.step(player.act(worlds))
+        told = np.concatenate([part.cpu().numpy() for part in (worlds.state.ball, worlds.state.velocity, worlds.state.paddle)], axis=1)
+        for world in np.flatnonzero(open_).tolist():
+            prints[world].update(np.ascontiguousarray(told[world]).tobytes())
+        terminated = step.terminated.cpu().numpy()
+        over = terminated | step.truncated.cpu().numpy()
+        if over.any():
+            figures = worlds.metrics()
+            for world in np.flatnonzero(over & open_).tolist():
+                metrics = {key: float(value[world]) for key, value in figures.items()}
+                won = "won" if metrics["success"] else "lost"
+                found[world] = EpisodeResult(
+                    policy=name, scenario=task, seed=seeds[world], end=won if terminated[world] else "time", metrics=metrics,
+                    reward=metrics["return"], fingerprint=prints[world].hexdigest(),
+                )  # fmt: skip
+            open_ &= ~over
+            worlds.reset_where(over)
+    return [found[world] for world in range(len(seeds))]
