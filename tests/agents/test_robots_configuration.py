@@ -133,7 +133,7 @@ def test_what_is_refused(data: dict[str, Any], message: str) -> None:
         (["train", "--task", "reach", "--compile"], "a task has no"),
         (["train", "--task", "reach", "--device", "cuda"], "tasks run on the cpu"),
         (["train", "--game", "connect_four", "--task", "reach"], "a board game has no"),
-        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "either --suite NAME or --scenario NAME; of robots and arcade games --task NAME"),
+        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "of robots and arcade games --task NAME"),
         (["eval", "expert", "--task", "reach", "--task", "reach"], "a task is named twice"),
         (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
         (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),
