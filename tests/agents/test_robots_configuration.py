@@ -129,11 +129,11 @@ def test_what_is_refused(data: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--task", "reach", "--scenario", "merge"], "a robot task has no --scenario"),
-        (["train", "--task", "reach", "--compile"], "a robot task has no"),
-        (["train", "--task", "reach", "--device", "cuda"], "robot tasks run on the cpu"),
+        (["train", "--task", "reach", "--scenario", "merge"], "a task has no --scenario"),
+        (["train", "--task", "reach", "--compile"], "a task has no"),
+        (["train", "--task", "reach", "--device", "cuda"], "tasks run on the cpu"),
         (["train", "--game", "connect_four", "--task", "reach"], "a board game has no"),
-        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "either --suite NAME or --scenario NAME; of robots --task NAME"),
+        (["eval", "expert", "--task", "reach", "--scenario", "merge"], "of robots and arcade games --task NAME"),
         (["eval", "expert", "--task", "reach", "--task", "reach"], "a task is named twice"),
         (["eval", "expert", "--task", "raech"], "did you mean 'reach'?"),
         (["eval", "exprt", "--task", "reach"], "did you mean 'expert'?"),

@@ -11,7 +11,7 @@ from envs.games.rally.looks import LUMA, greyed, plain, random_looks
 from envs.games.rally.opponent import opponent
 from envs.games.rally.raster import boxes, canvas, draw, scale
 from envs.games.rally.rules import reset, step
-from envs.games.rally.types import RADIUS, RallyConfig, RallyState
+from envs.games.rally.types import RADIUS, THICKNESS, RallyConfig, RallyState
 from envs.games.rally.worlds import RallyWorlds
 
 CONFIG = RallyConfig()
@@ -58,7 +58,7 @@ def test_a_shape_covers_what_it_covers() -> None:
     ground = canvas(looks, size) * 0.0
     empty = state._replace(score=torch.zeros_like(state.score))
     total = draw(empty, looks, ground, CONFIG)[:, 0].double().sum((1, 2)) / 255.0
-    paddles = 2.0 * (0.05 * 2.0 * CONFIG.paddle)
+    paddles = 2.0 * (THICKNESS * 2.0 * CONFIG.paddle)
     wanted = ((2.0 * RADIUS) ** 2 + paddles) * scale(size) ** 2
     apart = state.ball[:, 0].abs() < 0.85  # not in front of a paddle
     torch.testing.assert_close(total[apart], torch.full_like(total[apart], wanted), rtol=0.01, atol=0.0)

@@ -14,6 +14,7 @@ from envs.games.rally.observation import AHEAD, FEATURES, locate, observe, seen_
 from envs.games.rally.rules import mirrored
 from envs.games.rally.stream import RallyStream, labels_of
 from envs.games.rally.tracking import CourtTracker
+from perception.metrics.detection import SIDE_MIN
 from perception.oracle import Oracle, VisibilityRule
 from perception.pipeline import empty_detections
 from perception.storage import WeightsError
@@ -153,3 +154,9 @@ def test_a_detector_that_is_not_there_is_told() -> None:
     with pytest.raises(WeightsError, match="nowhere"):
         RallyWorlds(1, observation="perceived", screen=ScreenConfig(detector="nowhere.safetensors"))
     assert isinstance(RallyWorlds(1, observation="noisy").eye, Looking)
+
+
+def test_what_is_to_be_detected_is_counted() -> None:
+    """Figures of detectors leave out boxes of less than 4 px: none is so small."""
+    box = RallyStream().sample(1, 4).labels.box
+    assert float((box[..., 2:] - box[..., :2]).min()) >= SIDE_MIN

@@ -74,7 +74,7 @@ def _moments(seed: Tensor) -> RallyState:
     place = 2.0 * uniform(seed[:, None], zero[:, None], PLACE, torch.arange(4)) - 1.0
     points = (SKILLS.points * uniform(seed[:, None], zero[:, None], SCATTER, 1 + torch.arange(2))).to(torch.int64)
     return state._replace(
-        ball=torch.where(free[:, None], place[:, :2] * torch.tensor([0.98, 0.81]), state.ball),
+        ball=torch.where(free[:, None], place[:, :2] * torch.tensor([0.98, 0.8]), state.ball),
         paddle=torch.where(free[:, None], place[:, 2:] * SKILLS.room, state.paddle),
         score=points,
     )

@@ -15,8 +15,8 @@ from envs.checks import ConfigError, unknown
 __all__ = ["ACTIONS", "FACE", "FRONT", "HEIGHT", "LIMIT", "RADIUS", "SERVE_WAIT", "THICKNESS", "TOP", "Out", "RallyConfig", "RallyState"]
 
 HEIGHT = 0.85  # from the middle to a wall
-RADIUS = 0.04  # of the ball
-FRONT, THICKNESS = 0.93, 0.05  # a paddle's front is so far from the middle; it is so thick
+RADIUS = 0.045  # of the ball; it and paddles are 4 px wide in pictures of 96, which is what detectors are judged from on
+FRONT, THICKNESS = 0.93, 0.09  # a paddle's front is so far from the middle; it is so thick
 FACE = FRONT - RADIUS  # where the middle of a ball is that touches a paddle
 TOP = HEIGHT - RADIUS  # where the middle of a ball is that touches a wall
 LIMIT = 1.0  # a ball whose middle is further out is lost
