@@ -5,9 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scenarios.errors import did_you_mean
 
-__all__ = ["TRAINING_SEED", "ConfigError", "seed_from", "unknown"]
+__all__ = ["TRAINING_SEED", "ConfigError", "seed_from", "seeds_from", "unknown"]
 
 TRAINING_SEED = 2_000_000  # default first episode seed of the training shells; seeds below a million are for judging
 
@@ -36,3 +39,15 @@ def seed_from(seed: object, name: str = "seed") -> int:
     if not 0 <= value < 2**63:
         raise ConfigError(f"{name}={value}: must be 0 or more, and less than 2**63")
     return value
+
+
+def seeds_from(seed: int | Sequence[int] | None, count: int) -> tuple[int | None, NDArray[np.int64] | None]:
+    """What a vector environment of `count` worlds makes of `reset(seed=...)`: the seed of its generator, and those of its episodes.
+
+    One seed is of world 0, and the others follow it; several are one a world. None: the first is to be drawn. Raises as `seed_from`.
+    """
+    if isinstance(seed, Sequence | np.ndarray) and np.ndim(seed) > 0:
+        seeds = np.array([seed_from(each) for each in seed], dtype=np.int64)
+        return (int(seeds[0]) if len(seeds) else None), seeds
+    one = None if seed is None else seed_from(seed)
+    return one, None if one is None else one + np.arange(count, dtype=np.int64)

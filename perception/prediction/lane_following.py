@@ -28,11 +28,9 @@ SETTLE = 2.0  # s in which the offset from the centreline is worked off
 TICK = 0.25  # s, of the rollout
 FAR = 1e6  # m
 KEPT = 0.3  # probability that the speed stays as it is
-SIDEWAYS, STEEP, FAST = (
-    0.5,
-    0.02,
-    5.0,
-)  # m/s across the lane, also as a share of the speed, and m/s along it: from there on one changes lanes
+SIDEWAYS = 0.5  # m/s across the lane, from which on one changes lanes
+STEEP = 0.02  # the same as a share of the speed along it
+FAST = 5.0  # m/s along it, below which nobody is taken to
 SURELY = 2.0  # standard deviations by which that is surpassed
 BEGUN = -0.3  # m from the centreline towards where one goes: who is further on the other side comes back to it
 WIDTH = 3.6  # m to the lane beside

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.checks import TRAINING_SEED, seed_from
+from envs.checks import TRAINING_SEED, seeds_from
 from envs.games.rally.make import rally_config
 from envs.games.rally.screen import ScreenConfig
 from envs.games.rally.types import RallyConfig
@@ -62,16 +62,12 @@ class RallyVectorEnv(VectorEnv[NDArray[Any], Any, Any]):
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start an episode in every world. seed: of world 0 (the others follow it), or one a world.
 
-        Raises ValueError or TypeError for another number of seeds, or what is no seed (see `seed_from`).
+        Raises ValueError or TypeError for another number of seeds, or what is no seed (see `seeds_from`).
         """
-        if isinstance(seed, Sequence | np.ndarray) and np.ndim(seed) > 0:
-            seeds = np.array([seed_from(each) for each in seed], dtype=np.int64)
-            super().reset(seed=int(seeds[0]) if len(seeds) else None)
-        else:
-            one = None if seed is None else seed_from(seed)
-            super().reset(seed=one)
-            first = int(self.np_random.integers(TRAINING_SEED, 2**31)) if one is None else one
-            seeds = first + np.arange(self.num_envs, dtype=np.int64)
+        one, seeds = seeds_from(seed, self.num_envs)
+        super().reset(seed=one)
+        if seeds is None:
+            seeds = int(self.np_random.integers(TRAINING_SEED, 2**31)) + np.arange(self.num_envs, dtype=np.int64)
         self.worlds.reset(seeds)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         return self.worlds.observe(), masked({"seed": self.worlds.seeds}, np.ones(self.num_envs, dtype=np.bool_))
