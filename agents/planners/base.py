@@ -84,6 +84,8 @@ class Route(NamedTuple):
     end: Tensor  # (B, R) m to where the lane ends physically or leads away from the goal; +inf: it does not
     exit: Tensor  # (B, R) m to where it leaves the map; +inf: not within sight
     need: Tensor  # (B, R) int64, lane changes that the goal still asks for from there, left positive
+    over: Tensor  # (B, R) bool, a lane for overtaking, which lies over the oncoming one
+    toll: Tensor  # (B, R) cost of driving along it, of what the road itself does not tell; see `overtaking.py`
 
 
 class Place(NamedTuple):
@@ -132,6 +134,7 @@ class Scene(NamedTuple):
     around: Tracks  # (B, U) all there are, the nearest and the others, ego frame
     spot: Spot
     passage: Passage | None = None  # None: no world of the simulator has one
+    spared: Tensor | None = None  # (B, T) bool: who comes the other way while the ego overtakes, see `overtaking.py`; None: nobody
     blind: Tensor | None = None  # (B,) bool: houses may hide who comes; None: everybody is seen, or there are no houses
 
 

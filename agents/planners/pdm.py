@@ -96,7 +96,7 @@ def lane_cost(route: Route, aim: Tensor, own: Tensor) -> Tensor:
     own (B,): the lane the ego is in, within which LOOSE m sideways are free.
     """
     way = ((route.d - aim).abs() - torch.where(route.lane == own.unsqueeze(1), LOOSE, 0.0)).clamp(min=0.0)
-    return astray(route) + CHANGE * way + MIDDLE * aim.abs()
+    return astray(route) + route.toll + CHANGE * way + MIDDLE * aim.abs()
 
 
 def astray(route: Route) -> Tensor:

@@ -37,15 +37,16 @@ def own_chain(ego: Ego, place: Place) -> Chain:
     return chain_ahead(place.maps, place.map_id, ego.goal.unsqueeze(1), ego.lane.unsqueeze(1), ego.s.unsqueeze(1))
 
 
-def make_route(ego: Ego, place: Place) -> Route:
-    """Reference paths of every ego. Without a lane: straight ahead at 10 m/s at most."""
+def make_route(ego: Ego, place: Place, *, over: bool = False) -> Route:
+    """Reference paths of every ego. Without a lane: straight ahead at 10 m/s at most. over: lanes for overtaking, too."""
     maps, mid = place.maps, place.map_id
     own = ego.lane.unsqueeze(1)  # (B, 1)
     there = own >= 0
     sides = [torch.where(there, lane_field(table, mid, own), -1) for table in (maps.lane_left, maps.lane_right)]
     lane = torch.cat([sides[0], own, sides[1]], dim=1)  # (B, R)
-    plain = lane_field(maps.lane_type, mid, lane) != int(LaneType.OVERTAKE)
-    lane = torch.where(plain | (lane == own), lane, -1)
+    against = (lane >= 0) & (lane_field(maps.lane_type, mid, lane) == int(LaneType.OVERTAKE))
+    if not over:
+        lane = torch.where(against & (lane != own), -1, lane)
     goal = ego.goal.unsqueeze(1).expand_as(lane)
     share = lane_field(maps.lane_length, mid, lane) / lane_field(maps.lane_length, mid, own)
     x, y = ego.x.unsqueeze(1).expand(lane.shape), ego.y.unsqueeze(1).expand(lane.shape)
@@ -71,6 +72,8 @@ def make_route(ego: Ego, place: Place) -> Route:
         end=torch.where(lane >= 0, end, torch.inf),
         exit=torch.where(lane >= 0, exit, torch.inf),
         need=torch.where(lane >= 0, need, 0),
+        over=against,
+        toll=torch.zeros_like(d),
     )
 
 

@@ -101,9 +101,10 @@ def stops(scene: Scene) -> Stops:
     line, halt = _signals(ego, place, chain)
     if place.maps.conflict.shape[1] < 2:  # nowhere do lanes meet
         nobody = torch.zeros_like(scene.tracks.mask)
-        return Stops(halt, torch.full_like(halt, torch.inf), nobody, nobody)
+        return Stops(halt, torch.full_like(halt, torch.inf), nobody if scene.spared is None else scene.spared, nobody)
     wait, trusted, stays = _right_of_way(scene, chain, line)
     wait = torch.minimum(wait, unseen_wait(scene, chain))
+    trusted = trusted if scene.spared is None else trusted | scene.spared
     return Stops(torch.minimum(halt, wait), wait, trusted, stays)
 
 

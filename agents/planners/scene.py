@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.planners.base import Ego, Passage, Place, Scene, Spot
+from agents.planners.overtaking import overtaking
 from agents.planners.route import make_route
 from envs.driving.eyes import Eyes
 from envs.driving.lights import light_states
@@ -25,6 +26,7 @@ from perception.prediction.history import empty_history
 from perception.prediction.lane_following import LaneFollowing
 from perception.states import map_tensors
 from perception.types import Forecasts, Tracks
+from scenarios.network import LaneType
 
 __all__ = ["NEAREST", "SceneMaker", "true_tracks"]
 
@@ -43,6 +45,7 @@ class SceneMaker:
         if sim.config.observation == "pixels":
             raise ValueError("observation='pixels': tells images alone, of which no scene can be made; take another level")
         self.sim, self.pieces, self.predictor = sim, cut(sim.maps), predictor or LaneFollowing(changes=True)
+        self.overtakes = sim.config.observation == "truth" and bool((sim.maps.lane_type == int(LaneType.OVERTAKE)).any())
         self.houses = bool((sim.maps.occluders[..., 3] > 0.0).any())
 
     def __call__(self, eyes: Eyes | None = None) -> Scene:
@@ -66,7 +69,12 @@ class SceneMaker:
             forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
         else:
             forecasts = _forecast_rows(forecasts, chosen)
-        return Scene(ego, tracks, forecasts, make_route(ego, place), place, around, _spot(setup), self.passage(ego), self._blind())
+        route = make_route(ego, place, over=self.overtakes)
+        spared = None
+        if self.overtakes:
+            route, comes = overtaking(route, ego, place, around, config.view_range)
+            spared = _pick(chosen, comes)
+        return Scene(ego, tracks, forecasts, route, place, around, _spot(setup), self.passage(ego), spared, self._blind())
 
     def _blind(self) -> Tensor | None:
         """Whether something on the map hides things where the level does not tell what it hides."""

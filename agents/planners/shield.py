@@ -227,8 +227,9 @@ def _worlds(scene: Scene, rows: Tensor) -> Scene:
     )
     place = scene.place._replace(map_id=scene.place.map_id[rows], lights=scene.place.lights[rows])
     passage = None if scene.passage is None else few(scene.passage)
-    blind = None if scene.blind is None else scene.blind[rows]
-    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, few(scene.around), few(scene.spot), passage, blind)
+    around, spot = few(scene.around), few(scene.spot)
+    spared, blind = (None if part is None else part[rows] for part in (scene.spared, scene.blind))
+    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, around, spot, passage, spared, blind)
 
 
 def _pick(table: Tensor, path: Tensor) -> Tensor:
