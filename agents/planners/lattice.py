@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision_on_path, comfort, infeasible, off_road, speeding, weighed
 from agents.planners.obstacles import OnPath
-from agents.planners.pdm import Proposed, choose, lane_cost
+from agents.planners.pdm import Proposed, Weigh, as_they_are, choose, lane_cost
 from agents.planners.polynomials import Polynomial, evaluate, quartic, quintic
 from agents.planners.proposals import GAP, HEADWAY, LIKELY, REST, ways
 from agents.planners.route import at, to_path
@@ -52,8 +52,8 @@ class Lattice:
         """See `agents.planners.base.Planner`."""
         return choose(*self.propose(scene)[:2])
 
-    def propose(self, scene: Scene) -> Proposed:
-        """All candidates and what they cost."""
+    def propose(self, scene: Scene, weigh: Weigh = as_they_are) -> Proposed:
+        """All candidates and what they cost, weighed anew."""
         ego, (around, route, wide, stop, aim) = scene.ego, ways(scene, PATHS, ASIDE)
         when = DT * torch.arange(1, STEPS + 1, device=stop.device, dtype=stop.dtype)
         aim = torch.where(torch.arange(len(PATHS), device=aim.device) == STAY, route.d, aim)
@@ -64,7 +64,8 @@ class Lattice:
         costs = self.score(scene, route, aim, stop, wide, around.weight, s, d, motion)
         costs = costs._replace(comfort=costs.comfort + SLIDES * sliding(s1, d1).flatten(1))
         path = torch.tensor(PATHS, device=aim.device).repeat_interleave(motion.x.shape[2] * motion.x.shape[3])
-        return Proposed(Trajectory(*(value.flatten(1, 3) for value in motion)), costs, path)
+        candidates = Trajectory(*(value.flatten(1, 3) for value in motion))
+        return Proposed(candidates, weigh(costs, candidates, path), path)
 
     def score(
         self, scene: Scene, route: Route, aim: Tensor, stop: Tensor, there: OnPath, weight: Tensor, s: Tensor, d: Tensor, motion: Trajectory

@@ -20,7 +20,7 @@ from torch import Tensor
 from agents.planners.base import DT, STEPS, Costs, Ego, Plan, Route, Scene, Trajectory
 from agents.planners.costs import Weights, collision, comfort, infeasible, off_road, speeding, weighed
 from agents.planners.obstacles import Obstacles, obstacles
-from agents.planners.pdm import ASIDE, PATHS, SHARES, Pdm, choose, lane_cost
+from agents.planners.pdm import ASIDE, PATHS, SHARES, Pdm, Proposed, Weigh, as_they_are, choose, lane_cost
 from agents.planners.proposals import placed, stop_of
 from agents.planners.route import at
 from agents.planners.rules import Stops, stops
@@ -74,9 +74,13 @@ class Mppi:
 
     def plan(self, scene: Scene) -> Plan:
         """See `agents.planners.base.Planner`. Two candidates: PDM's plan and what became of it."""
+        return choose(*self.propose(scene)[:2])
+
+    def propose(self, scene: Scene, weigh: Weigh = as_they_are) -> Proposed:
+        """PDM's plan and what became of it, improved by costs that are weighed anew."""
         ego, rules = scene.ego, stops(scene)
         around = obstacles(scene, rules.trusted, rules.stays)
-        begin = Pdm(self.weights).plan(scene)
+        begin = choose(*Pdm(self.weights).propose(scene, weigh)[:2])
         which = torch.div(begin.chosen, len(SHARES), rounding_mode="floor")
         path, aim = begin.chosen.new_tensor(PATHS)[which], ego.x.new_tensor(ASIDE)[which]  # (B,) both
         route = take_each(scene.route, path)
@@ -85,14 +89,16 @@ class Mppi:
         spread = controls.new_tensor(SPREAD)
 
         def cost(tried: Tensor) -> Tensor:
-            return self.score(scene, around, rules, route, aim, tried)[1].total()
+            driven, costs = self.score(scene, around, rules, route, aim, tried)
+            return weigh(costs, driven, path.unsqueeze(1)).total()
 
         found = controls
         for i in range(ITERATIONS):
             variations = spread * noise(SAMPLES, STEPS, 2, knots=KNOTS, seed=i, device=controls.device)
             found = update(found, variations, cost, TEMPERATURE)
         both, costs = self.score(scene, around, rules, route, aim, torch.stack([controls, found], dim=1))
-        return choose(both, costs)
+        path = path.unsqueeze(1).expand(-1, 2)
+        return Proposed(both, weigh(costs, both, path), path)
 
     def score(self, scene: Scene, around: Obstacles, rules: Stops, route: Route, aim: Tensor, controls: Tensor) -> tuple[Trajectory, Costs]:
         """Where controls (B, N, S, 2) lead along one path for each world, and what that costs."""

@@ -7,6 +7,7 @@ PDM does not have. Shapes: B worlds, L paths, V speeds, N = L V candidates, S st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from agents.planners.passage import missed, shares_for, stations, waits_at
 from agents.planners.proposals import Driven, drive, ways
 from agents.planners.route import at
 
-__all__ = ["Pdm", "Proposed", "choose", "lane_cost"]
+__all__ = ["Pdm", "Proposed", "Weigh", "as_they_are", "choose", "lane_cost"]
 
 SHARES = (0.0, 0.3, 0.55, 0.8, 1.0)  # of the limit
 PATHS = (1, 1, 1, 0, 2)  # own lane, twice more beside its middle, left, right
@@ -38,7 +39,16 @@ class Proposed(NamedTuple):
 
     candidates: Trajectory  # (B, N, S)
     costs: Costs  # (B, N)
-    path: Tensor  # (N,) int64, which path of the route each follows
+    path: Tensor  # (N,) or (B, N) int64, which path of the route each follows
+
+
+# costs (B, N) of candidates (B, N, S) along paths (N,) or (B, N) int64 -> what they are to count as
+Weigh = Callable[[Costs, Trajectory, Tensor], Costs]
+
+
+def as_they_are(costs: Costs, candidates: Trajectory, path: Tensor) -> Costs:
+    """The costs unchanged."""
+    return costs
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,8 @@ class Pdm:
         """See `agents.planners.base.Planner`."""
         return choose(*self.propose(scene)[:2])
 
-    def propose(self, scene: Scene) -> Proposed:
-        """All proposals and what they cost."""
+    def propose(self, scene: Scene, weigh: Weigh = as_they_are) -> Proposed:
+        """All proposals and what they cost, weighed anew."""
         around, route, wide, stop, aim = ways(scene, PATHS, ASIDE)
         shares, goal = aim.new_tensor(SHARES), None
         if scene.passage is not None:
@@ -66,7 +76,8 @@ class Pdm:
             miss = missed(scene.passage, goal, driven.trajectory, driven.s).flatten(1)
             costs = costs._replace(progress=costs.progress + self.weights.passage * miss)
         path = torch.tensor(PATHS, device=aim.device).repeat_interleave(len(SHARES))
-        return Proposed(Trajectory(*(value.flatten(1, 2) for value in driven.trajectory)), costs, path)
+        candidates = Trajectory(*(value.flatten(1, 2) for value in driven.trajectory))
+        return Proposed(candidates, weigh(costs, candidates, path), path)
 
     def score(self, scene: Scene, around: Obstacles, route: Route, aim: Tensor, stop: Tensor, driven: Driven) -> Costs:
         """Costs of all proposals, (B, N)."""

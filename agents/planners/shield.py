@@ -191,7 +191,7 @@ class Shielded:
         wanted = torch.minimum(torch.maximum(set_speed + change, speed - 5.0), speed + 5.0)
         wanted = torch.where(chosen == BRAKE, 0.0, torch.minimum(wanted, top).clamp(min=0.0))
         settled = (route.d[:, OWN].abs() < 0.5 * route.width[:, OWN]).unsqueeze(1)
-        # where there is no lane nothing changes; one that the route leaves out, as it is for overtaking only, counts as no way out
+        # where there is no lane nothing changes; one that the route leaves out, as it is for overtaking and not free, counts as no way out
         beside = ((lane_field(table, place.map_id, ego.lane) >= 0).unsqueeze(1) for table in (place.maps.lane_left, place.maps.lane_right))
         left, right = (settled & there & (chosen == side) for there, side in zip(beside, (LEFT, RIGHT), strict=True))
         path = torch.where(left, 0, torch.where(right, 2, OWN))

@@ -14,14 +14,14 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Tensor
 
-from agents.planners.base import PLANNERS, Plan, PlannerError, Scene
-from agents.planners.pdm import Proposed, choose
+from agents.planners.base import PLANNERS, Costs, Plan, PlannerError, Scene, Trajectory
+from agents.planners.pdm import Proposed, Weigh, as_they_are, choose
 from agents.planners.route import OWN, at
 from scenarios.errors import did_you_mean
 
 __all__ = ["GUIDED", "WISHES", "Guided", "Wish", "guide", "make_guided"]
 
-GUIDED = ("lattice", "pdm")  # planners that weigh proposals, and so can be told
+GUIDED = ("lattice", "pdm", "mppi")  # planners that weigh proposals, and so can be told
 WISHES = ("side", "pace", "boldness")
 SIDE = 4.0  # cost by which the lane on the wished side becomes cheaper, and the other dearer; changing lanes costs about 1
 PACE = 2.0  # cost per m/s above the wished speed, on the average
@@ -40,8 +40,8 @@ class Wish(NamedTuple):
 class Guided(Protocol):
     """A planner whose proposals can be weighed anew."""
 
-    def propose(self, scene: Scene) -> Proposed:
-        """All candidates and what they cost."""
+    def propose(self, scene: Scene, weigh: Weigh = as_they_are) -> Proposed:
+        """All candidates and what they cost, weighed anew."""
         ...
 
 
@@ -57,23 +57,29 @@ def make_guided(name: str) -> Guided:
 @torch.no_grad()
 def guide(planner: Guided, scene: Scene, wish: Tensor) -> Plan:
     """The plan for a wish (B, 3) as `Wish`, clipped to -1 to 1."""
+    return choose(*planner.propose(scene, _shifted(scene, wish))[:2])
+
+
+def _shifted(scene: Scene, wish: Tensor) -> Weigh:
+    """Costs as the wish has them."""
     side, pace, boldness = (part.unsqueeze(1) for part in wish.clamp(-1.0, 1.0).unbind(1))  # (B, 1)
-    candidates, costs, path = planner.propose(scene)
-    cheaper = torch.where(path == 0, -SIDE, torch.where(path == 2, SIDE, 0.0))  # (N,)
     (limit,) = at(torch.zeros_like(scene.route.d), scene.route.limit)
-    over = (candidates.speed - ((1.0 + pace.clamp(max=0.0)) * limit[:, OWN : OWN + 1]).unsqueeze(2)).clamp(min=0.0)
-    mean = over[..., 0]
-    for k in range(1, over.shape[2]):  # in a fixed order
-        mean = mean + over[..., k]
-    slower = torch.where(pace < 0.0, PACE * mean / over.shape[2], 0.0)
+    wanted = ((1.0 + pace.clamp(max=0.0)) * limit[:, OWN : OWN + 1]).unsqueeze(2)
     careful = torch.exp(-BOLD * boldness)
-    return choose(
-        candidates,
-        costs._replace(
+
+    def weigh(costs: Costs, candidates: Trajectory, path: Tensor) -> Costs:
+        cheaper = torch.where(path == 0, -SIDE, torch.where(path == 2, SIDE, 0.0))
+        over = (candidates.speed - wanted).clamp(min=0.0)
+        mean = over[..., 0]
+        for k in range(1, over.shape[2]):  # in a fixed order
+            mean = mean + over[..., k]
+        slower = torch.where(pace < 0.0, PACE * mean / over.shape[2], 0.0)
+        return costs._replace(
             progress=costs.progress * (1.0 + EAGER * pace.clamp(min=0.0)),
             collision=costs.collision * careful,
             clearance=costs.clearance * careful,
             rules=costs.rules + slower,
             lane=costs.lane + cheaper * side,
-        ),
-    )
+        )
+
+    return weigh
