@@ -3,7 +3,7 @@
     python -m benchmarks.parking --scenario parking --scenario parking/hard --episodes 512
 
 The goal is made strict: to stand within 0.2 m of the middle of the bay, along and across, and within 5 degrees of its direction. Seeds
---seed, --seed + 1, ... Prints the figures and writes them to benchmarks/results/parking-DATE.json. Plans are timed in CPU time of one
+--seed, --seed + 1, ... Prints the figures and writes them to benchmarks/results/parking-TIME.json. Plans are timed in CPU time of one
 thread. Takes about two seconds of one core an episode, most of it simulation; --compile pays from some hundred episodes on.
 """
 
@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def driven(scenario: str, episodes: int, seed: int, compiled: bool) -> dict[str,
 @click.option("--episodes", type=click.IntRange(1), default=512, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=500_000, show_default=True)
 @click.option("--compile/--no-compile", "compiled", default=False)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/parking-DATE.json]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: benchmarks/results/parking-TIME.json]")
 def main(names: tuple[str, ...], episodes: int, seed: int, compiled: bool, out: Path | None) -> None:
     """See the module."""
     torch.set_num_threads(1)
@@ -119,7 +119,7 @@ def main(names: tuple[str, ...], episodes: int, seed: int, compiled: bool, out: 
         click.echo(as_json(runs[-1]))
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
     data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
-    path = out or Path("benchmarks") / "results" / f"parking-{date.today()}.json"
+    path = out or Path("benchmarks") / "results" / f"parking-{datetime.now():%Y%m%d-%H%M%S}.json"
     write_atomic(path, as_json(data) + "\n")
     click.echo(f"written: {path}")
 

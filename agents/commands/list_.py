@@ -52,7 +52,8 @@ def _policies() -> Rows:
             name,
             "trained",
             f"{s.algorithm} on {', '.join(s.training.scenarios)}, {s.training.steps:,} decisions"
-            + (f", {s.driving.observation}" if s.driving else ""),
+            + (f", {s.driving.observation}" if s.driving else "")
+            + (f", telling {s.planner} what to aim at" if s.planner else ""),
         )
         for name, s in specs
     ]

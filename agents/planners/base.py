@@ -84,7 +84,6 @@ class Route(NamedTuple):
     end: Tensor  # (B, R) m to where the lane ends physically or leads away from the goal; +inf: it does not
     exit: Tensor  # (B, R) m to where it leaves the map; +inf: not within sight
     need: Tensor  # (B, R) int64, lane changes that the goal still asks for from there, left positive
-    over: Tensor  # (B, R) bool, a lane for overtaking, which lies over the oncoming one
     toll: Tensor  # (B, R) cost of driving along it, of what the road itself does not tell; see `overtaking.py`
 
 

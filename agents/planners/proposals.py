@@ -28,7 +28,6 @@ BESIDE = 0.3  # m kept sideways
 RUNOUT = 12.0  # m kept before the end of a lane: room to steer out of it from a standstill
 REST = 0.5  # m before a line at which to come to rest
 ALONGSIDE = 2.0  # m, by which a rear end may be behind the ego's middle and still be ahead: half a car
-COMES = -2.0  # m/s along the path: who is coming the other way
 LIKELY = 0.1  # futures less likely than this are not followed
 JERK, HARD = 4.0, -3.5  # m/s^3: pedals are moved no faster (nuPlan's bound of comfort is 4.13), unless braking is to be harder, m/s^2
 SETTLE, SETTLE_TIME = 3.0, 0.5  # m/s^2, s: how a speed above the limit is given up, as `envs.driving.traffic`
@@ -91,7 +90,7 @@ def drive(ego: Ego, route: Route, aim: Tensor, share: Tensor, there: OnPath, lik
     half = 0.5 * wide["length"]
     root = torch.full_like(s, 2.0 * (ACCEL * DECEL) ** 0.5)
     free, headway, min_gap = (torch.full_like(s, ACCEL), torch.full_like(s, DECEL)), torch.full_like(s, HEADWAY), torch.full_like(s, GAP)
-    ahead, pace = _in_the_way(there, route, aim, ego.width, likely)
+    ahead, pace = _in_the_way(there, route.d, aim, ego.width, likely)
     line = stop.unsqueeze(2) - REST + GAP
     ends = torch.isfinite(line)
     before = ego.accel.view(-1, 1, 1).expand(shape)
@@ -131,20 +130,18 @@ def placed(route: Route | Tensor, guess: Tensor, x: Tensor, y: Tensor) -> tuple[
     return guess + dx * c + dy * sn, dy * c - dx * sn
 
 
-def _in_the_way(there: OnPath, route: Route, aim: Tensor, width: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
+def _in_the_way(there: OnPath, d: Tensor, aim: Tensor, width: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
     """Rear ends (m along the path) and speeds of what is in the corridor between the ego's place and its aim, (B, L, W, S) each.
 
     W: as many as on the path with most of them; what is too much elsewhere, or in the way at other steps, is far behind. At the beginning
-    of each step: obstacles are told for the end. Who comes the other way where the ego overtakes is not to be followed: whether there is
-    time enough is reckoned elsewhere (`overtaking.py`).
+    of each step: obstacles are told for the end.
     """
-    left, right = (pick(route.d, aim)[..., None, None] for pick in (torch.maximum, torch.minimum))
+    left, right = (pick(d, aim)[..., None, None] for pick in (torch.maximum, torch.minimum))
     reach = 0.5 * width.view(-1, 1, 1, 1) + BESIDE + there.reach_d
     inside = (there.d < left + reach) & (there.d > right - reach) & (likely >= LIKELY)[:, None, :, None]
-    inside = inside & ~(route.over.any(1)[:, None, None, None] & (there.speed < COMES))
     rear = torch.where(inside, there.s - DT * there.speed - there.reach_s, -1e4)
     matters = inside.any(3)  # (B, L, H)
-    most = max(1, int(matters.sum(2).amax())) if len(aim) else 1
+    most = max(1, int(matters.sum(2).amax())) if len(d) else 1
     rows = (~matters).to(torch.uint8).sort(dim=2, stable=True).indices[..., :most, None].expand(-1, -1, -1, rear.shape[3])
     return rear.gather(2, rows), there.speed.gather(2, rows)
 

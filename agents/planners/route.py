@@ -44,9 +44,9 @@ def make_route(ego: Ego, place: Place, *, over: bool = False) -> Route:
     there = own >= 0
     sides = [torch.where(there, lane_field(table, mid, own), -1) for table in (maps.lane_left, maps.lane_right)]
     lane = torch.cat([sides[0], own, sides[1]], dim=1)  # (B, R)
-    against = (lane >= 0) & (lane_field(maps.lane_type, mid, lane) == int(LaneType.OVERTAKE))
     if not over:
-        lane = torch.where(against & (lane != own), -1, lane)
+        plain = lane_field(maps.lane_type, mid, lane) != int(LaneType.OVERTAKE)
+        lane = torch.where(plain | (lane == own), lane, -1)
     goal = ego.goal.unsqueeze(1).expand_as(lane)
     share = lane_field(maps.lane_length, mid, lane) / lane_field(maps.lane_length, mid, own)
     x, y = ego.x.unsqueeze(1).expand(lane.shape), ego.y.unsqueeze(1).expand(lane.shape)
@@ -72,7 +72,6 @@ def make_route(ego: Ego, place: Place, *, over: bool = False) -> Route:
         end=torch.where(lane >= 0, end, torch.inf),
         exit=torch.where(lane >= 0, exit, torch.inf),
         need=torch.where(lane >= 0, need, 0),
-        over=against,
         toll=torch.zeros_like(d),
     )
 

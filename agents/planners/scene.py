@@ -49,10 +49,12 @@ class SceneMaker:
         self.houses = bool((sim.maps.occluders[..., 3] > 0.0).any())
 
     def __call__(self, eyes: Eyes | None = None) -> Scene:
-        """The scene now. eyes: of the same simulator, where the level has any."""
+        """The scene now. eyes: of the same simulator, where the level has any. Raises ValueError without them there."""
         state, setup, maps, config = self.sim.state, self.sim.setup, self.sim.maps, self.sim.config
-        if eyes is None or config.observation not in ("noisy", "perceived"):
+        if config.observation not in ("noisy", "perceived"):
             return self.of(true_tracks(state, setup, shown(state, setup, maps, config)[:, 0]))
+        if eyes is None:
+            raise ValueError(f"observation={config.observation!r}: a scene is made of what the eyes tell; give them")
         return self.of(eyes.last.tracks, eyes.last.forecasts if config.forecasts else None, eyes.objects.lights)
 
     def of(self, tracks: Tracks, forecasts: Forecasts | None = None, lights: Tensor | None = None) -> Scene:

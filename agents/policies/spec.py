@@ -137,7 +137,7 @@ class BundleSpec(Strict):
     driving: DrivingSpec | None = None
     robot: RobotSpec | None = None
     arcade: ArcadeSpec | None = None
-    planner: Literal["", "lattice", "pdm"] = ""  # which its actions tell what to aim at (`agents.planners.wish`); "": none
+    planner: Literal["", "lattice", "pdm", "mppi"] = ""  # which its actions tell what to aim at (`agents.planners.wish`); "": none
     perception: dict[Stage, _Sha256] = Field(default_factory=dict)  # the weights it saw through while it was trained
     training: TrainingSpec = TrainingSpec()
     versions: dict[str, str] = Field(default_factory=dict)

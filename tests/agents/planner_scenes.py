@@ -37,16 +37,20 @@ def a_scene(network: RoadNetwork, mine: tuple[str, float, float], goal: str, the
     lane, point = on_lane(network, place, *mine[:2])
     ego = an_ego(lane=lane, s=mine[1], speed=mine[2], goal=destination_index(network, goal), released=-1)
     ego = ego._replace(**{name: point[k : k + 1] for k, name in enumerate(("x", "y", "cos", "sin"))})
-    _, other = on_lane(network, place, *theirs[:2])
+    tracks = a_track(point, on_lane(network, place, *theirs[:2])[1], theirs[2])
+    forecasts = ConstantVelocity().predict(empty_history(1, 1), tracks, no_roads(1))
+    nowhere = Spot(tracks.score[0] < 0.0, ego.x, ego.y, ego.x)
+    return Scene(ego, tracks, forecasts, make_route(ego, place), place, tracks, nowhere)
+
+
+def a_track(point: torch.Tensor, other: torch.Tensor, speed: float) -> Tracks:
+    """A car at `other`, as seen from `point` (both (5,), of a lane), driving along its lane, m/s."""
     dx, dy = other[0] - point[0], other[1] - point[1]
     turn = torch.stack([other[2] * point[2] + other[3] * point[3], other[3] * point[2] - other[2] * point[3]])
     there = torch.stack([dx * point[2] + dy * point[3], dy * point[2] - dx * point[3]])
     one, none = torch.ones(1, 1), torch.zeros(1, 1, dtype=torch.int64)
-    tracks = Tracks(
-        id=none, kind=none, mean=torch.cat([there, theirs[2] * turn]).view(1, 1, 4), covariance=torch.zeros(1, 1, 4, 4),
+    return Tracks(
+        id=none, kind=none, mean=torch.cat([there, speed * turn]).view(1, 1, 4), covariance=torch.zeros(1, 1, 4, 4),
         yaw=torch.atan2(turn[1], turn[0]).view(1, 1), size=T([[[4.6, 1.85, 1.5]]]), score=one, age=none, unseen=none, light=none - 1,
         source=none, box=torch.zeros(1, 1, 4), mask=one > 0.0,
     )  # fmt: skip
-    forecasts = ConstantVelocity().predict(empty_history(1, 1), tracks, no_roads(1))
-    nowhere = Spot(one[0] < 0.0, ego.x, ego.y, ego.x)
-    return Scene(ego, tracks, forecasts, make_route(ego, place), place, tracks, nowhere)

@@ -38,7 +38,7 @@ def a_route(curvature: float = 0.0, limit: float = 20.0, d: float = 0.0) -> Rout
     return Route(
         lane=T([[0]]), x=x, y=y - d, cos=torch.cos(angle), sin=torch.sin(angle), curvature=torch.full_like(s, curvature),
         limit=torch.full_like(s, limit), width=T([[3.5]]), d=T([[d]]), end=T([[torch.inf]]), exit=T([[torch.inf]]), need=T([[0]]),
-        over=T([[False]]), toll=T([[0.0]]),
+        toll=T([[0.0]]),
     )  # fmt: skip
 
 
