@@ -181,7 +181,6 @@ def test_noisy_tracks_are_those_of_the_tracker() -> None:
     sim = a_sim("highway/hard", level="noisy")
     eyes = Eyes(sim)
     told = SceneMaker(sim)(eyes).tracks
-    truth = true_objects(sim.state, sim.setup, shown(sim.state, sim.setup, sim.maps, sim.config))
     assert told.mask.any()
     known = eyes.last.tracks
     for b in range(WORLDS):
