@@ -23,7 +23,6 @@ from envs.driving import eyes as sight
 from envs.driving.bank import build_bank
 from envs.driving.eyes import Eyes
 from envs.driving.make import sample_episodes
-from envs.driving.objects import true_objects
 from envs.driving.observation import shown
 from envs.driving.sim import DrivingSim
 from perception.oracle import Oracle, VisibilityRule
