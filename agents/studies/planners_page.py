@@ -47,7 +47,7 @@ def findings(made: PlannerStudy) -> list[str]:
         less = e.less_truth
         if less and e.row.scenario == last and less.episodes and less.success.high < 0.0:
             off = points(less.success)
-            told.append(f"{e.arm.policy} on {e.arm.shown} loses {off} points of success against itself with the truth, on {last}.")
+            told.append(f"{e.arm.policy} on {e.arm.shown}: {off} points of success against itself with the truth, on {last}.")
     return told
 
 
