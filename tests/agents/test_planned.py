@@ -35,6 +35,7 @@ from scenarios import load, sample
 
 T = torch.tensor
 WORLDS = 6
+TOLD = [pytest.param(name, marks=pytest.mark.slow if name == "mppi" else ()) for name in GUIDED]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def told(scene: Scene, name: str, side: float = 0.0, pace: float = 0.0, boldness
     return guide(make_guided(name), scene, T([side, pace, boldness]).expand(WORLDS, 3))
 
 
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.parametrize("name", TOLD)
 def test_no_wish_leaves_the_planner_as_it_is(name: str, scene: Scene) -> None:
     plain, asked = make_planner(name).plan(scene), told(scene, name)
     assert torch.equal(plain.chosen, asked.chosen)
@@ -58,7 +59,7 @@ def test_no_wish_leaves_the_planner_as_it_is(name: str, scene: Scene) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain.trajectory, asked.trajectory, strict=True))
 
 
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.parametrize("name", TOLD)
 def test_wishes_move_the_plan_where_they_say(name: str, scene: Scene) -> None:
     def end(plan: Plan) -> tuple[float, float]:
         return float(plan.trajectory.y[:, -1].mean()), float(plan.trajectory.speed[:, -1].mean())
