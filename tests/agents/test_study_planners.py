@@ -73,7 +73,7 @@ def test_the_page_says_what_was_found() -> None:
     told = findings(made)
     assert any(line.startswith("merge on noisy: idm, which succeeds in 90.0") and line.endswith("from lattice.") for line in told)
     assert any(line.startswith("merge on truth: pdm, which") and line.endswith("from lattice, idm.") for line in told)
-    assert any(line.startswith("pdm on noisy loses -50.0") for line in told)
+    assert any(line.startswith("pdm on noisy: -50.0") for line in told)
     text = page(made)
     assert "<b>plans</b>" not in text
     assert text.count("<svg") == 1
