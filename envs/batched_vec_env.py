@@ -14,6 +14,21 @@ __all__ = ["BatchedVecEnv"]
 class BatchedVecEnv(VecEnv):
     """A `VecEnv` whose worlds share one object, so attributes and methods are those of the whole batch."""
 
+    _key: int  # seed that the next `reset` begins with
+
+    def reset(self) -> Any:
+        """Start the first episodes, anew from the seed where `VecEnv.seed` has set one."""
+        if self._seeds[0] is not None:
+            self._key = self._seeds[0]
+        self._reset_seeds()
+        self._reset_options()
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        return self._begin(self._key)
+
+    def _begin(self, seed: int) -> Any:
+        """Start the first episodes of a seed; their first observations."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Nothing to release."""
 

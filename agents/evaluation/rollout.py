@@ -35,7 +35,7 @@ from envs.driving.types import DrivingConfig, Out
 from scenarios.episode import Episode
 from scenarios.network import RoadNetwork
 
-__all__ = ["BATCH", "ENDINGS", "WIDE", "EpisodeResult", "TraceRule", "Watch", "fitting_batch", "plain_name", "rollout"]
+__all__ = ["BATCH", "ENDINGS", "WIDE", "EpisodeResult", "TraceRule", "Watch", "fitting_batch", "in_batches", "plain_name", "rollout"]
 
 BATCH = 64  # worlds at once; fixed, because matrix products round differently at different batch sizes
 WIDE = 512  # the same on a GPU, where a step of many worlds takes hardly longer than one of few
@@ -364,6 +364,22 @@ def _interventions(count: int, decisions: float) -> dict[str, float]:
 
 def _end(out: Out, world: int) -> str:
     return next((name for name in ENDS if bool(getattr(out, name)[world, 0])), "time")
+
+
+def in_batches(
+    play: Callable[[tuple[int, ...]], list[EpisodeResult]],
+    seeds: Sequence[int],
+    batch: int,
+    progress: Callable[[EpisodeResult], None] | None,
+) -> list[EpisodeResult]:
+    """What `play` finds of all seeds, `batch` at once, in their order. progress: called once an episode, as they end."""
+    found: dict[int, EpisodeResult] = {}
+    for start in range(0, len(seeds), batch):
+        for result in play(tuple(seeds[start : start + batch])):
+            found[result.seed] = result
+            if progress:
+                progress(result)
+    return [found[seed] for seed in seeds]
 
 
 def plain_name(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from agents.arcade.policies import ArcadePolicy
-from agents.evaluation.rollout import EpisodeResult
+from agents.evaluation.rollout import EpisodeResult, in_batches
 
 __all__ = ["BATCH", "rollout_arcade"]
 
@@ -34,13 +34,7 @@ def rollout_arcade(
     Raises ConfigError or PolicyError where the policy does not fit the game, or was trained on another one of that name.
     """
     policy.check_exam(task)
-    tell = progress or (lambda result: None)
-    found: dict[int, EpisodeResult] = {}
-    for start in range(0, len(seeds), batch):
-        for result in _batch(policy, task, tuple(seeds[start : start + batch]), name or policy.name):
-            found[result.seed] = result
-            tell(result)
-    return [found[seed] for seed in seeds]
+    return in_batches(lambda some: _batch(policy, task, some, name or policy.name), seeds, batch, progress)
 
 
 def _batch(policy: ArcadePolicy, task: str, seeds: tuple[int, ...], name: str) -> list[EpisodeResult]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from agents.evaluation.rollout import EpisodeResult
+from agents.evaluation.rollout import EpisodeResult, in_batches
 from agents.robots.policies import RobotPolicy
 from envs.robots.robots import Diverged, Robots
 
@@ -36,14 +36,7 @@ def rollout_robots(
     Raises ConfigError or PolicyError where the policy does not fit the task, or was trained on another one of that name.
     """
     policy.check_exam(task)
-    found: dict[int, EpisodeResult] = {}
-    tell = progress or (lambda result: None)
-    for start in range(0, len(seeds), batch):
-        part = tuple(seeds[start : start + batch])
-        for result in _batch(policy, task, part, name or policy.name):
-            found[result.seed] = result
-            tell(result)
-    return [found[seed] for seed in seeds]
+    return in_batches(lambda some: _batch(policy, task, some, name or policy.name), seeds, batch, progress)
 
 
 def _batch(policy: RobotPolicy, task: str, seeds: tuple[int, ...], name: str) -> list[EpisodeResult]:

@@ -66,14 +66,9 @@ class DrivingVecEnv(BatchedVecEnv):
         self._actions = torch.zeros(0)
         super().__init__(num_envs, observation_space(self.config, flat=self.flat, sensors=sensors), action_space(self.config))
 
-    def reset(self) -> Any:
-        """Start episode k in world k."""
-        if self._seeds[0] is not None:  # VecEnv.seed() was called: another order of the later episodes
-            self._key = self._seeds[0]
-        self._reset_seeds()
-        self._reset_options()
-        self.worlds.reset(torch.full((self.num_envs,), self._key, dtype=torch.int64))
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+    def _begin(self, seed: int) -> Any:
+        """Start episode k in world k; another seed is another order of the later episodes."""
+        self.worlds.reset(torch.full((self.num_envs,), seed, dtype=torch.int64))
         return self._observe()
 
     def _observe(self) -> Arrays:

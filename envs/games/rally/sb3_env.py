@@ -54,14 +54,9 @@ class RallyVecEnv(BatchedVecEnv):
         pace: dict[str, Any] = {"render_fps": round(1.0 / self.config.dt)}  # what VecVideoRecorder asks for
         self.metadata |= pace
 
-    def reset(self) -> Any:
+    def _begin(self, seed: int) -> Any:
         """Start episode seed + k in world k."""
-        if self._seeds[0] is not None:  # VecEnv.seed() was called
-            self._key = self._seeds[0]
-        self._reset_seeds()
-        self._reset_options()
-        self.worlds.reset(self._key + np.arange(self.num_envs, dtype=np.int64))
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self.worlds.reset(seed + np.arange(self.num_envs, dtype=np.int64))
         return self.worlds.observe()
 
     def step_async(self, actions: NDArray[Any]) -> None:
