@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from agents.arcade.players import PLAYERS, MakePlayer
@@ -62,7 +63,9 @@ class Network:
 
     def act(self, worlds: RallyWorlds) -> Tensor:
         """Actions (B,) or (B, 1)."""
-        action: Tensor = self.actor(worlds.tensor())
+        told = worlds.tensor()
+        pictures = told.ndim > 2
+        action: Tensor = self.actor(told.new_zeros(len(told), 0, dtype=torch.float32), told) if pictures else self.actor(told)
         return action
 
 
@@ -77,11 +80,16 @@ def load_arcade_policy(spec: str | Path, task: str) -> ArcadePolicy:
     name = str(spec)
     if "@" in name and not Path(name).exists():
         base, _, level = name.partition("@")
+        found = load_arcade_policy(base, task)
+        if found.observation == "pixels":
+            if level != "pixels":
+                raise PolicyError(f"{name}: {found.name} was trained on pictures, a space of its own, and stays on 'pixels'")
+            return found
         if level not in NUMBERS:
             raise PolicyError(
                 f"no observation level {level!r} of numbers; {did_you_mean(level, NUMBERS) or 'known: ' + ', '.join(NUMBERS)}"
             )
-        return replace(load_arcade_policy(base, task), name=name, observation=level)
+        return replace(found, name=name, observation=level)
     if name in PLAYERS:
         return ArcadePolicy(name=name, make=PLAYERS[name])
     if Path(name).exists():
@@ -101,7 +109,7 @@ def _bundled(path: Path, task: str) -> ArcadePolicy:
     if spec.arcade is None or spec.arcade.task != task:
         made = f"the arcade game {spec.arcade.task!r}" if spec.arcade else "no arcade game"
         raise PolicyError(f"policy {spec.name!r} was trained on {made}, not on {task!r}")
-    if spec.observation != (now := told_spec(task)):
+    if spec.observation != (now := told_spec(task, spec.arcade.observation)):
         raise PolicyError(
             f"policy {spec.name!r} was trained on {spec.observation.layout} (features {spec.observation.features[:8]}); this version makes "
             f"{now.layout} ({now.features[:8]}): train it again, or use closedloop {spec.versions.get('closedloop', 'unknown')}"

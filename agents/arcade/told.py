@@ -30,9 +30,11 @@ def game_config(task: str, options: Mapping[str, Any] | None = None) -> RallyCon
     return rally_config(None, render_mode=None, **changed)
 
 
-def told_spec(task: str) -> ObservationSpec:
-    """What the vector of a game is made of. Its `features` change with their names and bounds."""
+def told_spec(task: str, level: str = "truth") -> ObservationSpec:
+    """What the vector of a game is made of: nothing on the level `pixels`. Its `features` change with their names and bounds."""
     arcade_entry(task)
+    if level == "pixels":
+        return ObservationSpec(size=0, features=hashlib.sha256(f"{task} pixels".encode()).hexdigest())
     known = (task, FEATURES, truth_space().high.tolist())
     size = len(FEATURES)
     return ObservationSpec(size=size, features=hashlib.sha256(repr(known).encode()).hexdigest(), layout={"observation": (size,)})

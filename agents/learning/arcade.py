@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
 from agents.arcade.told import game_config, told_spec
 from agents.learning.config import TrainConfig
 from agents.learning.worlds import Worlds
 from agents.policies.spec import ArcadeSpec
 from envs.games.rally.sb3_env import RallyVecEnv
 
-__all__ = ["arcade_worlds"]
+__all__ = ["PicturedVecEnv", "arcade_worlds"]
 
 FLOOR = 1e-3  # variance floor of the normaliser: lengths are in half courts, of which a deviation of 0.03 is less than the ball
+
+
+class PicturedVecEnv(VecEnvWrapper):
+    """Worlds whose observations are pictures, as a Dict of `image`: the form in which networks here take them."""
+
+    def __init__(self, worlds: VecEnv) -> None:
+        super().__init__(worlds, observation_space=spaces.Dict({"image": worlds.observation_space}))
+
+    def reset(self) -> VecEnvObs:
+        return {"image": self.venv.reset()}  # type: ignore[dict-item]  # an array
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observation, reward, done, infos = self.venv.step_wait()
+        for world in np.flatnonzero(done):
+            infos[world]["terminal_observation"] = {"image": infos[world]["terminal_observation"]}
+        return {"image": observation}, reward, done, infos  # type: ignore[dict-item]
 
 
 def arcade_worlds(config: TrainConfig) -> Worlds:
@@ -23,10 +44,11 @@ def arcade_worlds(config: TrainConfig) -> Worlds:
     game = game_config(config.task, robot.options)
     training = RallyVecEnv(game, num_envs=config.envs, seed=seeds.training, observation=robot.observation)
     validation = RallyVecEnv(game, num_envs=seeds.validation_episodes, seed=seeds.validation, observation=robot.observation)
+    pictures = robot.observation == "pixels"
     return Worlds(
-        training=training,
-        validation=validation,
-        observation=told_spec(config.task),
+        training=PicturedVecEnv(training) if pictures else training,
+        validation=PicturedVecEnv(validation) if pictures else validation,
+        observation=told_spec(config.task, robot.observation),
         arcade=ArcadeSpec(task=config.task, observation=robot.observation, options=robot.told),  # type: ignore[arg-type]  # checked by it
         floor=FLOOR,
     )

@@ -71,11 +71,14 @@ def _told(config: TrainConfig) -> ObservationSpec:
     if config.arcade:
         from agents.arcade.told import told_spec as game_spec
 
-        return game_spec(config.task)
+        return game_spec(config.task, config.robot.observation)
     from agents.robots.told import told_spec
     from envs.robots.registry import task_named
+    from envs.robots.sight import SightConfig, picture_space
 
-    return told_spec(task_named(config.task, **config.robot.options))
+    task = task_named(config.task, **config.robot.options)
+    pictures = config.robot.observation == "pixels"
+    return told_spec(task, picture_space(task, SightConfig(frames=config.robot.frames)) if pictures else None)
 
 
 def learned_from(config: TrainConfig) -> str:

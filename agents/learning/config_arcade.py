@@ -16,10 +16,11 @@ def arcade_problems(task: str, settings: RobotSettings, algorithm: Algorithm, im
     from envs.games.rally.worlds import LEVELS
 
     problems = []
-    levels = [level for level in LEVELS if level != "pixels"]
-    if settings.observation not in levels:
-        hint = did_you_mean(settings.observation, levels) or "known: " + ", ".join(levels)
-        problems.append(f"robot.observation: a network cannot be trained on {settings.observation!r}; {hint}")
+    if settings.observation not in LEVELS:
+        hint = did_you_mean(settings.observation, LEVELS) or "known: " + ", ".join(LEVELS)
+        problems.append(f"robot.observation: no level {settings.observation!r}; {hint}")
+    if settings.frames > 1:
+        problems.append(f"robot.frames: {settings.frames}; games show the last four pictures on 'pixels'")
     try:
         action = game_config(task, settings.options).action
     except ConfigError as error:

@@ -23,7 +23,8 @@ class RobotSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    observation: str = "truth"  # a level of `envs.robots.sight.LEVELS`, but for pixels
+    observation: str = "truth"  # a level of `envs.robots.sight.LEVELS`
+    frames: Annotated[int, Field(ge=1, le=8)] = 1  # of pixels: the last so many pictures of each camera
     options: dict[str, Option] = {}  # of the task: control, reward, tolerance, ...
     randomisation: dict[str, float] = {}  # of `envs.robots.Randomisation`: mass, friction, gain, delay, ...
     hindsight: Annotated[int, Field(ge=0, le=64)] = 0  # goals made up for each decision that is learned from; 0: only those that there were
@@ -58,10 +59,11 @@ def robot_problems(
     problems = []
     if "continuous" not in algorithm.actions:
         problems.append(f"algo: {algorithm.name} learns discrete actions; robots are commanded by continuous ones")
-    levels = [level for level in LEVELS if level != "pixels"]
-    if settings.observation not in levels:
-        hint = did_you_mean(settings.observation, levels) or "known: " + ", ".join(levels)
-        problems.append(f"robot.observation: a network cannot be trained on {settings.observation!r}; {hint}")
+    if settings.observation not in LEVELS:
+        hint = did_you_mean(settings.observation, LEVELS) or "known: " + ", ".join(LEVELS)
+        problems.append(f"robot.observation: no level {settings.observation!r}; {hint}")
+    if settings.frames > 1 and settings.observation != "pixels":
+        problems.append(f"robot.frames: {settings.frames}; on {settings.observation!r} no pictures are shown")
     try:
         found = task_named(task, **settings.options)
     except (ConfigError, TypeError) as error:
@@ -69,6 +71,8 @@ def robot_problems(
     else:
         if settings.hindsight and not isinstance(found, GoalTask):
             problems.append(f"robot.hindsight: {settings.hindsight}; {task} has no goals that could be made up")
+        elif settings.hindsight and settings.observation == "pixels":
+            problems.append(f"robot.hindsight: {settings.hindsight}; in pictures goals cannot be changed for others: set it to 0")
         elif settings.hindsight and settings.observation != "truth" and isinstance(found, GoalTask) and not found.feels_goal:
             said = f"on {settings.observation!r} what {task} has achieved is what is believed, while rewards are of the truth"
             problems.append(

@@ -6,7 +6,11 @@ The first round is driven by the planner, the others by the network (the paper's
 what to do where its own mistakes lead. Networks and optimiser are those of Stable-Baselines3, whose algorithm can go on from there: besides
 the actor the critic learns, from the returns of all rounds, and the noise of actions becomes as large as the network still errs.
 
-Shapes: B worlds, T steps of a round, F numbers of an observation, C of an action.
+Of pictures the same is learned in fewer rounds, as to look at all of them again and again is what takes the time; and the critic listens to
+what the actor's convolutions say, without a say in them.
+
+Shapes: B worlds, T steps of a round, F numbers of an observation, C of an action. Observations are kept by their parts' names, "" if
+they have none.
 """
 
 from __future__ import annotations
@@ -30,9 +34,10 @@ from envs.driving.sb3_env import DrivingVecEnv
 __all__ = ["ROUNDS", "Expert", "PlannerExpert", "imitate"]
 
 Floats = NDArray[np.float32]
+Parts = dict[str, NDArray[Any]]  # (T, B, F) or, of images, (T, B, 3 C, H, W) uint8
 Expert = Callable[[], Floats]  # (B, C) what it would do in each of the training worlds now
 
-ROUNDS = 20
+ROUNDS, LOOKING_ROUNDS = 20, 8  # of numbers, and with pictures
 EPOCHS, BATCH, RATE = 4, 512, 1e-3  # over all states, each round; RATE of Adam
 NOISE = (-2.5, 0.0)  # bounds of the logarithm of the noise left to explore with
 
@@ -66,85 +71,109 @@ def imitate(
 
     each: called after every round with the error of the actor on the states of that round before it learned from them (root mean square,
     in units of the action), and the loss after it has. stop: asked at every step; what was driven until then is not learned from.
-    Keeps every observation as it came, 4 F bytes each for `steps` of them: 0.5 GB for 300,000 at the level truth.
+    Keeps every observation as it came, 4 F bytes each for `steps` of them: 0.5 GB for 300,000 at the level truth; 21 kB for each picture.
     """
     policy, rng = learner.policy, np.random.default_rng(learner.seed)
     assert isinstance(policy, ActorCriticPolicy)
     turns = -(-steps // worlds.num_envs)
-    rounds = max(1, min(ROUNDS, steps // worlds.num_envs))
+    first = _parts(worlds.reset())
+    rounds = max(1, min(LOOKING_ROUNDS if "image" in first else ROUNDS, steps // worlds.num_envs))
     for group in policy.optimizer.param_groups:
         group["lr"] = RATE
     space: Any = worlds.action_space
-    first = np.asarray(worlds.reset())
-    states = np.empty((turns, *first.shape), np.float32)  # (all T, B, F), pages of which are taken only when they are filled
+    # (all T, B, ...), pages of which are taken only when they are filled
+    states = {name: np.empty((turns, *part.shape), np.uint8 if name == "image" else np.float32) for name, part in first.items()}
     labels = np.empty((turns, worlds.num_envs, *space.shape), np.float32)
     returns = np.empty((turns, worlds.num_envs), np.float32)
     for k in range(rounds):
         begun, end = turns * k // rounds, turns * (k + 1) // rounds
         here = slice(begun, end)
-        found = _drive(learner, worlds, expert, states[here], labels[here], led=k == 0, stop=stop)
+        found = _drive(learner, worlds, expert, _of(states, here), labels[here], led=k == 0, stop=stop)
         if found is None:
             return
-        error = _error(policy, worlds, states[here], labels[here])
+        error = _error(policy, worlds, _of(states, here), labels[here])
         returns[here] = _returns(policy, worlds, *found, learner.gamma)
-        loss = _learn(policy, worlds, _flat(states[:end]), _flat(labels[:end]), returns[:end].reshape(-1), rng)
+        so_far = {name: _flat(part[:end]) for name, part in states.items()}
+        loss = _learn(policy, worlds, so_far, _flat(labels[:end]), returns[:end].reshape(-1), rng)
         learner._n_updates += EPOCHS
         with torch.no_grad():
             policy.log_std.copy_(torch.log(torch.from_numpy(error).clamp(min=1e-6)).clamp(*NOISE))
         each(float(np.sqrt(np.mean(error**2))), loss)
 
 
-def _flat(values: Floats) -> Floats:
-    """(T, B, X) -> (T B, X), the same memory."""
-    return values.reshape(-1, values.shape[-1])
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    """(T, B, ...) -> (T B, ...), the same memory."""
+    return values.reshape(-1, *values.shape[2:])
+
+
+def _parts(observation: Any) -> Parts:
+    """By names."""
+    return dict(observation) if isinstance(observation, dict) else {"": np.asarray(observation)}
+
+
+def _of(states: Parts, which: Any) -> Parts:
+    """Some of them: an index or a slice of the first axis, or rows."""
+    return {name: part[which] for name, part in states.items()}
 
 
 def _drive(
-    learner: OnPolicyAlgorithm, worlds: VecNormalize, expert: Expert, states: Floats, labels: Floats, *, led: bool, stop: Callable[[], bool]
+    learner: OnPolicyAlgorithm, worlds: VecNormalize, expert: Expert, states: Parts, labels: Floats, *, led: bool, stop: Callable[[], bool]
 ) -> tuple[Floats, NDArray[np.bool_]] | None:
-    """Fill in observations (T, B, F) as they come and labels (T, B, C) of T steps; rewards and ends (T, B) of them, None if stopped.
+    """Fill in observations as they come and labels (T, B, C) of T steps; rewards and ends (T, B) of them, None if stopped.
 
     Where the time was over the reward has in it what the critic expects from there on, as in Stable-Baselines3: it goes on, unseen.
     """
-    rewards, dones = np.empty(states.shape[:2], np.float32), np.empty(states.shape[:2], np.bool_)
+    rewards, dones = np.empty(labels.shape[:2], np.float32), np.empty(labels.shape[:2], np.bool_)
     policy: Any = learner.policy
     space: Any = worlds.action_space
-    for t in range(len(states)):
+    for t in range(len(labels)):
         if stop():
             return None
-        states[t], labels[t] = np.asarray(worlds.get_original_obs()), expert()
-        action = labels[t] if led else _mean(policy, _tensor(policy, worlds, states[t])).cpu().numpy()
+        labels[t] = expert()
+        for name, part in _parts(worlds.get_original_obs()).items():
+            states[name][t] = part
+        action = labels[t] if led else _mean(policy, _tensors(policy, worlds, _of(states, t))).cpu().numpy()
         _, rewards[t], dones[t], infos = worlds.step(np.clip(action, space.low, space.high))
         if late := [row for row in np.flatnonzero(dones[t]) if infos[row].get("TimeLimit.truncated")]:
-            last = np.stack([infos[row]["terminal_observation"] for row in late])  # normalised already
-            rewards[t, late] += learner.gamma * _worth(policy, torch.as_tensor(last, dtype=torch.float32, device=policy.device))
+            ends = [_parts(infos[row]["terminal_observation"]) for row in late]  # normalised already
+            last = {name: np.stack([end[name] for end in ends]) for name in states}
+            rewards[t, late] += learner.gamma * _worth(policy, _on(policy, last))
         learner.num_timesteps += worlds.num_envs
     return rewards, dones
 
 
-def _tensor(policy: ActorCriticPolicy, worlds: VecNormalize, raw: Floats) -> Tensor:
+def _tensors(policy: ActorCriticPolicy, worlds: VecNormalize, raw: Parts) -> Any:
     """Observations as the network is given them."""
-    seen: Any = worlds.normalize_obs(raw)
-    return torch.as_tensor(seen, dtype=torch.float32, device=policy.device)
+    seen: Any = worlds.normalize_obs(raw.get("", raw))
+    return _on(policy, _parts(seen))
 
 
-def _mean(policy: Any, seen: Tensor) -> Tensor:
+def _on(policy: ActorCriticPolicy, parts: Parts) -> Any:
+    """As tensors where the policy is: one, or a dict of them. Images stay bytes."""
+    found = {
+        name: torch.as_tensor(part, dtype=torch.uint8 if name == "image" else torch.float32, device=policy.device)
+        for name, part in parts.items()
+    }
+    return found.get("", found)
+
+
+def _mean(policy: Any, seen: Any) -> Tensor:
     """The actor's action without noise, (R, C)."""
     with torch.no_grad():
         mean: Tensor = policy.get_distribution(seen).distribution.mean
     return mean
 
 
-def _worth(policy: ActorCriticPolicy, seen: Tensor) -> Floats:
+def _worth(policy: ActorCriticPolicy, seen: Any) -> Floats:
     """What the critic expects, (R,)."""
     with torch.no_grad():
         worth: Floats = policy.predict_values(seen)[:, 0].cpu().numpy()
     return worth
 
 
-def _error(policy: ActorCriticPolicy, worlds: VecNormalize, states: Floats, labels: Floats) -> Floats:
-    """(C,) root mean square, of (T, B, F) and (T, B, C)."""
-    found = [_mean(policy, _tensor(policy, worlds, seen)).cpu().numpy() for seen in states]
+def _error(policy: ActorCriticPolicy, worlds: VecNormalize, states: Parts, labels: Floats) -> Floats:
+    """(C,) root mean square, of T moments and (T, B, C)."""
+    found = [_mean(policy, _tensors(policy, worlds, _of(states, t))).cpu().numpy() for t in range(len(labels))]
     error: Floats = np.sqrt(np.mean((np.stack(found) - labels) ** 2, axis=(0, 1))).astype(np.float32)
     return error
 
@@ -155,15 +184,17 @@ def _batches(count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]
         yield from (rows[k : k + BATCH] for k in range(0, count, BATCH))
 
 
-def _learn(policy: Any, worlds: VecNormalize, states: Floats, wanted: Floats, returns: Floats, rng: np.random.Generator) -> float:
+def _learn(policy: Any, worlds: VecNormalize, states: Parts, wanted: Floats, returns: Floats, rng: np.random.Generator) -> float:
     """Squared errors of the mean action and of the critic down; the actor's, on the average over the last pass."""
     losses: list[float] = []
-    for rows in _batches(len(states), rng):
-        seen = _tensor(policy, worlds, states[rows])  # a minibatch at a time: normalising is done in 8 bytes a number, and anew
-        target, worth = (torch.from_numpy(part[rows]).to(seen.device) for part in (wanted, returns))
-        loss = functional.mse_loss(policy.get_distribution(seen).distribution.mean, target)
+    for rows in _batches(len(wanted), rng):
+        seen = _tensors(policy, worlds, _of(states, rows))  # a minibatch at a time: normalising is done in 8 bytes a number, and anew
+        target, worth = (torch.from_numpy(part[rows]).to(policy.device) for part in (wanted, returns))
+        features = policy.extract_features(seen)
+        loss = functional.mse_loss(policy.action_net(policy.mlp_extractor.forward_actor(features)), target)
         _descend(policy, loss)
-        _descend(policy, functional.mse_loss(policy.predict_values(seen)[:, 0], worth))
+        expected = policy.value_net(policy.mlp_extractor.forward_critic(features.detach()))[:, 0]
+        _descend(policy, functional.mse_loss(expected, worth))
         losses.append(float(loss.detach()))
     return float(np.mean(losses[-(len(losses) // EPOCHS) :]))
 
@@ -178,7 +209,7 @@ def _descend(policy: ActorCriticPolicy, loss: Tensor) -> None:
 
 def _returns(policy: ActorCriticPolicy, worlds: VecNormalize, rewards: Floats, dones: NDArray[np.bool_], gamma: float) -> Floats:
     """(T, B) discounted: G_t = r_t + gamma G_t+1, nothing beyond an end, the critic's word beyond the round."""
-    after = _worth(policy, _tensor(policy, worlds, np.array(worlds.get_original_obs(), dtype=np.float32)))
+    after = _worth(policy, _tensors(policy, worlds, _parts(worlds.get_original_obs())))
     out = np.zeros_like(rewards)
     for t in reversed(range(len(rewards))):
         after = rewards[t] + gamma * np.where(dones[t], 0.0, after)

@@ -133,8 +133,8 @@ def _image(model: BaseAlgorithm, algorithm: Algorithm) -> tuple[ImageSpec | None
         return None, {}
     owner = algorithm.actor[0].rpartition(".")[0] if not algorithm.on_policy else ""
     extractor = model.policy.get_submodule(f"{owner}.features_extractor" if owner else "pi_features_extractor")
-    if not isinstance(extractor, CombinedExtractor) or list(extractor.extractors) != ["image", "state"]:
-        raise ValueError(f"{algorithm.name}: {type(extractor).__name__} does not take an image and a vector called 'state'")
+    if not isinstance(extractor, CombinedExtractor) or list(extractor.extractors) not in (["image", "state"], ["image"]):
+        raise ValueError(f"{algorithm.name}: {type(extractor).__name__} does not take an image and, if anything, a vector called 'state'")
     network = extractor.extractors["image"]
     assert isinstance(network, NatureCNN)
     convolutions = [part for part in network.cnn if isinstance(part, nn.Conv2d)]

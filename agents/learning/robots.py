@@ -18,6 +18,7 @@ from envs.robots.randomise import Randomisation
 from envs.robots.registry import task_named
 from envs.robots.robots import Robots
 from envs.robots.sb3_env import RobotVecEnv
+from envs.robots.sight import SightConfig
 
 __all__ = ["FlatVecEnv", "Teacher", "robot_worlds"]
 
@@ -71,14 +72,21 @@ def robot_worlds(config: TrainConfig, done_steps: int) -> Worlds:
     """
     robot, seeds = config.robot, config.seeds
     task = task_named(config.task, **robot.options)
-    like: dict[str, Any] = {"observation": robot.observation, "randomisation": Randomisation(**robot.randomisation)}
+    like: dict[str, Any] = {
+        "observation": robot.observation,
+        "randomisation": Randomisation(**robot.randomisation),
+        "sight": SightConfig(frames=robot.frames),
+    }
     training = RobotVecEnv(task, num_envs=config.envs, seed=seeds.training, **like)
     validation = RobotVecEnv(task, num_envs=seeds.validation_episodes, seed=seeds.validation, **like)
+    pictures = robot.observation == "pixels"
     return Worlds(
-        training=training if robot.hindsight else FlatVecEnv(training),
-        validation=FlatVecEnv(validation),
-        observation=told_spec(task),
-        robot=RobotSpec(task=config.task, observation=robot.observation, options=robot.told),  # type: ignore[arg-type]  # checked by it
+        training=training if robot.hindsight or pictures else FlatVecEnv(training),
+        validation=validation if pictures else FlatVecEnv(validation),
+        observation=told_spec(task, training.observation_space),
+        robot=RobotSpec.model_validate(
+            {"task": config.task, "observation": robot.observation, "options": robot.told, "frames": robot.frames}
+        ),
         expert=Teacher(training.robots, config.imitate) if config.imitate else None,
         floor=FLOOR,
         hindsight=robot.hindsight,

@@ -85,9 +85,10 @@ class Run(BaseCallback):
         self.stopping = False
         self.meter = EpisodeMeter(worlds.training)
         gamma = float(config.hyper.get("gamma", 0.99))
+        normalised = config.normalise_observations and _numbers(self.meter)
         self.normalise = VecNormalize(
-            self.meter, norm_obs=config.normalise_observations, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=worlds.floor,
-            norm_obs_keys=["state"] if _images(self.meter) and config.normalise_observations else None,  # images go as they are
+            self.meter, norm_obs=normalised, norm_reward=config.normalise_rewards, gamma=gamma, epsilon=worlds.floor,
+            norm_obs_keys=["state"] if _images(self.meter) and normalised else None,  # images go as they are
         )  # fmt: skip
         done = checkpoint.counters["num_timesteps"] if checkpoint else 0
         self.learner: BaseAlgorithm = build_model(
@@ -293,6 +294,11 @@ class Run(BaseCallback):
 def _images(worlds: VecEnv) -> bool:
     """Whether its observations have pictures."""
     return isinstance(worlds.observation_space, spaces.Dict) and "image" in worlds.observation_space.spaces
+
+
+def _numbers(worlds: VecEnv) -> bool:
+    """Whether its observations have anything beside pictures."""
+    return not _images(worlds) or "state" in worlds.observation_space.spaces  # type: ignore[attr-defined]  # a Dict, then
 
 
 def _hashes(weights: Mapping[Any, str]) -> str:

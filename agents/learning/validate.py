@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.evaluation.stats import Estimate, proportion
+from agents.policies.images import rows_of
 
 __all__ = ["Validation", "validate"]
 
@@ -45,10 +46,14 @@ class Validation:
 
 
 def validate(
-    actor: Callable[..., torch.Tensor], worlds: VecEnv, *, episodes: int, stop: Callable[[], bool] = lambda: False
+    actor: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+    worlds: VecEnv,
+    *,
+    episodes: int,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Validation | None:
-    """Drive the first episode of each of the first `episodes` rows of `worlds` to its end with `actor` (rows, F) -> actions; with images
-    (rows, 3 C, H, W) as its second argument where they are observed.
+    """Drive the first episode of each of the first `episodes` rows of `worlds` to its end with `actor`: (rows, F) and, where they are
+    observed, images (rows, 3 C, H, W) -> actions.
 
     Rows that are done go on with further episodes, which are not counted. None if `stop` says so before the end. Raises RuntimeError
     if an episode does not end within 100,000 steps.
@@ -58,7 +63,7 @@ def validate(
     endings: list[dict[str, Any]] = [{} for _ in range(episodes)]
     observation = worlds.reset()
     for _ in range(100_000):
-        observation, reward, done, infos = worlds.step(actor(*_rows(observation)).numpy())
+        observation, reward, done, infos = worlds.step(actor(*rows_of(observation)).numpy())
         rewards += reward * open_
         lengths += open_
         for row in np.flatnonzero(done & open_):
@@ -69,14 +74,6 @@ def validate(
         if stop():
             return None
     raise RuntimeError(f"{int(open_.sum())} of {episodes} validation episodes did not end within 100000 steps")
-
-
-def _rows(observation: Any) -> tuple[torch.Tensor, ...]:
-    """The vectors and, where there are any, the images."""
-    if isinstance(observation, dict):
-        return torch.from_numpy(observation["state"]), torch.from_numpy(observation["image"])
-    assert isinstance(observation, np.ndarray)
-    return (torch.from_numpy(observation),)
 
 
 def _summary(rewards: NDArray[np.float64], lengths: NDArray[np.int64], endings: list[dict[str, Any]]) -> Validation:

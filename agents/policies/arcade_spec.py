@@ -16,7 +16,7 @@ class ArcadeSpec(Strict):
     """The game of `envs.games.arcade` that a policy was trained on. Options are those of its configuration that differ from the usual."""
 
     task: Annotated[str, Field(min_length=1, max_length=64)]
-    observation: Literal["truth", "visible", "noisy", "perceived"] = "truth"
+    observation: Literal["truth", "visible", "noisy", "perceived", "pixels"] = "truth"
     options: dict[str, Option] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")

@@ -6,14 +6,14 @@ Shapes: R rows, C cameras, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ImageSpec", "Strict", "Width", "look"]
+__all__ = ["ImageSpec", "Strict", "Width", "look", "rows_of"]
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 _Side = Annotated[int, Field(ge=1, le=64)]
@@ -71,3 +71,14 @@ def look(spec: ImageSpec, tensor: Callable[[str], Tensor], images: Tensor) -> Te
     for i, (_, _, stride) in enumerate(spec.convolutions):
         x = functional.relu(functional.conv2d(x, tensor(f"image.{i}.weight"), tensor(f"image.{i}.bias"), stride=stride))
     return functional.relu(functional.linear(x.flatten(1), tensor("image.linear.weight"), tensor("image.linear.bias")))
+
+
+def rows_of(observation: Any) -> tuple[Tensor, Tensor | None]:
+    """What a network takes of an observation of R rows: numbers (R, F), and pictures (R, 3 C, H, W) uint8 where it has an `image`. Beside
+    them stand the numbers of its `state`, or none, F = 0."""
+    import torch
+
+    if not isinstance(observation, dict):
+        return torch.from_numpy(observation), None
+    images = torch.from_numpy(observation["image"])
+    return torch.from_numpy(observation["state"]) if "state" in observation else torch.zeros(len(images), 0), images

@@ -20,13 +20,14 @@ class RobotSpec(Strict):
     """The task of `envs.robots` that a policy was trained on. Options are those that decide what it is told and what its actions mean."""
 
     task: Annotated[str, Field(min_length=1, max_length=64)]
-    observation: Literal["truth", "visible", "noisy", "perceived"] = "truth"
+    observation: Literal["truth", "visible", "noisy", "perceived", "pixels"] = "truth"
     options: dict[str, Option] = Field(default_factory=dict)
+    frames: Annotated[int, Field(ge=1, le=8)] = 1  # of pixels: pictures of each camera
 
     @model_serializer(mode="wrap")
     def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Options are left out where there are none."""
-        return {name: value for name, value in handler(self).items() if name != "options" or value}
+        """Options are left out where there are none, and frames where there is one: older files keep their sha256."""
+        return {name: value for name, value in handler(self).items() if value != {"options": {}, "frames": 1}.get(name)}
 
 
 def shipped_tasks() -> list[str]:

@@ -74,7 +74,7 @@ class ActionSpec(Strict):
 class ObservationSpec(Strict):
     """The flat observation (what is no image): its size and, in order, the parts it is made of with their shapes (none: one unnamed)."""
 
-    size: Width
+    size: Annotated[int, Field(ge=0, le=8192)]  # 0: there is nothing but images
     features: str = ""  # sha256 over the names of all features in order: what each number means
     layout: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(default_factory=dict)
 
@@ -149,8 +149,9 @@ class BundleSpec(Strict):
         given = self.observation.size + (image.features if image else 0)
         if inputs != given:
             raise ValueError(f"the network takes {inputs} inputs but the observation has {given}")
-        if self.driving is not None and (self.driving.observation == "pixels") != (image is not None):
-            raise ValueError(f"observation {self.driving.observation!r} does not go with a network {'with' if image else 'without'} images")
+        made_for = self.driving or self.robot or self.arcade
+        if made_for is not None and (made_for.observation == "pixels") != (image is not None):
+            raise ValueError(f"observation {made_for.observation!r} does not go with a network {'with' if image else 'without'} images")
         if self.observation.layout and sum(int(np.prod(shape)) for shape in self.observation.layout.values()) != self.observation.size:
             raise ValueError(f"the parts of the observation do not add up to {self.observation.size}")
         continuous = self.action.kind == "continuous"
@@ -165,10 +166,10 @@ class BundleSpec(Strict):
             raise ValueError("what tells a planner what to aim at drives, by three numbers from -1 to 1")
         if self.perception and self.driving is None and self.robot is None:
             raise ValueError("perception weights belong to a policy that drives or moves a robot")
-        if self.robot is not None and (self.driving is not None or image is not None or not continuous):
-            raise ValueError("a policy of a robot task takes numbers, acts by numbers, and does not drive")
-        if self.arcade is not None and (self.driving is not None or self.robot is not None or image is not None):
-            raise ValueError("a policy of an arcade game takes numbers, and neither drives nor moves a robot")
+        if self.robot is not None and (self.driving is not None or not continuous):
+            raise ValueError("a policy of a robot task acts by numbers, and does not drive")
+        if self.arcade is not None and (self.driving is not None or self.robot is not None):
+            raise ValueError("a policy of an arcade game neither drives nor moves a robot")
         return self
 
     @model_serializer(mode="wrap")

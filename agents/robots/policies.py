@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agents.policies.base import PolicyError
+from agents.policies.images import rows_of
 from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.robots.players import PLAYERS, MakePlayer
 from agents.robots.sampling import SamplingPlanner
@@ -77,7 +78,7 @@ class Network:
         if spec.robot is None or spec.robot.task != robots.task.name:
             made = f"the robot task {spec.robot.task!r}" if spec.robot else "no robot task"
             raise PolicyError(f"policy {spec.name!r} was trained on {made}, not on {robots.task.name!r}")
-        if spec.observation != (now := told_spec(robots.task)):
+        if spec.observation != (now := told_spec(robots.task, robots.observation_space)):
             raise PolicyError(
                 f"policy {spec.name!r} was trained on {spec.observation.layout} (features {spec.observation.features[:8]}); this version "
                 f"makes {now.layout} ({now.features[:8]}): train it again, or use closedloop {spec.versions.get('closedloop', 'unknown')}"
@@ -86,9 +87,8 @@ class Network:
 
     def act(self, robots: Robots) -> Floats:
         """Actions (B, n) in [-1, 1]."""
-        import torch
-
-        action: Floats = self.actor(torch.from_numpy(flat(robots.observe()))).numpy().astype(np.float64)
+        observation = robots.observe()
+        action: Floats = self.actor(*rows_of(observation if robots.pictures else flat(observation))).numpy().astype(np.float64)
         return action
 
 
@@ -138,6 +138,7 @@ def _bundled(path: Path, task: str) -> RobotPolicy:
         make=lambda robots: Network(bundle, robots),
         observation=robot.observation,
         options=robot.options,
+        sight=SightConfig(frames=robot.frames) if robot.observation == "pixels" else None,
         sha256=bundle.sha256,
         perception={str(stage): sha256 for stage, sha256 in bundle.spec.perception.items()},
     )
@@ -147,6 +148,10 @@ def _at_level(policy: RobotPolicy, level: str) -> RobotPolicy:
     from envs.robots.sight import LEVELS
 
     levels = [known for known in LEVELS if known != "pixels"]
+    if policy.observation == "pixels" and level != "pixels":
+        raise PolicyError(f"{policy.name}@{level}: it was trained on pictures, a space of its own, and stays on 'pixels'")
+    if policy.observation == "pixels":
+        return policy
     if policy.make is SamplingPlanner and level in levels and level != "truth":
         raise PolicyError(f"{policy.name}@{level}: sampling tries out candidates on copies of the true state, so its level is truth always")
     if level not in levels:

@@ -34,22 +34,25 @@ def flat(observation: Arrays) -> NDArray[np.float32]:
 
 
 def layout(space: spaces.Space[Any]) -> dict[str, tuple[int, ...]]:
-    """The parts of the vector with their shapes. Raises ConfigError for a space with pictures."""
+    """The parts of the vector with their shapes: of pictures, what is felt beside them."""
+    if isinstance(space, spaces.Dict) and "image" in space.spaces:
+        return {name: (int(np.prod(part.shape or ())),) for name, part in space.spaces.items() if name != "image"}
     if isinstance(space, spaces.Box):
         return {"observation": (int(np.prod(space.shape)),)}
     if isinstance(space, spaces.Dict) and set(space.spaces) == set(GOAL):
         parts = {name: space[name].shape for name in GOAL}
         assert parts["observation"] is not None and parts["desired_goal"] is not None
         return {"observation": (parts["observation"][0],), "way": (parts["desired_goal"][0],)}
-    raise ConfigError(f"observations of {space}: a network here takes numbers, no pictures; train on another level than 'pixels'")
+    raise ConfigError(f"observations of {space}: neither numbers, nor of a goal, nor pictures")
 
 
 def flat_space(space: spaces.Space[Any]) -> spaces.Box:
-    """The space of the vector: that of a Box itself. Raises ConfigError for a space with pictures."""
+    """The space of the vector: that of a Box itself. Raises ConfigError for a space that has none, as pictures."""
     if isinstance(space, spaces.Box):
         return space
     size = layout(space)
-    assert isinstance(space, spaces.Dict)
+    if not isinstance(space, spaces.Dict) or "way" not in size:
+        raise ConfigError(f"observations of {space}: these are pictures, and no vector")
     own, desired = space["observation"], space["desired_goal"]
     assert isinstance(own, spaces.Box) and isinstance(desired, spaces.Box)
     high = np.concatenate([own.high, 2.0 * desired.high / UNIT])
@@ -57,9 +60,21 @@ def flat_space(space: spaces.Space[Any]) -> spaces.Box:
     return spaces.Box(-high.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
 
-def told_spec(task: Task) -> ObservationSpec:
-    """What the vector of a task is made of. Its `features` change with the task, the parts and their bounds."""
+def told_spec(task: Task, told: spaces.Space[Any] | None = None) -> ObservationSpec:
+    """What the vector of a task is made of. Its `features` change with the task, the parts and their bounds.
+
+    told: the space of what is observed, where that is not the task's own: with pictures. Their shape changes `features` too.
+    """
+    if isinstance(told, spaces.Dict) and "image" in told.spaces:
+        parts = layout(told)
+        bounds = {name: part.high.tolist() for name, part in told.spaces.items() if isinstance(part, spaces.Box) and name != "image"}
+        seen = (task.name, parts, bounds, told["image"].shape)
+        return ObservationSpec(size=sum(n for (n,) in parts.values()), features=_sha256(seen), layout=parts)
     space = flat_space(task.observation_space)
     parts = layout(task.observation_space)
     known = (task.name, parts, space.high.tolist(), UNIT)
-    return ObservationSpec(size=space.shape[0], features=hashlib.sha256(repr(known).encode()).hexdigest(), layout=parts)
+    return ObservationSpec(size=space.shape[0], features=_sha256(known), layout=parts)
+
+
+def _sha256(known: object) -> str:
+    return hashlib.sha256(repr(known).encode()).hexdigest()

@@ -58,6 +58,7 @@ class RobotsState:
     belief: Belief | Estimates | None = None  # as last seen, where that is what a policy is told
     observation: str = "truth"  # level, and how is looked, which a belief comes from
     sight: SightConfig | None = None
+    pictures: NDArray[np.uint8] | None = None  # as last taken, where those are what a policy is told
 
 
 class Robots:
@@ -148,6 +149,8 @@ class Robots:
         if self.sight:
             self.sight.forget(rows)
             self.sight.look(rows, draws)
+        if self.pictures:
+            self.pictures.start(rows)
 
     def step(self, action: Any) -> Step:
         """One decision in every world. Raises as `command` does, and Diverged if a simulation blows up; `reset` then starts anew.
@@ -164,6 +167,8 @@ class Robots:
             raise Diverged(f"{self.task.name} diverged in {broken.sum()} of {self.batch} worlds: {told}")
         if self.sight:
             self.sight.look(self._world, Draws(self.seeds, self.steps))
+        if self.pictures:
+            self.pictures.look()
         terms = self.task.reward_terms(self.physics, chosen)
         reward = np.zeros(self.batch)
         for name, weight in self.task.weights.items():
@@ -228,6 +233,7 @@ class Robots:
             belief=self.sight.belief.copy() if self.sight else None,
             observation=self.observation,
             sight=self.sight_config,
+            pictures=self.pictures.taken.copy() if self.pictures else None,
         )
 
     def set_state(self, saved: RobotsState) -> None:
@@ -242,6 +248,8 @@ class Robots:
                 f"a state with a belief of level {saved.observation!r} by {saved.sight}: worlds here are told {self.observation!r} by "
                 f"{self.sight_config}"
             )
+        if self.pictures and (saved.pictures is None or saved.pictures.shape != self.pictures.taken.shape):
+            raise ConfigError(f"a state of level {saved.observation!r} by {saved.sight}: here pictures are by {self.sight_config}")
         if saved.seeds.shape != (self.batch,):
             raise ConfigError(f"a state of {len(saved.seeds)} worlds: here are {self.batch} of {self.task.name}")
         if self.randomisation:
@@ -252,3 +260,5 @@ class Robots:
         self.terms = {name: value.copy() for name, value in saved.terms.items()}
         if self.sight and saved.belief:
             self.sight.belief = saved.belief.copy()
+        if self.pictures and saved.pictures is not None:
+            self.pictures.taken = saved.pictures.copy()

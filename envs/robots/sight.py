@@ -20,7 +20,7 @@ from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Task
 
-__all__ = ["LEVELS", "Belief", "Pictures", "Sight", "SightConfig"]
+__all__ = ["LEVELS", "Belief", "Pictures", "Sight", "SightConfig", "picture_space"]
 
 LEVELS = ("truth", "visible", "noisy", "perceived", "pixels")
 
@@ -35,6 +35,7 @@ class SightConfig:
     detector: str = "robots"  # of `perceived`: a name that ships or a file
     noise: str = "robots"  # of `noisy`, likewise
     latency: int = 0  # decisions by which what is `noisy` or `perceived` comes late
+    frames: int = 1  # of `pixels`: the last so many pictures of each camera, from which motion can be told
 
     def __post_init__(self) -> None:
         if not (16 <= self.width <= 1024 and 16 <= self.height <= 1024):
@@ -43,6 +44,8 @@ class SightConfig:
             raise ConfigError(f"least={self.least}: must be 1 or more pixels")
         if not 0 <= self.latency <= 50:
             raise ConfigError(f"latency={self.latency}: must be 0 to 50 decisions")
+        if not 1 <= self.frames <= 8:
+            raise ConfigError(f"frames={self.frames}: must be 1 to 8 pictures")
 
 
 class Belief(NamedTuple):
@@ -99,29 +102,52 @@ class Sight:
         self.camera.close()
 
 
+def picture_space(task: Task, config: SightConfig) -> spaces.Space[Any]:
+    """What `Pictures` tells of one world of a task."""
+    shape = (3 * len(task.cameras[:-1]) * config.frames, config.height, config.width)
+    parts: dict[str, spaces.Space[Any]] = {"image": spaces.Box(0, 255, shape=shape, dtype=np.uint8)}
+    if task.feeling_space.shape[0]:
+        parts["state"] = task.feeling_space
+    return spaces.Dict(parts)
+
+
 class Pictures:
-    """Observations for policies that see for themselves: `image` (3 C, H, W) uint8, and `state`, what the robot feels of itself."""
+    """Observations for policies that see for themselves: `image` (3 C T, H, W) uint8, of the last T moments, the latest last, and `state`,
+    what the robot feels of itself. When an episode begins, all T are of its first moment.
+    """
 
     def __init__(self, physics: Physics, task: Task, config: SightConfig) -> None:
         self.physics, self.task, self.config = physics, task, config
         self.camera = Camera(physics, width=config.width, height=config.height)
+        self.taken = np.zeros((physics.size, config.frames, 3 * len(self.names), config.height, config.width), dtype=np.uint8)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the cameras: all but the last, which is for people."""
+        return self.task.cameras[:-1]
 
     @property
     def space(self) -> spaces.Space[Any]:
         """Of one world."""
-        size, names = self.config, self.task.cameras[:-1]
-        parts: dict[str, spaces.Space[Any]] = {"image": spaces.Box(0, 255, shape=(3 * len(names), size.height, size.width), dtype=np.uint8)}
-        if self.task.feeling_space.shape[0]:
-            parts["state"] = self.task.feeling_space
-        return spaces.Dict(parts)
+        return picture_space(self.task, self.config)
+
+    def start(self, rows: NDArray[np.int64]) -> None:
+        """An episode begins in these worlds."""
+        self.taken[rows] = self._take(rows)[:, None]
+
+    def look(self) -> None:
+        """Another moment, in all worlds."""
+        self.taken[:, :-1] = self.taken[:, 1:]
+        self.taken[:, -1] = self._take(np.arange(self.physics.size))
+
+    def _take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(n, 3 C, H, W)."""
+        frames = self.camera.pictures(self.names, rows.tolist())  # (n, C, H, W, 3)
+        return frames.transpose(0, 1, 4, 2, 3).reshape(len(frames), *self.taken.shape[2:])
 
     def observe(self) -> dict[str, NDArray[Any]]:
-        """(B, ...) each."""
-        names = self.task.cameras[:-1]
-        frames = self.camera.pictures(names)  # (B, C, H, W, 3)
-        parts: dict[str, NDArray[Any]] = {
-            "image": frames.transpose(0, 1, 4, 2, 3).reshape(len(frames), -1, self.config.height, self.config.width)
-        }
+        """(B, ...) each, of the last look."""
+        parts: dict[str, NDArray[Any]] = {"image": self.taken.reshape(len(self.taken), -1, *self.taken.shape[3:]).copy()}
         if self.task.feeling_space.shape[0]:
             parts["state"] = self.task.feel(self.physics).astype(np.float32)
         return parts

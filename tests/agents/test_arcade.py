@@ -45,7 +45,8 @@ def test_levels_and_names_that_do_not_exist_are_told() -> None:
     ("given", "said"),
     [
         ({"algo": "sac", "robot": {"options": {"action": "discrete"}}}, "sac learns continuous actions"),
-        ({"robot": {"observation": "pixels"}}, "cannot be trained on 'pixels'"),
+        ({"robot": {"observation": "pixles"}}, "no level 'pixles'; did you mean 'pixels'"),
+        ({"robot": {"observation": "pixels", "frames": 2}}, "robot.frames: 2; games show the last four"),
         ({"robot": {"options": {"pionts": 3.0}}}, "did you mean 'points'"),
         ({"robot": {"hindsight": 4}}, "robot.hindsight: arcade games have none"),
         ({"imitate": "expert"}, "cannot be imitated"),
@@ -57,19 +58,24 @@ def test_runs_that_cannot_be_are_refused(given: dict[str, object], said: str) ->
         config_from({"task": "rally", **given})
 
 
-@pytest.mark.parametrize("algo", ["ppo", "sac"])
-def test_networks_are_trained_and_judged(algo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Discrete and continuous. One that was trained on another game than others are judged on is refused."""
+@pytest.mark.parametrize(("algo", "level"), [("ppo", "truth"), ("sac", "truth"), ("ppo", "pixels"), ("dqn", "pixels")])
+def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Discrete and continuous, of numbers and of pictures. One that was trained on another game than others are judged on is refused."""
     from agents.learning.trainer import train
 
-    hyper = {"n_steps": 32} if algo == "ppo" else {"learning_starts": 32, "gradient_steps": 1}
+    hyper = {"n_steps": 32} if algo == "ppo" else {"learning_starts": 32, "gradient_steps": 1, "buffer_size": 500}
     action = {"action": "continuous"} if algo == "sac" else {}
-    config = config_from({**SMALL, "algo": algo, "hyper": hyper, "robot": {"options": {**SHORT, **action}}})
+    config = config_from({**SMALL, "algo": algo, "hyper": hyper, "robot": {"observation": level, "options": {**SHORT, **action}}})
     result = train(config, out=tmp_path / "run")
     assert result.status == "finished"
     with pytest.raises(PolicyError, match="trained on another rally, with .*points=1 in place of 11"):
         rollout_arcade(load_arcade_policy(tmp_path / "run", "rally"), "rally", [0])
     policy = load_arcade_policy(tmp_path / "run", "rally")
+    assert policy.observation == level
+    if level == "pixels":
+        assert load_arcade_policy(f"{tmp_path}/run@pixels", "rally").observation == "pixels"
+        with pytest.raises(PolicyError, match="stays on 'pixels'"):
+            load_arcade_policy(f"{tmp_path}/run@truth", "rally")
     worlds = policy.worlds("rally", 3)
     player = policy.make(worlds)
     for _ in range(5):

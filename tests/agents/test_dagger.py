@@ -21,7 +21,7 @@ from agents.learning import config_from, resume, train
 from agents.learning.beginning import check_beginning
 from agents.learning.checkpoint import load_checkpoint
 from agents.learning.config import TrainConfigError
-from agents.learning.dagger import PlannerExpert, _drive, _returns
+from agents.learning.dagger import PlannerExpert, _drive, _learn, _returns
 from agents.learning.record import read_config, read_progress
 from agents.learning.worlds import Worlds, driving_worlds
 from agents.policies.base import load_policy
@@ -160,7 +160,7 @@ def test_beyond_a_timeout_stands_what_the_critic_expects() -> None:
     worlds = VecNormalize(inner, norm_reward=False, gamma=0.9)
     learner = PPO("MlpPolicy", worlds, gamma=0.9, seed=3, device="cpu")
     worlds.reset()
-    states, labels = np.empty((4, 6, 2), np.float32), np.empty((4, 6, 2), np.float32)
+    states, labels = {"": np.empty((4, 6, 2), np.float32)}, np.empty((4, 6, 2), np.float32)
     found = _drive(learner, worlds, inner.expert, states, labels, led=True, stop=lambda: False)
     assert found is not None
     rewards, dones = found
@@ -172,6 +172,39 @@ def test_beyond_a_timeout_stands_what_the_critic_expects() -> None:
     assert rewards == pytest.approx(1.0 + np.where(dones, beyond, 0.0), abs=1e-6)
     policy: Any = learner.policy
     assert _returns(policy, worlds, rewards, dones, 0.9)[0] == pytest.approx(1.0 + 0.9 + 0.81 + 0.729 * (1.0 + beyond), abs=1e-5)
+
+
+class Pictured(Points):
+    """The points as bright dots in a picture, and numbers beside it that tell nothing."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        super().__init__(count, seed)
+        parts: dict[str, Any] = {"image": spaces.Box(0, 255, (3, 36, 36), np.uint8), "state": spaces.Box(-1.0, 1.0, (1,), np.float32)}
+        self.observation_space = spaces.Dict(parts)
+
+    def reset(self) -> Any:
+        super().reset()
+        columns, rows = (np.clip(18 + 4 * self.at, 1, 34).astype(int)).T
+        image = np.zeros((self.num_envs, 3, 36, 36), np.uint8)
+        for k in range(self.num_envs):
+            image[k, :, rows[k] - 1 : rows[k] + 2, columns[k] - 1 : columns[k] + 2] = 255
+        return {"image": image, "state": np.zeros((self.num_envs, 1), np.float32)}
+
+
+def test_pictures_are_learned_from_and_the_critic_has_no_say_in_what_is_seen() -> None:
+    worlds = VecNormalize(Pictured(256, 1), norm_reward=False, norm_obs_keys=["state"])
+    labels = worlds.venv.expert() if worlds.reset() else None  # type: ignore[attr-defined]
+    seen: Any = worlds.get_original_obs()
+    learned = []
+    for returns in (np.zeros(256, np.float32), np.linspace(-5.0, 5.0, 256, dtype=np.float32)):
+        learner = PPO("MultiInputPolicy", worlds, seed=3, device="cpu")
+        assert labels is not None
+        rng = np.random.default_rng(0)
+        losses = [_learn(learner.policy, worlds, seen, labels, returns, rng) for _ in range(12)]
+        assert losses[-1] < 0.2 * losses[0]
+        learned.append(learner.policy.state_dict())
+    for name, value in learned[0].items():
+        assert torch.equal(value, learned[1][name]) != name.startswith(("value_net", "mlp_extractor.value_net")), name
 
 
 @pytest.fixture

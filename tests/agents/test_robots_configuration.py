@@ -20,8 +20,9 @@ from agents.learning.goals import GoalExtractor
 from agents.learning.robots import FlatVecEnv
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
 from envs.checks import ConfigError
-from envs.robots import TASKS, Robots, RobotVecEnv, task_named
+from envs.robots import TASKS, Robots, RobotVecEnv, SightConfig, task_named
 from envs.robots.goals import GoalTask
+from envs.robots.sight import picture_space
 from envs.robots.task import Objects
 
 CONTINUOUS = [name for name, algorithm in ALGORITHMS.items() if "continuous" in algorithm.actions]
@@ -51,11 +52,16 @@ def test_the_way_is_from_what_is_achieved_to_what_is_desired() -> None:
     np.testing.assert_array_equal(in_torch.numpy(), flat(seen))
 
 
-def test_pictures_are_no_vector() -> None:
-    from gymnasium import spaces
-
-    with pytest.raises(ConfigError, match="no pictures"):
-        layout(spaces.Dict({"image": spaces.Box(0, 255, (3, 8, 8), dtype=np.uint8)}))
+def test_pictures_are_no_vector_but_what_is_felt_beside_them_is() -> None:
+    task = task_named("push_cube")
+    one, two = (picture_space(task, SightConfig(frames=frames)) for frames in (1, 2))
+    with pytest.raises(ConfigError, match="these are pictures, and no vector"):
+        flat_space(one)
+    felt = told_spec(task, one)
+    assert (felt.size, felt.layout) == (6, {"state": (6,)})
+    assert len({felt.features, told_spec(task, two).features, told_spec(task).features}) == 3
+    alone = told_spec(task_named("cart_pole_vision"), picture_space(task_named("cart_pole_vision"), SightConfig()))
+    assert (alone.size, alone.layout) == (0, {})
 
 
 def test_flat_worlds_are_the_worlds() -> None:
@@ -104,7 +110,10 @@ def test_domains_do_not_show_in_each_other() -> None:
         ({"task": "reach", "scenario": "merge"}, "scenario: is about driving"),
         ({"task": "reach", "driving": {"observation": "noisy"}}, "driving: is about driving"),
         ({"task": "reach", "algo": "dqn"}, "learns discrete actions"),
-        ({"task": "reach", "robot": {"observation": "pixels"}}, "cannot be trained on 'pixels'"),
+        ({"task": "reach", "robot": {"observation": "pixles"}}, "robot.observation: no level 'pixles'; did you mean 'pixels'?"),
+        ({"task": "reach", "algo": "sac", "robot": {"observation": "pixels"}}, "robot.hindsight: 4; in pictures goals cannot be changed"),
+        ({"task": "reach", "robot": {"frames": 2}}, "robot.frames: 2; on 'truth' no pictures are shown"),
+        ({"task": "reach", "robot": {"observation": "pixels", "frames": 9}}, "less than or equal to 8"),
         ({"task": "reach", "robot": {"obsevation": "truth"}}, "did you mean 'observation'?"),
         ({"task": "reach", "robot": {"options": {"contrl": "joints"}}}, "did you mean 'control'?"),
         ({"task": "reach", "robot": {"options": {"control": "joint"}}}, "did you mean 'joints'?"),
@@ -157,7 +166,8 @@ def test_dry_run_shows_the_complete_configuration(capsys: pytest.CaptureFixture[
     arguments += ["--set", "robot.hindsight=0"]
     assert run([*arguments, "--dry-run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["robot"] == {"observation": "visible", "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 0}
+    robot = {"observation": "visible", "frames": 1, "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 0}
+    assert shown["robot"] == robot
 
 
 def test_by_hindsight_one_learns_below_the_truth_what_one_feels() -> None:

@@ -104,6 +104,34 @@ def test_what_was_learned_by_hindsight_acts_as_the_model_does(tmp_path: Path, mo
     np.testing.assert_allclose(actor(torch.from_numpy(flat(seen))).numpy(), wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("task", ["visual_servo", "cart_pole_vision"])
+def test_pictures_are_learned_from(task: str, tmp_path: Path, opengl: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two cameras' pictures and what the robot feels, or of pictures alone: the bundle acts as the model does."""
+    from agents.learning.run import Run
+
+    kept: list[Run] = []
+    finish = Run.finish
+    monkeypatch.setattr(Run, "finish", lambda self: kept.append(self) or finish(self))  # type: ignore[func-returns-value]
+    robot = {"observation": "pixels", "frames": 2}
+    given = {"task": task, "imitate": "expert", "steps": 32, "robot": robot, **TINY, "validation_episodes": 1}
+    monkeypatch.setattr(type(task_named(task)), "duration", 6)
+    train(config_from(given), out=tmp_path / "run", quiet=True)
+    bundle = load_bundle(tmp_path / "run" / "final.safetensors")
+    assert bundle.spec.robot is not None
+    assert (bundle.spec.robot.observation, bundle.spec.robot.frames) == ("pixels", 2)
+    policy = load_robot_policy(tmp_path / "run" / "final.safetensors", task)
+    robots = policy.worlds(task, 8)
+    seen: Any = robots.observe()
+    assert seen["image"].shape == (8, 6, 84, 84)
+    normalised: Any = kept[0].normalise.normalize_obs(seen)
+    wanted, _ = kept[0].learner.predict(normalised, deterministic=True)
+    np.testing.assert_allclose(policy.make(robots).act(robots), wanted, atol=1e-5)
+    assert load_robot_policy(f"{tmp_path}/run@pixels", task).observation == "pixels"
+    with pytest.raises(PolicyError, match="stays on 'pixels'"):
+        load_robot_policy(f"{tmp_path}/run@truth", task)
+    assert [r.error for r in rollout_robots(policy, task, [0, 1])] == ["", ""]
+
+
 @pytest.mark.slow
 def test_reaching_is_learned_from_hits_and_misses_alone(tmp_path: Path) -> None:
     config = config_from({"task": "reach", "algo": "sac", "steps": 10_000, "validation_episodes": 64, "evaluations": 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
+from envs.checks import ConfigError
 from envs.robots import Randomisation, Robots, SightConfig, task_named
 from envs.robots import gl as gl_module
 from envs.robots.camera import Camera, boxes_of
@@ -189,6 +191,35 @@ def test_pictures_as_observations_are_those_of_the_cameras() -> None:
     assert isinstance(told, dict)
     np.testing.assert_array_equal(seen["state"], told["observation"])
     assert set(Robots(task_named("cart_pole_vision"), batch=1, observation="pixels").observe()) == {"image"}
+
+
+@needs_renderer
+def test_pictures_of_some_moments_stand_in_a_row_the_latest_last() -> None:
+    sight = SightConfig(width=32, height=32, frames=3)
+    robots, single = (Robots(task_named("visual_servo"), batch=2, observation="pixels", sight=s) for s in (sight, replace(sight, frames=1)))
+    taken = []
+    for worlds in (robots, single):
+        worlds.reset(np.array([5, 6]))
+        taken.append([worlds.observe()["image"]])
+        for k in range(3):
+            worlds.step(np.full((2, robots.task.action_size), 0.4 * (-1) ** k))
+            taken[-1].append(worlds.observe()["image"])
+    many, one = taken
+    for k in range(4):
+        wanted = [one[max(k - back, 0)] for back in (2, 1, 0)]
+        np.testing.assert_array_equal(many[k], np.concatenate(wanted, axis=1))
+    assert (one[3] != one[2]).any()
+    saved, after = robots.get_state(), many[3]
+    robots.reset_where(np.array([True, False]))
+    begun = robots.observe()["image"]
+    np.testing.assert_array_equal(begun[0, :3], begun[0, 6:])  # all of its first moment
+    np.testing.assert_array_equal(begun[1], after[1])
+    robots.set_state(saved)
+    np.testing.assert_array_equal(robots.observe()["image"], after)
+    with pytest.raises(ConfigError, match="here pictures are by"):
+        single.set_state(saved)
+    with pytest.raises(ConfigError, match="frames=9: must be 1 to 8"):
+        SightConfig(frames=9)
 
 
 @needs_renderer
