@@ -100,7 +100,9 @@ class TrainConfig(BaseModel):
             algo, names = given.get("algo", "ppo"), given.get("scenario", ())
             if isinstance(algo, str) and all(isinstance(n, str) for n in names):
                 task = given.get("task", "")
-                below = task_defaults(task, algo) if task and isinstance(task, str) else layered_defaults(names, algo)
+                robot = given.get("robot")
+                pictures = isinstance(robot, Mapping) and robot.get("observation") == "pixels"
+                below = task_defaults(task, algo, pictures=pictures) if task and isinstance(task, str) else layered_defaults(names, algo)
                 given = overlaid(below, given)
         if isinstance(given.get("network"), list):
             given["network"] = tuple(given["network"])
@@ -186,10 +188,12 @@ def command_line(config: TrainConfig) -> str:
     """The command that trains with `config`: what differs from the defaults for its scenario and algorithm is named."""
     mine = config.as_dict()
     what = "task" if config.task else "scenario"
-    usual = config_from({name: mine[name] for name in (what, "algo")}).as_dict()
+    pictures = bool(config.task) and config.robot.observation == "pixels"  # which have defaults of their own
+    below: dict[str, Any] = {"robot": {"observation": "pixels"}} if pictures else {}
+    usual = config_from({**below, **{name: mine[name] for name in (what, "algo")}}).as_dict()
     on = ["--task", config.task] if config.task else [part for name in config.scenario for part in ("--scenario", name)]
     words = ["closedloop", "train", *on, "--algo", config.algo, "--steps", str(config.steps), "--seed", str(config.seed)]
-    words += ["--compile"] if config.compile else []
+    words += (["--observation", "pixels"] if pictures else []) + (["--compile"] if config.compile else [])
     for key, value in _flat({name: value for name, value in mine.items() if name not in (what, "algo", "steps", "seed", "compile")}):
         if (key, value) not in _flat(usual):
             words += ["--set", f"{key}={json.dumps(value)}"]
@@ -241,11 +245,11 @@ def layered_defaults(names: tuple[str, ...], algo: str) -> dict[str, Any]:
     return merged
 
 
-def task_defaults(task: str, algo: str) -> dict[str, Any]:
-    """The values under what the caller gives, for a robot task or an arcade game."""
+def task_defaults(task: str, algo: str, *, pictures: bool = False) -> dict[str, Any]:
+    """The values under what the caller gives, for a robot task or an arcade game; pictures: what is learned from."""
     merged: dict[str, Any] = {}
     folder = DEFAULTS / ("arcade" if task in ARCADE else "robots")
-    for file in (folder / "base.yaml", folder / f"{Path(task).name}.yaml"):
+    for file in (folder / "base.yaml", folder / f"{Path(task).name}.yaml", *([folder / "pixels.yaml"] if pictures else [])):
         parts = _defaults_in(file) if file.exists() else {}
         merged = overlaid(overlaid(merged, parts.get("all", {})), parts.get(algo, {}))
     return merged

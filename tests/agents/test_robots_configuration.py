@@ -93,8 +93,22 @@ def test_every_task_and_algorithm_has_valid_defaults(name: str, algo: str) -> No
 
 @pytest.mark.parametrize("path", sorted((DEFAULTS / "robots").glob("*.yaml")), ids=lambda p: p.stem)
 def test_default_files_name_known_things_only(path: Path) -> None:
-    assert path.stem in (*TASKS, "base")
+    assert path.stem in (*TASKS, "base", "pixels")
     assert set(read_yaml(path)) <= {"all", *CONTINUOUS}
+
+
+@pytest.mark.parametrize("algo", CONTINUOUS)
+@pytest.mark.parametrize("name", [*TASKS, "rally"])
+def test_pictures_have_defaults_of_their_own(name: str, algo: str) -> None:
+    given = {"task": name, "algo": algo, "robot": {"observation": "pixels"}}
+    config = config_from(given)
+    assert (config.envs, config.robot.hindsight) == (16, 0)
+    assert config.hyper.get("buffer_size", 0) <= 50_000
+    assert config.robot.options == config_from({"task": name, "algo": algo}).robot.options
+    told = command_line(config)
+    assert "--observation pixels" in told
+    assert "buffer_size" not in told
+    assert config_from({**given, "envs": 8}).envs == 8
 
 
 def test_domains_do_not_show_in_each_other() -> None:
@@ -111,7 +125,7 @@ def test_domains_do_not_show_in_each_other() -> None:
         ({"task": "reach", "driving": {"observation": "noisy"}}, "driving: is about driving"),
         ({"task": "reach", "algo": "dqn"}, "learns discrete actions"),
         ({"task": "reach", "robot": {"observation": "pixles"}}, "robot.observation: no level 'pixles'; did you mean 'pixels'?"),
-        ({"task": "reach", "algo": "sac", "robot": {"observation": "pixels"}}, "robot.hindsight: 4; in pictures goals cannot be changed"),
+        ({"task": "reach", "algo": "sac", "robot": {"observation": "pixels", "hindsight": 2}}, "in pictures goals cannot be changed"),
         ({"task": "reach", "robot": {"frames": 2}}, "robot.frames: 2; on 'truth' no pictures are shown"),
         ({"task": "reach", "robot": {"observation": "pixels", "frames": 9}}, "less than or equal to 8"),
         ({"task": "reach", "robot": {"obsevation": "truth"}}, "did you mean 'observation'?"),
