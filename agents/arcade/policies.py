@@ -80,15 +80,15 @@ def load_arcade_policy(spec: str | Path, task: str) -> ArcadePolicy:
     name = str(spec)
     if "@" in name and not Path(name).exists():
         base, _, level = name.partition("@")
+        if level not in LEVELS:
+            raise PolicyError(f"no observation level {level!r}; {did_you_mean(level, LEVELS) or 'known: ' + ', '.join(LEVELS)}")
         found = load_arcade_policy(base, task)
         if found.observation == "pixels":
             if level != "pixels":
                 raise PolicyError(f"{name}: {found.name} was trained on pictures, a space of its own, and stays on 'pixels'")
             return found
         if level not in NUMBERS:
-            raise PolicyError(
-                f"no observation level {level!r} of numbers; {did_you_mean(level, NUMBERS) or 'known: ' + ', '.join(NUMBERS)}"
-            )
+            raise PolicyError(f"{name}: pictures are a space of its own, and it takes numbers; it can be on {', '.join(NUMBERS)}")
         return replace(found, name=name, observation=level)
     if name in PLAYERS:
         return ArcadePolicy(name=name, make=PLAYERS[name])

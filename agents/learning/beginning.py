@@ -10,7 +10,7 @@ from agents.learning.checkpoint import load_checkpoint
 from agents.learning.config import TrainConfig, TrainConfigError
 from agents.policies.bundle import load_bundle
 from agents.policies.sb3 import observation_spec
-from agents.policies.spec import BundleSpec, ObservationSpec
+from agents.policies.spec import BundleSpec, ObservationSpec, RobotSpec
 
 __all__ = ["check_beginning", "learned_from", "pinned"]
 
@@ -42,7 +42,7 @@ def check_beginning(config: TrainConfig) -> None:
         ("algo", config.algo, spec.algorithm),
         ("network", list(config.network), list(spec.network.sizes[1:-1])),
         ("activation", config.activation, spec.network.activation),
-        ("normalise_observations", config.normalise_observations, spec.normaliser is not None),
+        ("normalise_observations", config.normalise_observations and spec.observation.size > 0, spec.normaliser is not None),
         *_domain(config, spec),
         ("planner", planner[not config.planner], planner[not spec.planner]),
     )
@@ -60,8 +60,11 @@ def _domain(config: TrainConfig, spec: BundleSpec) -> list[tuple[str, object, ob
     if config.arcade:
         known = (spec.arcade.task, spec.arcade.options) if spec.arcade else ("none", {})
         return [("task", config.task, known[0]), ("robot.options", config.robot.told, known[1])]
-    theirs = (spec.robot.task, spec.robot.options) if spec.robot else ("none", {})
-    return [("task", config.task, theirs[0]), ("robot.options", config.robot.told, theirs[1])]
+    theirs = spec.robot or RobotSpec(task="none")
+    pairs: list[tuple[str, object, object]] = [("task", config.task, theirs.task), ("robot.options", config.robot.told, theirs.options)]
+    if "pixels" in (config.robot.observation, theirs.observation):  # the other levels tell the same numbers
+        pairs += [(f"robot.{name}", getattr(config.robot, name), getattr(theirs, name)) for name in ("observation", "frames")]
+    return pairs
 
 
 def _told(config: TrainConfig) -> ObservationSpec:

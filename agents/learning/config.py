@@ -22,8 +22,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from agents.learning.algorithms import Algorithm, check_hyper, find_algorithm
-from agents.learning.config_arcade import arcade_problems
-from agents.learning.config_robots import RobotSettings, robot_problems
+from agents.learning.config_arcade import arcade_picture, arcade_problems
+from agents.learning.config_pictures import picture_problems
+from agents.learning.config_robots import RobotSettings, robot_picture, robot_problems
 from agents.learning.seeds import Seeds, seeds_for
 from agents.policies.spec import ACTIVATIONS
 from envs.driving.types import DrivingConfig
@@ -126,8 +127,14 @@ class TrainConfig(BaseModel):
         given = [name for name in strange if getattr(self, name) != type(self).model_fields[name].get_default()]
         problems = [f"{name}: is about driving, and task={self.task!r} is none: leave it out" for name in given]
         if self.arcade:
-            return problems + arcade_problems(self.task, self.robot, algorithm, self.imitate)
-        return problems + robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
+            problems += arcade_problems(self.task, self.robot, algorithm, self.imitate)
+        else:
+            problems += robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
+        if not problems and self.robot.observation == "pixels":
+            shape = arcade_picture() if self.arcade else robot_picture(self.task, self.robot)
+            how = {"steps": self.steps, "envs": self.envs, "imitate": self.imitate, "hyper": self.hyper}
+            problems += picture_problems(shape, on_policy=algorithm.on_policy, **how)
+        return problems
 
     def _driving_problems(self, algorithm: Algorithm) -> list[str]:
         problems = []
@@ -249,10 +256,11 @@ def task_defaults(task: str, algo: str, *, pictures: bool = False) -> dict[str, 
     """The values under what the caller gives, for a robot task or an arcade game; pictures: what is learned from."""
     merged: dict[str, Any] = {}
     folder = DEFAULTS / ("arcade" if task in ARCADE else "robots")
-    for file in (folder / "base.yaml", folder / f"{Path(task).name}.yaml", *([folder / "pixels.yaml"] if pictures else [])):
+    own = folder / f"{Path(task).name}.yaml"
+    for file in (folder / "base.yaml", own, *([folder / "pixels.yaml"] if pictures else [])):
         parts = _defaults_in(file) if file.exists() else {}
         merged = overlaid(overlaid(merged, parts.get("all", {})), parts.get(algo, {}))
-    return merged
+    return overlaid(merged, _defaults_in(own).get("pixels", {})) if pictures and own.exists() else merged
 
 
 def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,3 +32,13 @@ def arcade_problems(task: str, settings: RobotSettings, algorithm: Algorithm, im
     if imitate:
         problems.append(f"imitate: {imitate!r} cannot be imitated on an arcade game")
     return problems
+
+
+def arcade_picture() -> tuple[int, ...]:
+    """(channels, height, width) of what is shown on the level `pixels`."""
+    from envs.games.rally.observation import screen_space
+    from envs.games.rally.screen import ScreenConfig
+
+    shape = screen_space(ScreenConfig.size).shape
+    assert shape is not None
+    return shape

@@ -12,7 +12,7 @@ from agents.learning.algorithms import Algorithm
 from agents.policies.robot_spec import Option
 from scenarios.errors import did_you_mean
 
-__all__ = ["HINDSIGHT", "IMITATED", "RobotSettings", "robot_problems"]
+__all__ = ["HINDSIGHT", "IMITATED", "RobotSettings", "robot_picture", "robot_problems"]
 
 IMITATED = ("expert", "sampling")  # who can be imitated on a robot task
 HINDSIGHT = ("sac", "tqc", "td3", "ddpg")  # algorithms whose replay buffer can relabel goals
@@ -97,3 +97,11 @@ def robot_problems(
     if imitate and not algorithm.on_policy:
         problems.append(f"imitate: {algorithm.name} cannot go on from a distilled policy; ppo, a2c and trpo can")
     return problems
+
+
+def robot_picture(task: str, settings: RobotSettings) -> tuple[int, ...]:
+    """(channels, height, width) of what is shown on the level `pixels`."""
+    from envs.robots.registry import task_named
+    from envs.robots.sight import SightConfig, picture_shape
+
+    return picture_shape(task_named(task, **settings.options), SightConfig(frames=settings.frames))

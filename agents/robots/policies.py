@@ -148,6 +148,8 @@ def _at_level(policy: RobotPolicy, level: str) -> RobotPolicy:
     from envs.robots.sight import LEVELS
 
     levels = [known for known in LEVELS if known != "pixels"]
+    if level not in LEVELS:
+        raise PolicyError(f"no observation level {level!r}; {did_you_mean(level, LEVELS) or 'known: ' + ', '.join(LEVELS)}")
     if policy.observation == "pixels" and level != "pixels":
         raise PolicyError(f"{policy.name}@{level}: it was trained on pictures, a space of its own, and stays on 'pixels'")
     if policy.observation == "pixels":
@@ -155,7 +157,7 @@ def _at_level(policy: RobotPolicy, level: str) -> RobotPolicy:
     if policy.make is SamplingPlanner and level in levels and level != "truth":
         raise PolicyError(f"{policy.name}@{level}: sampling tries out candidates on copies of the true state, so its level is truth always")
     if level not in levels:
-        raise PolicyError(f"no observation level {level!r} of numbers; {did_you_mean(level, levels) or 'known: ' + ', '.join(levels)}")
+        raise PolicyError(f"{policy.name}@{level}: pictures are a space of its own, and it takes numbers; it can be on {', '.join(levels)}")
     return replace(policy, name=f"{policy.name}@{level}", observation=level)
 
 

@@ -90,12 +90,13 @@ class SamplingPlanner:
         copies, samples = self.copies, self.config.samples
         copies.physics.set_state(np.repeat(robots.physics.get_state(), samples, axis=0))
         copies.steps, copies.seeds = np.repeat(robots.steps, samples), np.repeat(robots.seeds, samples)
-        total, over = np.zeros(copies.batch), np.zeros(copies.batch, dtype=np.bool_)
+        total, (over, lost) = np.zeros(copies.batch), np.zeros((2, copies.batch), dtype=np.bool_)
         for k in range(self.config.horizon):
             step = copies.step(actions[:, :, k].reshape(copies.batch, -1))
             total += np.where(over, 0.0, step.reward)
+            lost |= step.terminated & ~step.success & ~over
             over |= step.terminated
-            total -= np.where(over, 1.0, 0.0)  # a decision that a lost episode does without
+            total -= np.where(lost, 1.0, 0.0)  # a decision that a lost episode does without; one that is done needs none
         return total.reshape(robots.batch, samples)
 
 

@@ -29,7 +29,7 @@ class Randomisation:
     delay: float = 0.0  # s: commands come up to this late, all of a world by the same
     colour: float = 0.0  # each of red, green, blue (0..1) of each geom
     light: float = 0.0  # m: where each light is; its brightness by the same part of 1
-    camera_position: float = 0.0  # m: each axis of each camera that stands still
+    camera_position: float = 0.0  # m: each axis of each camera; who perceives knows where it is
     camera_angle: float = 0.0  # rad: each axis
 
     def __post_init__(self) -> None:

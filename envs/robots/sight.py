@@ -20,7 +20,7 @@ from envs.robots.physics import Floats, Physics
 from envs.robots.rng import Draws
 from envs.robots.task import Objects, Task
 
-__all__ = ["LEVELS", "Belief", "Pictures", "Sight", "SightConfig", "picture_space"]
+__all__ = ["LEVELS", "Belief", "Pictures", "Sight", "SightConfig", "picture_shape", "picture_space"]
 
 LEVELS = ("truth", "visible", "noisy", "perceived", "pixels")
 
@@ -102,10 +102,14 @@ class Sight:
         self.camera.close()
 
 
+def picture_shape(task: Task, config: SightConfig) -> tuple[int, int, int]:
+    """(3 C T, H, W), T moments."""
+    return 3 * len(task.cameras[:-1]) * config.frames, config.height, config.width
+
+
 def picture_space(task: Task, config: SightConfig) -> spaces.Space[Any]:
     """What `Pictures` tells of one world of a task."""
-    shape = (3 * len(task.cameras[:-1]) * config.frames, config.height, config.width)
-    parts: dict[str, spaces.Space[Any]] = {"image": spaces.Box(0, 255, shape=shape, dtype=np.uint8)}
+    parts: dict[str, spaces.Space[Any]] = {"image": spaces.Box(0, 255, shape=picture_shape(task, config), dtype=np.uint8)}
     if task.feeling_space.shape[0]:
         parts["state"] = task.feeling_space
     return spaces.Dict(parts)

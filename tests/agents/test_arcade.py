@@ -32,7 +32,11 @@ def test_the_expert_wins_and_chance_loses() -> None:
 
 def test_levels_and_names_that_do_not_exist_are_told() -> None:
     assert load_arcade_policy("expert@noisy", "rally").observation == "noisy"
-    for name, said in (("expert@thruth", "did you mean 'truth'"), ("exprt", "did you mean 'expert'"), ("expert@pixels", "of numbers")):
+    for name, said in (
+        ("expert@thruth", "did you mean 'truth'"),
+        ("exprt", "did you mean 'expert'"),
+        ("expert@pixels", "it takes numbers"),
+    ):
         with pytest.raises(PolicyError, match=said):
             load_arcade_policy(name, "rally")
     assert are_arcade(["rally"])

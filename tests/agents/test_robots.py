@@ -205,6 +205,22 @@ def test_sampling_does_tasks_without_having_learned(name: str, temperature: floa
     assert planned(name, SamplingConfig(temperature=temperature), list(range(30)))[0] >= 0.95
 
 
+def test_to_arrive_early_costs_a_plan_nothing() -> None:
+    """A task that ends when it is done: decisions that a plan does without are no loss, unless the episode was lost."""
+    robots = Robots(task_named("diff_drive_nav"), batch=2)
+    robots.reset(np.arange(2))
+    model, places = robots.physics.model, robots.physics.mocap_pos
+    disc, base = int(model.body("goal").mocapid[0]), int(model.joint("base").qposadr[0])
+    robots.physics.qpos[:, base : base + 2] = places[:, disc, :2] - [0.8, 0.0]
+    robots.physics.qpos[:, base + 3 : base + 7] = 1.0, 0.0, 0.0, 0.0
+    places[:, np.arange(places.shape[1]) != disc, 1] += 50.0  # everybody else is away
+    robots.physics.forward(np.arange(2))
+    planner, won = SamplingPlanner(robots, SamplingConfig()), np.zeros(2, dtype=bool)
+    for _ in range(20):
+        won |= robots.step(planner.act(robots)).success
+    assert won.all()
+
+
 def test_a_sampled_plan_is_the_same_in_any_batch_and_touches_nothing() -> None:
     config = SamplingConfig(samples=5, horizon=4)
     together, alone = planned("ball_catch", config, [4, 5, 6], 6)[1], planned("ball_catch", config, [4], 6)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from agents.cli import run
 from agents.learning import TrainConfig, TrainConfigError, config_from
 from agents.learning.algorithms import ALGORITHMS
 from agents.learning.config import DEFAULTS, command_line, read_yaml
+from agents.learning.config_pictures import picture_problems
 from agents.learning.goals import GoalExtractor
 from agents.learning.robots import FlatVecEnv
 from agents.robots.told import UNIT, flat, flat_space, layout, told_spec
@@ -94,7 +96,7 @@ def test_every_task_and_algorithm_has_valid_defaults(name: str, algo: str) -> No
 @pytest.mark.parametrize("path", sorted((DEFAULTS / "robots").glob("*.yaml")), ids=lambda p: p.stem)
 def test_default_files_name_known_things_only(path: Path) -> None:
     assert path.stem in (*TASKS, "base", "pixels")
-    assert set(read_yaml(path)) <= {"all", *CONTINUOUS}
+    assert set(read_yaml(path)) <= {"all", "pixels", *CONTINUOUS}
 
 
 @pytest.mark.parametrize("algo", CONTINUOUS)
@@ -104,11 +106,29 @@ def test_pictures_have_defaults_of_their_own(name: str, algo: str) -> None:
     config = config_from(given)
     assert (config.envs, config.robot.hindsight) == (16, 0)
     assert config.hyper.get("buffer_size", 0) <= 50_000
-    assert config.robot.options == config_from({"task": name, "algo": algo}).robot.options
+    goals = name in TASKS and isinstance(task_named(name), GoalTask)  # which nobody makes up: hits and misses alone would teach nothing
+    assert config.robot.options == ({"reward": "dense"} if goals else config_from({"task": name, "algo": algo}).robot.options)
     told = command_line(config)
     assert "--observation pixels" in told
     assert "buffer_size" not in told
     assert config_from({**given, "envs": 8}).envs == 8
+
+
+def test_pictures_that_would_not_find_room_are_refused() -> None:
+    """Bytes are the picture's size by how many are kept, of a machine with 16 GB."""
+    found = partial(picture_problems, steps=100_000, envs=16, imitate="", hyper={}, memory=16 * 10**9)
+    assert not found((6, 84, 84), imitate="expert", on_policy=True)  # 4.2 GB
+    (said,) = found((12, 84, 84), imitate="expert", on_policy=True)
+    assert "steps: 100000; imitation keeps every picture, 8.5 GB here, and this machine has 16.0 GB" in said
+    (said,) = found((6, 84, 84), on_policy=False, hyper={"buffer_size": 100_000})
+    assert "hyper.buffer_size: 100000; its pictures are 8.5 GB" in said
+    assert not found((6, 84, 84), on_policy=True, hyper={"n_steps": 128})
+    (said,) = found((6, 84, 84), on_policy=True, hyper={"n_steps": 4096})
+    assert "hyper.n_steps: 4096 in 16 worlds; their pictures are 11.1 GB" in said
+    (said,) = found((96, 84, 84), on_policy=True, hyper={"n_steps": 16})
+    assert "robot.frames: 96 channels in all" in said
+    with pytest.raises(TrainConfigError, match=r"robot\.frames: 96 channels"):
+        config_from({"task": "diff_drive_nav", "robot": {"observation": "pixels", "frames": 8}})
 
 
 def test_domains_do_not_show_in_each_other() -> None:

@@ -104,8 +104,10 @@ def test_what_was_learned_by_hindsight_acts_as_the_model_does(tmp_path: Path, mo
     np.testing.assert_allclose(actor(torch.from_numpy(flat(seen))).numpy(), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", ["visual_servo", "cart_pole_vision"])
-def test_pictures_are_learned_from(task: str, tmp_path: Path, opengl: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("task", ["push_cube", "cart_pole_vision"])
+def test_pictures_are_learned_from(
+    task: str, tmp_path: Path, opengl: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of two cameras' pictures and what the robot feels, or of pictures alone: the bundle acts as the model does."""
     from agents.learning.run import Run
 
@@ -122,11 +124,20 @@ def test_pictures_are_learned_from(task: str, tmp_path: Path, opengl: None, monk
     policy = load_robot_policy(tmp_path / "run" / "final.safetensors", task)
     robots = policy.worlds(task, 8)
     seen: Any = robots.observe()
-    assert seen["image"].shape == (8, 6, 84, 84)
+    assert seen["image"].shape == (8, {"push_cube": 12, "cart_pole_vision": 6}[task], 84, 84)
     normalised: Any = kept[0].normalise.normalize_obs(seen)
     wanted, _ = kept[0].learner.predict(normalised, deterministic=True)
     np.testing.assert_allclose(policy.make(robots).act(robots), wanted, atol=1e-5)
+    begin = ["train", "--init", str(tmp_path / "run"), "--steps", "16", "--dry-run"]
+    assert run(begin) == 0
+    assert run([*begin, "--set", "robot.frames=1"]) == 2
+    assert run([*begin, "--set", "robot.frames=1", "--observation", "truth"]) == 2
+    said = capsys.readouterr().err
+    assert "robot.frames: 1; the policy in" in said
+    assert "robot.observation: truth; the policy in" in said
     assert load_robot_policy(f"{tmp_path}/run@pixels", task).observation == "pixels"
+    with pytest.raises(PolicyError, match="no observation level 'pixles'; did you mean 'pixels'"):
+        load_robot_policy(f"{tmp_path}/run@pixles", task)
     with pytest.raises(PolicyError, match="stays on 'pixels'"):
         load_robot_policy(f"{tmp_path}/run@truth", task)
     assert [r.error for r in rollout_robots(policy, task, [0, 1])] == ["", ""]

@@ -196,7 +196,7 @@ def test_pictures_as_observations_are_those_of_the_cameras() -> None:
 @needs_renderer
 def test_pictures_of_some_moments_stand_in_a_row_the_latest_last() -> None:
     sight = SightConfig(width=32, height=32, frames=3)
-    robots, single = (Robots(task_named("visual_servo"), batch=2, observation="pixels", sight=s) for s in (sight, replace(sight, frames=1)))
+    robots, single = (Robots(task_named("push_cube"), batch=2, observation="pixels", sight=s) for s in (sight, replace(sight, frames=1)))
     taken = []
     for worlds in (robots, single):
         worlds.reset(np.array([5, 6]))
@@ -212,7 +212,7 @@ def test_pictures_of_some_moments_stand_in_a_row_the_latest_last() -> None:
     saved, after = robots.get_state(), many[3]
     robots.reset_where(np.array([True, False]))
     begun = robots.observe()["image"]
-    np.testing.assert_array_equal(begun[0, :3], begun[0, 6:])  # all of its first moment
+    np.testing.assert_array_equal(begun[0, :6], begun[0, 12:])  # all of its first moment
     np.testing.assert_array_equal(begun[1], after[1])
     robots.set_state(saved)
     np.testing.assert_array_equal(robots.observe()["image"], after)

@@ -55,7 +55,7 @@ class VisualServo:
 
     ### Start and end
     Arm at home +- 0.05 rad, the ball up to 20 cm aside and moving along waves of `speed` times 0.2 Hz to 0.5 Hz. Truncated after 100
-    decisions (4 s); success is to have had the ball in the middle in nine tenths of the last 50. Never terminated.
+    decisions (4 s); success is to have had the ball in the middle before nine tenths of the last 50. Never terminated.
     """
 
     speed: float = 1.0  # of the ball, in proportion
