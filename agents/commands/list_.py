@@ -96,7 +96,8 @@ def _robots() -> Rows:
     from agents.robots.players import PLAYERS
 
     tasks, shipped = [task_named(name) for name in TASKS], shipped_tasks()
-    who = {name: [*PLAYERS, *(["trained"] if name in shipped else [])] for name in TASKS}
+    pictured = {name: f"{name}_pixels" for name in TASKS}
+    who = {name: [*PLAYERS, *(["trained"] if name in shipped else []), *({pictured[name]} & {*shipped})] for name in TASKS}
     return [
         {
             "name": t.name,

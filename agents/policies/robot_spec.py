@@ -11,7 +11,7 @@ from agents.policies.images import Strict
 
 __all__ = ["ROBOT_WEIGHTS", "Option", "RobotSpec", "shipped_tasks"]
 
-ROBOT_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "robots"  # <task>.safetensors + <task>.json
+ROBOT_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "robots"  # <task>.safetensors + <task>.json, <task>_pixels.*
 
 Option = str | Annotated[float, Field(allow_inf_nan=False)]
 
@@ -31,5 +31,5 @@ class RobotSpec(Strict):
 
 
 def shipped_tasks() -> list[str]:
-    """Robot tasks for which a trained policy comes with the package."""
+    """Robot tasks for which a trained policy comes with the package, and `<task>_pixels` for one that is shown pictures."""
     return sorted(card.stem for card in ROBOT_WEIGHTS.glob("*.json") if card.with_suffix(".safetensors").exists())
