@@ -56,8 +56,11 @@ def test_robot_tasks_override_the_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tasks: [{task: reach}]\nentries: [{scenario: merge}]\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots)"),
-        ("description: of nothing\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots)"),
+        (
+            "tasks: [{task: reach}]\nentries: [{scenario: merge}]\n",
+            "expected the key 'entries' (scenarios) or 'tasks' (of robots or games)",
+        ),
+        ("description: of nothing\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots or games)"),
         ("tasks: [{task: reach}, {task: reach}]\n", "tasks[1]: expected each task once for each seed"),
         ("tasks: [{tusk: reach}]\n", "tusk"),
     ],
