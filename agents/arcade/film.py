@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from agents.arcade.policies import ArcadePolicy
 from agents.films.film import Film, Floats
@@ -24,22 +23,21 @@ __all__ = ["BOXES", "film", "sighted", "way"]
 
 SIZE = 336  # px, of pictures for people: even, as videos have to be
 BOXES = {"noisy": "said by the error model", "perceived": "found by the detector"}  # else what is there
-AHEAD = 1.0  # s, how far the ball's way is drawn
+AHEAD, EVERY = 1.0, 0.025  # s, how far the ball's way is drawn, and between its points
+WAY = "ring and dots: where the ball is believed to be, and its way"
 MOST = 480  # moments on a page: a ball flies far in a tenth of a second
 ZOOM = 4  # at which the small picture is shown that detectors look at
 
 
-def way(objects: Objects, dt: float, size: int) -> NDArray[np.float64]:
-    """(P, 2) px in a picture of `size`: the ball of world 0, and where it is expected every `dt` s until it leaves the court."""
+def way(objects: Objects, size: int) -> Floats:
+    """(P, 2) px in a picture of `size`: the ball of world 0, and where it is expected every EVERY s until it leaves the court."""
     ball, velocity = objects.position[:1, 0], objects.velocity[:1, 0]
-    points = (
-        [ball, *(ball_ahead(ball, velocity, dt * k) for k in range(1, round(AHEAD / dt) + 1))] if velocity.abs().max() > 1e-3 else [ball]
-    )
-    court = torch.cat(points).double().numpy()
+    moves = bool(velocity.abs().max() > 1e-3)
+    later = [ball_ahead(ball, velocity, EVERY * k) for k in range(1, round(AHEAD / EVERY) + 1 if moves else 1)]
+    court = torch.cat([ball, *later]).double().numpy()
     inside = np.abs(court[:, 0]) < LIMIT
     inside[0] = True
-    px = scale(size)
-    return np.stack(((court[inside, 0] + SIDE) * px, (UPPER - court[inside, 1]) * px), 1)
+    return (np.array([SIDE, UPPER]) + court[inside] * np.array([1.0, -1.0])) * scale(size)
 
 
 def sighted(looking: Looking) -> Floats:
@@ -70,16 +68,19 @@ def film(policy: ArcadePolicy, task: str, seed: int, *, size: int = SIZE) -> Fil
     player, config, eye = policy.make(worlds), worlds.config, worlds.eye
     side = eye.size if isinstance(eye, Looking) else -(-worlds.screen_config.size // MULTIPLE) * MULTIPLE
     looks = looks_of(worlds.state.seed, worlds.screen_config)
-    ground = canvas(looks, side)
+    grounds = {part: canvas(looks, part) for part in (side, size)}  # do not change in an episode
     people, eyes, found, ways, notes = [], [], [], [], []
     rewards, actions, success = [], [], []
     terms: dict[str, list[float]] = {"points ahead": [], "ball off by": [], "ball's speed": []}
 
     def look() -> None:
-        people.append(worlds.picture(0, size=size))
-        eyes.append([np.ascontiguousarray(draw(worlds.state, looks, ground, config)[0].permute(1, 2, 0).numpy())])
+        picture, small = (
+            np.ascontiguousarray(draw(worlds.state, looks, grounds[part], config)[0].permute(1, 2, 0).numpy()) for part in (size, side)
+        )
+        people.append(picture)
+        eyes.append([small])
         found.append(sighted(eye) if isinstance(eye, Looking) else _there(worlds, side))
-        ways.append(way(worlds.objects(), config.dt, size))
+        ways.append(way(worlds.objects(), size))
         notes.append(" : ".join(map(str, worlds.state.score[0].tolist())))
 
     look()
@@ -107,7 +108,7 @@ def film(policy: ArcadePolicy, task: str, seed: int, *, size: int = SIZE) -> Fil
         dt=config.dt,
         things=CLASSES,
         cameras=("the screen",),
-        boxed=BOXES.get(policy.observation, "what is there, by the rules"),
+        boxed=f"{BOXES.get(policy.observation, 'what is there, by the rules')}; {WAY}",
         people=people,
         eyes=eyes,
         boxes=np.array(found)[:, None],

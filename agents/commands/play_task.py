@@ -1,4 +1,4 @@
-"""`closedloop play TASK`: somebody acts on an episode of a robot task or plays one of an arcade game; a page or a video of it is written."""
+"""`closedloop play TASK`: somebody acts on an episode of a robot task or an arcade game, and a page or a video of it is written."""
 
 from __future__ import annotations
 

@@ -36,10 +36,8 @@ class Film:
     terms: dict[str, Floats] = field(repr=False)  # (T,) each, weighted, or whatever else is to be drawn
     actions: Floats = field(repr=False)  # (T, n)
     success: NDArray[np.bool_] = field(repr=False)  # (T,) at each moment
-    ways: list[NDArray[np.float64]] = field(
-        default_factory=list, repr=False
-    )  # T + 1 of (P, 2) px in the picture for people: where something
-    #   is believed to be, and where it is expected then
+    # T + 1 of (P, 2) px in the picture for people: where something is believed to be, and where it is expected then
+    ways: list[Floats] = field(default_factory=list, repr=False)
     notes: list[str] = field(default_factory=list, repr=False)  # T + 1, beside the clock
     zoom: int = 2  # at which the policy's pictures are shown
     most: int = 260  # moments on a page, so that it stays a few megabytes

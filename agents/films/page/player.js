@@ -81,14 +81,14 @@ function nearest(decision) {
 
 function way(context, points) {  // a ring where it is believed to be, dots along where it is expected
   const size = context.canvas.width / 160;
-  points.forEach(([u, v], k) => {
-    context.beginPath();
-    context.arc(u, v, k ? size : 4 * size, 0, 2 * Math.PI);
-    [context.strokeStyle, context.fillStyle, context.lineWidth] = [COLOURS[0], COLOURS[0], 0.8 * size];
-    if (!k) context.stroke(); else context.fill();
-    [context.strokeStyle, context.lineWidth] = ["#000a", 0.3 * size];
-    context.stroke();
-  });
+  for (const [colour, width] of [["#000a", 1.3], [COLOURS[0], 0.7]]) {
+    points.forEach(([u, v], k) => {
+      context.beginPath();
+      context.arc(u, v, k ? 0.5 * size : 4.5 * size, 0, 2 * Math.PI);
+      [context.strokeStyle, context.lineWidth] = [colour, width * size];
+      context.stroke();
+    });
+  }
 }
 
 function draw() {
