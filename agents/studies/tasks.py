@@ -111,16 +111,14 @@ def study_tasks(plan: Study, *, episodes: int, seed: int = 0, progress: Callable
 
 def _seeing(arcade: bool, detector: str | None, noise: str | None) -> dict[str, Any]:
     """How policies see, as their field of it."""
-    given = {name: value for name, value in (("detector", detector), ("noise", noise)) if value}
+    given: dict[str, Any] = {name: value for name, value in (("detector", detector), ("noise", noise)) if value}
     if arcade:
         from envs.games.rally.screen import ScreenConfig
 
-        changed: dict[str, Any] = given
-        return {"screen": ScreenConfig(**changed)}
+        return {"screen": ScreenConfig(**given)}
     from envs.robots.sight import SightConfig
 
-    changed = given
-    return {"sight": SightConfig(**changed)}
+    return {"sight": SightConfig(**given)}
 
 
 def _row(
