@@ -91,7 +91,6 @@ def test_games_go_through_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture
     assert json.loads((tmp_path / "worse" / "report.json").read_text())["verdict"] == "regression"
     assert run(["compare", "random", "random", *like, "--out", str(tmp_path / "same"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pairs_identical"] == 12
-    assert run(["compare", "expert", "random", *like, "--dry-run"]) == 0
 
 
 def test_suites_of_games_are_checked(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_the_study_compares_levels_on_the_same_episodes(tmp_path: Path) -> None:
     assert rows[2].gap is not None
     assert rows[2].gap.value == 0.0  # nothing hides anything
     line = ["study", "perception", "--task", "rally", "--level", "noisy", "--noise", "robts", "--out", str(tmp_path / "out")]
-    assert CliRunner().invoke(cli, line).exit_code == 2
+    assert run(line) == 2
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +145,16 @@ def test_boxes_and_ways_are_where_things_are() -> None:
     told = RallyWorlds(1)
     for _ in range(14):
         told.step(np.array([1]))
+
+    def drawn() -> list[float]:
+        x, y = told.state.ball[0].tolist()
+        return [(x + 1.05) * 100.0, (1.17 - y) * 100.0]
+
     path = way(told.objects(), 210)
-    assert path[0] == pytest.approx(((told.state.ball[0, 0] + 1.05) * 100, (1.17 - told.state.ball[0, 1]) * 100), abs=1e-3)
+    assert path[0].tolist() == pytest.approx(drawn(), abs=1e-3)
     for point in path[2:12:2]:
         told.step(np.array([1]))
-        assert point == pytest.approx(((told.state.ball[0, 0] + 1.05) * 100, (1.17 - told.state.ball[0, 1]) * 100), abs=1e-2)
+        assert point.tolist() == pytest.approx(drawn(), abs=1e-2)
 
 
 def test_the_page_has_everything_and_loads_nothing(shot: Film) -> None:

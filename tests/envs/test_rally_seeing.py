@@ -140,19 +140,19 @@ def test_an_error_model_says_what_it_was_fitted_to(tmp_path: Path) -> None:
     chance = torch.Generator().manual_seed(0)
     stream, held = GroundStream(), None
     pairs, truths = [], []
-    for number, samples in zip(range(3), stream.sequences(24, 30, 0), strict=False):
+    for number, samples in zip(range(2), stream.sequences(20, 30, 0), strict=False):
         for step, (frame_, labels, _) in enumerate(samples):
-            fresh = torch.randn(24, 3, 2, generator=chance)
+            fresh = torch.randn(20, 3, 2, generator=chance)
             held = fresh if held is None or not step else 0.6 * held + 0.8 * fresh
-            off = torch.cat((held * torch.tensor([0.9, 0.4]), torch.zeros(24, 3, 1)), -1)
-            lost = torch.rand(24, 3, generator=chance) < 0.1
-            found = empty_detections(24, 4)
-            ghost = torch.tensor([975.0, -30.0, 0.0]) + torch.rand(24, 3, generator=chance) * torch.tensor([50.0, 60.0, 0.0])
+            off = torch.cat((held * torch.tensor([0.9, 0.4]), torch.zeros(20, 3, 1)), -1)
+            lost = torch.rand(20, 3, generator=chance) < 0.1
+            found = empty_detections(20, 4)
+            ghost = torch.tensor([975.0, -30.0, 0.0]) + torch.rand(20, 3, generator=chance) * torch.tensor([50.0, 60.0, 0.0])
             centre = torch.cat((labels.centre + off, ghost[:, None]), 1)
-            mask = torch.cat((~lost, torch.rand(24, 1, generator=chance) < 0.05), 1)
-            kind = torch.cat((labels.kind, torch.zeros(24, 1, dtype=torch.int64)), 1)
+            mask = torch.cat((~lost, torch.rand(20, 1, generator=chance) < 0.05), 1)
+            kind = torch.cat((labels.kind, torch.zeros(20, 1, dtype=torch.int64)), 1)
             found = found._replace(centre=centre, mask=mask, kind=kind, box=torch.full_like(found.box, torch.nan), score=mask * 0.8)
-            pairs.append(Pair(labels, found, torch.zeros(24, 2), frame_.motion, torch.full((24,), step == 0)))
+            pairs.append(Pair(labels, found, torch.zeros(20, 2), frame_.motion, torch.full((20,), step == 0)))
             truths.append((number, step, labels, frame_))
     fit = fit_noise(pairs, classes=CLASSES, interval=0.05, **FITTING)
     assert fit.found / fit.things == pytest.approx(0.9, abs=0.02)
@@ -160,17 +160,17 @@ def test_an_error_model_says_what_it_was_fitted_to(tmp_path: Path) -> None:
     errors, missed, extra = [], 0.0, 0.0
     for number, step, labels, frame_ in truths:
         court = labels._replace(
-            centre=torch.stack((torch.ones(24, 3), (FAR - labels.centre[..., 0]) / scale(96), labels.centre[..., 1] / scale(96)), -1),
-            box=torch.zeros(24, 3, 4) + 100.0 * torch.arange(3)[:, None],
+            centre=torch.stack((torch.ones(20, 3), (FAR - labels.centre[..., 0]) / scale(96), labels.centre[..., 1] / scale(96)), -1),
+            box=torch.zeros(20, 3, 4) + 100.0 * torch.arange(3)[:, None],
         )
-        told = noise.observe(frame_, court, seed=1000 * number + torch.arange(24), step=torch.full((24,), step))
+        told = noise.observe(frame_, court, seed=1000 * number + torch.arange(20), step=torch.full((20,), step))
         true = torch.stack((-court.centre[..., 1], court.centre[..., 2]), -1)
         errors.append(torch.where(told.mask[:, :3, None], (told.centre[:, :3, :2] - true) * scale(96), torch.nan))
         missed += float((~told.mask[:, :3]).float().mean()) / len(truths)
-        extra += float(told.mask[:, 3:].sum()) / 24 / len(truths)
+        extra += float(told.mask[:, 3:].sum()) / 20 / len(truths)
         where = told.centre[:, 3:][told.mask[:, 3:]]
         assert bool((where[..., :2].abs() < 1.2).all())
-    drawn = torch.stack(errors).reshape(3, 30, 24, 3, 2)
+    drawn = torch.stack(errors).reshape(2, 30, 20, 3, 2)
     assert missed == pytest.approx(0.1, abs=0.02)
     assert extra == pytest.approx(0.05, abs=0.02)
     spread = drawn.flatten(0, 3)
