@@ -37,7 +37,7 @@ def way(objects: Objects, size: int) -> Floats:
     court = torch.cat([ball, *later]).double().numpy()
     inside = np.abs(court[:, 0]) < LIMIT
     inside[0] = True
-    return (np.array([SIDE, UPPER]) + court[inside] * np.array([1.0, -1.0])) * scale(size)
+    return np.asarray((np.array([SIDE, UPPER]) + court[inside] * np.array([1.0, -1.0])) * scale(size))
 
 
 def sighted(looking: Looking) -> Floats:
