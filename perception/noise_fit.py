@@ -66,20 +66,23 @@ def fit_noise(
     *,
     classes: Sequence[str] = DRIVING_CLASSES,
     groups: Sequence[Sequence[str]] = GROUPS,
+    ranges: Sequence[float] = RANGES,
+    apart: tuple[float, float] = APART,
     interval: float = 0.1,
     weathers: Sequence[str] = ("all",),
 ) -> NoiseFit:
     """The error model of a detector from consecutive frames. Row b of a pair follows row b of the pair before unless it is `first`.
 
-    interval: s between frames. Raises ValueError if there are no labels at all.
+    ranges: m, edges of the bins of range, ascending. apart: m, and share of the range, how far off the detection of a thing may be where
+    there are no boxes. interval: s between frames. Raises ValueError if there are no labels at all.
     """
-    rows, false, frames, life = _collect(pairs)
+    rows, false, frames, life = _collect(pairs, apart)
     if not len(rows["kind"]):
         raise ValueError("there are no labels to fit an error model to")
-    shape = (len(groups), len(RANGES) - 1, len(HIDDEN) - 1)
+    shape = (len(groups), len(ranges) - 1, len(HIDDEN) - 1)
     member = np.array([next(i for i, group in enumerate(groups) if name in group) for name in classes])
     group = member[rows["kind"]]
-    near = np.clip(np.searchsorted(RANGES, rows["range"], side="right") - 1, 0, shape[1] - 1)
+    near = np.clip(np.searchsorted(ranges, rows["range"], side="right") - 1, 0, shape[1] - 1)
     hidden = np.clip(np.searchsorted(HIDDEN, rows["hidden"], side="right") - 1, 0, shape[2] - 1)
     hit = rows["hit"] > 0
     cell = np.ravel_multi_index((group, near, hidden), shape)
@@ -105,7 +108,7 @@ def fit_noise(
     model = NoiseModel(
         classes=tuple(classes),
         groups=tuple(tuple(part) for part in groups),
-        ranges=torch.tensor(RANGES),
+        ranges=torch.tensor(tuple(ranges)),
         hidden=torch.tensor(HIDDEN),
         interval=interval,
         miss=_tensor(miss),
@@ -122,7 +125,7 @@ def fit_noise(
         false_rate=min(len(false) / frames, 32.0),
         false_life=life,
         false_kind=_tensor(_histogram(false[:, 0], len(classes))),
-        false_range=_tensor(_histogram(np.clip(np.searchsorted(RANGES, false[:, 1], side="right") - 1, 0, shape[1] - 1), shape[1])),
+        false_range=_tensor(_histogram(np.clip(np.searchsorted(ranges, false[:, 1], side="right") - 1, 0, shape[1] - 1), shape[1])),
         false_bearing=float(np.quantile(np.abs(false[:, 2]), 0.99)) if len(false) else 0.5,
         false_score=_tensor(np.quantile(false[:, 3], np.linspace(0, 1, QUANTILES)) if len(false) else np.linspace(0.3, 0.5, QUANTILES)),
         weathers=tuple(weathers),
@@ -153,7 +156,7 @@ def fit_noise(
     return fit
 
 
-def _collect(pairs: Iterable[Pair]) -> tuple[dict[str, NDArray[Any]], Array, int, int]:
+def _collect(pairs: Iterable[Pair], apart: tuple[float, float]) -> tuple[dict[str, NDArray[Any]], Array, int, int]:
     """All labels of all frames as flat arrays (`before`: the row of the same thing in the frame before, -1), false detections
     (N, 4) kind, range, bearing, score, the number of frames, and for how many false detections last."""
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
@@ -173,7 +176,7 @@ def _collect(pairs: Iterable[Pair]) -> tuple[dict[str, NDArray[Any]], Array, int
             begins = pair.first is not None and bool(pair.first[b])
             lens = np.zeros(2) if pair.lens is None else np.asarray(pair.lens[b].cpu(), np.float64)
             real, told = np.flatnonzero(labels["mask"][b]), np.flatnonzero(found["mask"][b])
-            match = _match(labels, found, b, real, told, lens)
+            match = _match(labels, found, b, real, told, lens, apart)
             before, memory[b] = ({} if begins else memory[b]), {}
             for q, p in zip(real.tolist(), match.tolist(), strict=True):
                 source = int(labels["source"][b, q])
@@ -219,7 +222,15 @@ def _row(labels: dict[str, Any], found: dict[str, Any], b: int, q: int, p: int, 
     return row
 
 
-def _match(labels: dict[str, Any], found: dict[str, Any], b: int, real: NDArray[Any], told: NDArray[Any], lens: Array) -> NDArray[np.int64]:
+def _match(
+    labels: dict[str, Any],
+    found: dict[str, Any],
+    b: int,
+    real: NDArray[Any],
+    told: NDArray[Any],
+    lens: Array,
+    apart: tuple[float, float],
+) -> NDArray[np.int64]:
     """For every label of `real` the detection of `told`, or -1."""
     match = np.full(len(real), -1, np.int64)
     if not len(real) or not len(told):
@@ -233,7 +244,7 @@ def _match(labels: dict[str, Any], found: dict[str, Any], b: int, real: NDArray[
     else:
         x, y = labels["centre"][b, real, :2].astype(np.float64), found["centre"][b, told, :2].astype(np.float64)
         reach = np.linalg.norm(x - lens, axis=-1)[:, None]
-        gain = 1.0 - np.linalg.norm(x[:, None] - y[None], axis=-1) / (APART[0] + APART[1] * reach)
+        gain = 1.0 - np.linalg.norm(x[:, None] - y[None], axis=-1) / (apart[0] + apart[1] * reach)
     fits = (gain >= 0.0) & (labels["camera"][b, real][:, None] == found["camera"][b, told][None])
     other = labels["kind"][b, real][:, None] != found["kind"][b, told][None]
     value = np.where(fits, 10.0 + gain - 0.5 * other, 0.0)

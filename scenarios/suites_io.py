@@ -1,4 +1,4 @@
-"""Suites: which scenarios or robot tasks are judged, on how many episodes, from which seed on, and by which metrics. As strict as
+"""Suites: which scenarios or tasks are judged, on how many episodes, from which seed on, and by which metrics. As strict as
 scenario files."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SuiteEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteTask:
-    """A stratum, episodes of one robot task: seeds as of an entry. Which tasks there are is not known here."""
+    """A stratum, episodes of one robot task or arcade game: seeds as of an entry. Which tasks there are is not known here."""
 
     task: str
     family: str
@@ -87,9 +87,9 @@ class EntryModel(_Strict):
 
 
 class TaskModel(_Strict):
-    """One robot task."""
+    """One robot task or arcade game."""
 
-    task: _Name = Field(description="name, as in `closedloop list robots`")
+    task: _Name = Field(description="name, as in `closedloop list robots arcade`")
     episodes: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="left out: the suite's")
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="first seed; left out: the suite's")
     family: _Name | None = Field(default=None, description="judged together with others of the same name; left out: the task's")
@@ -120,7 +120,7 @@ class SuiteModel(_Strict):
     )
     entries: Annotated[tuple[EntryModel, ...], Field(min_length=1, max_length=1000)] | None = Field(default=None, description="scenarios")
     tasks: Annotated[tuple[TaskModel, ...], Field(min_length=1, max_length=1000)] | None = Field(
-        default=None, description="robot tasks, in place of entries"
+        default=None, description="robot tasks or arcade games, in place of entries"
     )
 
 
@@ -179,9 +179,9 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
 
 
 def _tasks(model: SuiteModel, root: Node, file: str, problems: list[Problem]) -> tuple[SuiteTask, ...]:
-    """The robot tasks of a suite; what is wrong with them goes to `problems`."""
+    """The tasks of a suite; what is wrong with them goes to `problems`."""
     if bool(model.tasks) == bool(model.entries):
-        said = "expected the key 'entries' (scenarios) or 'tasks' (of robots), one of the two"
+        said = "expected the key 'entries' (scenarios) or 'tasks' (of robots or games), one of the two"
         hint = "a suite judges one domain: make two of it" if model.tasks else "for example: entries: [{scenario: merge}]"
         problems.append(problem_at(root, file, (), said, value="", hint=hint))
     found: list[SuiteTask] = []

@@ -1,4 +1,4 @@
-"""Policies of arcade games by name: the expert, chance, and the paths of bundles.
+"""Policies of arcade games by name: the expert, chance, checkpoints that come with the package, and the paths of bundles.
 
 Shapes: B worlds.
 """
@@ -15,15 +15,18 @@ from torch import Tensor
 
 from agents.arcade.players import PLAYERS, MakePlayer
 from agents.arcade.told import game_config, told_spec
+from agents.policies.arcade_spec import ARCADE_WEIGHTS, shipped_arcade
 from agents.policies.base import PolicyError
+from agents.policies.shipped import HERE, TRAINED, shipped_file
 from envs.checks import ConfigError
+from envs.games.rally.screen import ScreenConfig
 from envs.games.rally.worlds import LEVELS, RallyWorlds
 from scenarios.errors import did_you_mean
 
 if TYPE_CHECKING:
     from agents.policies.bundle import PolicyBundle
 
-__all__ = ["ArcadePolicy", "Network", "arcade_labels", "load_arcade_policy"]
+__all__ = ["ArcadePolicy", "Network", "arcade_policy_names", "check_fits", "load_arcade_policy"]
 
 ACTS = ("action",)  # options that change how is acted, and not what is to be done
 NUMBERS = tuple(level for level in LEVELS if level != "pixels")
@@ -37,7 +40,9 @@ class ArcadePolicy:
     make: MakePlayer
     observation: str = "truth"  # level of the ladder that its worlds are on
     options: Mapping[str, Any] = field(default_factory=dict)  # of the game
+    screen: ScreenConfig | None = None  # how it sees; None: as everybody does
     sha256: str = ""  # of a bundle
+    perception: Mapping[str, str] = field(default_factory=dict)  # stage -> sha256 of the weights that a bundle was trained to see through
 
     def check_exam(self, task: str) -> None:
         """Raises PolicyError if its options make another game of it than others are judged on: a policy does not choose its exam."""
@@ -50,7 +55,7 @@ class ArcadePolicy:
 
     def worlds(self, task: str, batch: int) -> RallyWorlds:
         """Worlds of a game as this policy needs them. Raises ConfigError where there can be none."""
-        return RallyWorlds(batch, game_config(task, self.options), observation=self.observation)
+        return RallyWorlds(batch, game_config(task, self.options), observation=self.observation, screen=self.screen)
 
 
 class Network:
@@ -69,15 +74,21 @@ class Network:
         return action
 
 
-def load_arcade_policy(spec: str | Path, task: str) -> ArcadePolicy:
-    """Who is meant by `spec` on a game: `expert`, `random`, or the path of a bundle or run folder; `NAME@LEVEL` is the same on another
-    level of the observation ladder. Names win over paths.
+def arcade_policy_names() -> list[str]:
+    """Every name that `load_arcade_policy` knows."""
+    return [*PLAYERS, TRAINED, *shipped_arcade()]
 
-    Raises ConfigError for a game that does not exist; PolicyError, with the nearest name, for a policy that does not, or that is of another
-    game or level; BundleError if there is a file but it is damaged.
+
+def load_arcade_policy(spec: str | Path, task: str) -> ArcadePolicy:
+    """Who is meant by `spec` on a game: `expert`, `random`; `trained`, which is the checkpoint that comes with the package for it, or the
+    name of one; or the path of a bundle or run folder, in which `{task}` stands for the game.
+
+    `NAME@LEVEL` is the same on another level of the observation ladder. Names win over paths: write `./expert`. Raises ConfigError for a
+    game that does not exist; PolicyError, with the nearest name, for a policy that does not, or that is of another game or level;
+    BundleError if there is a file but it is damaged.
     """
     game_config(task)
-    name = str(spec)
+    name = str(spec).replace(HERE, task)
     if "@" in name and not Path(name).exists():
         base, _, level = name.partition("@")
         if level not in LEVELS:
@@ -89,15 +100,18 @@ def load_arcade_policy(spec: str | Path, task: str) -> ArcadePolicy:
             return found
         if level not in NUMBERS:
             raise PolicyError(f"{name}: pictures are a space of its own, and it takes numbers; it can be on {', '.join(NUMBERS)}")
-        return replace(found, name=name, observation=level)
+        return replace(found, name=f"{found.name}@{level}", observation=level)
     if name in PLAYERS:
         return ArcadePolicy(name=name, make=PLAYERS[name])
+    if shipped := shipped_file(name, task, ARCADE_WEIGHTS):
+        return replace(_bundled(shipped, task), name=name)
     if Path(name).exists():
         return _bundled(Path(name), task)
-    says = did_you_mean(name, PLAYERS)
+    known = arcade_policy_names()
+    says = did_you_mean(name, known)
     raise PolicyError(
         f"no policy {name!r} of arcade games: neither a known name nor an existing path{'; ' + says if says else '.'} "
-        f"Known: {', '.join(PLAYERS)}"
+        f"Known: {', '.join(known)}"
     )
 
 
@@ -120,24 +134,18 @@ def _bundled(path: Path, task: str) -> ArcadePolicy:
         observation=spec.arcade.observation,
         options=spec.arcade.options,
         sha256=bundle.sha256,
+        perception={str(stage): sha256 for stage, sha256 in spec.perception.items()},
     )
 
 
-def arcade_labels(specs: list[str], tasks: list[str]) -> dict[str, str]:
-    """What tables call each policy: its own name, or what the user wrote where two would be called the same.
+def check_fits(policy: ArcadePolicy, task: str, *, judged: bool = True) -> None:
+    """Raises PolicyError if the policy cannot play the game, WeightsError if what it sees through is not there: makes it for one world.
 
-    Raises PolicyError or BundleError if one cannot play one of the games, or if one is named twice.
+    judged: refuse one whose options make another game of it, too.
     """
-    if len(set(specs)) < len(specs):
-        raise PolicyError(f"a policy is named twice: {', '.join(specs)}")
-    names: dict[str, str] = {}
-    for spec in specs:
-        for task in tasks:
-            policy = load_arcade_policy(spec, task)
-            try:
-                policy.check_exam(task)
-                policy.make(policy.worlds(task, 1))
-            except ConfigError as error:
-                raise PolicyError(f"policy {policy.name!r} on {task}: {error}") from error
-            names[spec] = policy.name
-    return {spec: name if list(names.values()).count(name) == 1 else spec for spec, name in names.items()}
+    try:
+        if judged:
+            policy.check_exam(task)
+        policy.make(policy.worlds(task, 1))
+    except ConfigError as error:
+        raise PolicyError(f"policy {policy.name!r} on {task}: {error}") from error

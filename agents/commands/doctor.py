@@ -193,17 +193,19 @@ def _programs() -> list[Check]:
 
 
 def _weights() -> list[Check]:
+    from agents.policies.arcade_spec import ARCADE_WEIGHTS
     from agents.policies.base import load_policy, shipped_names
     from agents.policies.bundle import load_bundle
-    from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
+    from agents.policies.robot_spec import ROBOT_WEIGHTS
+    from agents.policies.shipped import shipped_in
 
     names = shipped_names()
     for name in names:
         load_policy(name, changed="ignore")  # checks the hash
-    robots = shipped_tasks()
-    for name in robots:
-        load_bundle(ROBOT_WEIGHTS / f"{name}.safetensors")
-    names += [f"{name} (robots)" for name in robots]
+    for domain, folder in (("robots", ROBOT_WEIGHTS), ("arcade", ARCADE_WEIGHTS)):
+        for name in shipped_in(folder):
+            load_bundle(folder / f"{name}.safetensors")
+            names.append(f"{name} ({domain})")
     return [Check(name="checkpoints", status=OK if names else NOTE, detail=", ".join(names) or "none come with this installation")]
 
 

@@ -69,7 +69,7 @@ def command(
 ) -> int:
     """Judge policies: a shipped checkpoint, a baseline (random, idm, constant), a planner (pdm, lattice, idm_mobil), or a run's path;
     any of them behind a shield: shield:NAME. On robot tasks: trained (the checkpoint that is shipped for the task), expert, sampling,
-    random, or a run's path; on arcade games expert, random, or a run's path.
+    random, or a run's path; on arcade games the same but for sampling.
 
     Every policy drives the same episodes. Writes results.json, report.md and traces. Exit code 4 if any episode was lost to an error.
     Ctrl-C keeps what has been driven, names what is missing, and ends with exit code 130. Seeds from 1000000 on belong to training.
@@ -80,11 +80,11 @@ def command(
     closedloop eval idm --scenario merge/hard --seed 1000 --traces all --json
     closedloop eval pdm lattice --scenario junction/hard --episodes 512 --device cuda
     closedloop eval trained expert sampling random --task reach --episodes 200
-    closedloop eval expert random --task rally
+    closedloop eval trained trained@perceived expert random --task rally
     """
     from agents.commands.compiling import checked_device, require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
-    from agents.evaluation.domains import are_arcade, changed_robot_weights
+    from agents.evaluation.domains import are_arcade, changed_task_weights
     from agents.evaluation.report import ARCADE, DRIVING, ROBOTS, markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
@@ -104,7 +104,7 @@ def command(
     _prepare(folder, force)  # and a folder that cannot be written before anything is driven
     if warning := trained_on(seed for _, seeds in plan.entries for seed in seeds):
         click.echo(f"warning: {warning}", err=True)
-    warnings = changed_robot_weights([*policies], plan.tasks) if robots else changed_weights(policies)
+    warnings = changed_task_weights([*policies], plan.tasks) if robots else changed_weights(policies)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     workers = workers or default_workers(plan, len(policies), os.cpu_count() or 1, device)

@@ -40,9 +40,12 @@ def _episodes(suite: Any) -> int:
 
 def _policies() -> Rows:
     from agents.planners.base import PLANNERS, make_planner
+    from agents.policies.arcade_spec import ARCADE_WEIGHTS
     from agents.policies.base import WEIGHTS, shipped_names
     from agents.policies.baselines import BASELINES
     from agents.policies.bundle import load_bundle
+    from agents.policies.robot_spec import ROBOT_WEIGHTS
+    from agents.policies.shipped import shipped_in
 
     baselines = [(name, "baseline", (BASELINES[name].__doc__ or "").split(". ")[0].split(": ")[0].rstrip(".\n")) for name in BASELINES]
     planners = [(name, "planner", (make_planner(name).__doc__ or "").split(". ")[0].rstrip(".\n")) for name in PLANNERS]
@@ -57,6 +60,12 @@ def _policies() -> Rows:
         )
         for name, s in specs
     ]
+    for folder in (ROBOT_WEIGHTS, ARCADE_WEIGHTS):
+        for name in shipped_in(folder):
+            s = load_bundle(folder / f"{name}.safetensors").spec
+            made = s.robot or s.arcade
+            told = f"{s.algorithm} on the task {name}, {s.training.steps:,} decisions, {made and made.observation}"
+            trained.append((name, "trained", told))
     return [{"name": name, "kind": kind, "description": text} for name, kind, text in [*baselines, *planners, *trained]]
 
 
@@ -113,10 +122,13 @@ def _robots() -> Rows:
 
 def _arcade() -> Rows:
     from agents.arcade.players import PLAYERS
+    from agents.policies.arcade_spec import shipped_arcade
     from envs.games.arcade import ARCADE
 
+    shipped = shipped_arcade()
+    who = {name: [*PLAYERS, *(["trained"] if name in shipped else [])] for name in ARCADE}
     return [
-        {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": [*PLAYERS], "description": g.about}
+        {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": who[name], "description": g.about}
         for name, g in ARCADE.items()
     ]
 

@@ -1,4 +1,4 @@
-"""`closedloop play`: check a trace by driving it again, and make something to watch of it, or of a robot; or play a board game."""
+"""`closedloop play`: check a trace by driving it again, and make something to watch of it, or of a task; or play a board game."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 FOR_TRACES = ("video", "show", "no_verify", "json_")
 FOR_GAMES = ("against", "simulations", "second", "web", "seed")
 FOR_PAGES = ("port", "no_browser")  # of games
-FOR_ROBOTS = ("policy",)
+FOR_TASKS = ("policy",)  # of robots, and arcade games
 DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 
 
@@ -32,7 +32,7 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
     "--out",
     type=FILE,
     metavar="FILE",
-    help="Web page (.html) to write, beside the trace by default; of a game its record (.json), of a robot TASK-SEED.html.",
+    help="Web page (.html) to write, beside the trace by default; of a board game its record (.json), of a task TASK-SEED.html.",
 )
 @click.option("--video", type=FILE, metavar="FILE", help="Video to write: .mp4 (H.264) or .webm (VP9).")
 @click.option("--show", is_flag=True, help="Play in a window; needs a display, and opencv-python in place of opencv-python-headless.")
@@ -49,9 +49,9 @@ DIFFERS = 1  # exit code: the trace does not come out of the simulator again
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="A game in the browser: where. [default: any free port]")
 @click.option("--no-browser", is_flag=True, help="A game in the browser: only say where it is.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances. A robot: the episode."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="A game: of the opponent's chances. A task: the episode."
 )
-@click.option("--policy", metavar="NAME", help="A robot: who acts, as of `closedloop eval --task`. [default: trained, or else expert]")
+@click.option("--policy", metavar="NAME", help="A task: who acts, as of `closedloop eval --task`. [default: trained, or else expert]")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -88,23 +88,25 @@ def command(
     closedloop play othello --against runs/othello --second
     closedloop play runs/games/connect_four-20261127-120000.json
 
-    The name of a robot task instead has somebody act on an episode of it, and writes a page with pictures, boxes and curves.
+    The name of a robot task or an arcade game instead has somebody act on an episode of it, and writes a page with pictures, boxes and
+    curves.
 
     \b
     closedloop play ball_catch --policy expert --seed 3 -o catch.html
+    closedloop play rally --policy expert@perceived --seed 3 -o rally.html
     """
     from agents.cli import CRASHED
     from agents.commands.output import print_json
     from agents.commands.play_game import is_game, is_record, play_game
-    from agents.commands.play_robot import is_task, play_robot
+    from agents.commands.play_task import is_task, play_task
 
     alone = traces[0] if len(traces) == 1 else None
     if alone is not None and is_task(alone):
         if idle := _given(ctx, *(set(FOR_TRACES) - {"json_", "video"}), *(set(FOR_GAMES) - {"seed"}), *FOR_PAGES):
-            raise click.UsageError(f"{idle}: not for robots, and {alone} is a robot task")
-        return play_robot(str(alone), policy=policy, seed=seed, out=out, video=video, json_=json_)
-    if idle := _given(ctx, *FOR_ROBOTS):
-        raise click.UsageError(f"{idle}: is for robot tasks, and {traces[0]} is none: see `closedloop list robots`")
+            raise click.UsageError(f"{idle}: not for tasks, and {alone} is one")
+        return play_task(str(alone), policy=policy, seed=seed, out=out, video=video, json_=json_)
+    if idle := _given(ctx, *FOR_TASKS):
+        raise click.UsageError(f"{idle}: is for tasks, and {traces[0]} is none: see `closedloop list robots arcade`")
     if alone is not None and (is_record(alone) or is_game(alone)):
         _check_game(ctx, alone, against, out)
     if alone is not None and (is_record(alone) or (web and is_game(alone))):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+USUAL = {"games": "tiny"}  # sizes of networks, where it is not the small one
+
 
 class _Networks(HelpfulGroup):
     noun = "network"
@@ -44,7 +46,11 @@ def command() -> None:
     metavar="NAME",
     help="driving, robots, games, boxes, or a stream as package.module:factory.",
 )
-@click.option("--size", type=click.Choice(["small", "large"]), help="Of the network: large sees a little more. [default: small]")
+@click.option(
+    "--size",
+    type=click.Choice(["tiny", "small", "large"]),
+    help="Of the network: large sees a little more. [default: small; of games tiny]",
+)
 @click.option("--frames", metavar="N", help="Frames to learn from: 500000, 500k. [default: 500k]")
 @click.option(
     "--minutes", type=click.FloatRange(0, min_open=True), help="Most minutes to train; the schedule ends with them. [default: 39]"
@@ -117,7 +123,7 @@ def _config(
     from perception.training.learner import Recipe
     from perception.training.stream import open_stream
 
-    given: dict[str, Any] = {"domain": domain, "minutes": minutes, "batch": batch, "network": SIZES[size or "small"]}
+    given: dict[str, Any] = {"domain": domain, "minutes": minutes, "batch": batch, "network": SIZES[size or USUAL.get(domain, "small")]}
     if frames is not None:
         from agents.learning.config import parse_count
 

@@ -6,23 +6,34 @@ import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from perception.stages import Detector
+    from perception.training.noise import SequenceStream
+
 __all__ = ["command"]
 
-NAME = "noise_driving"
+OWN = ("robots", "games")  # domains with a detector and an error model of their own
 WORLDS, LENGTH = 32, 30  # of a sequence, frames
 ROBOT_SEED = 500_000  # of the first episode of robots: others than those that figures are published of
 
 
 @click.command("noise")
 @click.option(
-    "--domain", default="driving", show_default=True, metavar="NAME", help="Stream of consecutive labelled frames, or robots: all tasks."
+    "--domain",
+    default="driving",
+    show_default=True,
+    metavar="NAME",
+    help="driving, games, robots: all tasks; or a stream of consecutive labelled frames.",
 )
 @click.option("--detector", metavar="NAME|FILE", help="Whose errors to learn. [default: detector_<domain>]")
 @click.option(
-    "--sequences", type=click.IntRange(1), help="Each of 32 worlds and 30 frames, 0.2 s apart; of robots, episodes a task. [default: 24]"
+    "--sequences",
+    type=click.IntRange(1),
+    help="Each of 32 worlds and 30 frames, 0.2 s apart, of games 0.05 s; of robots, episodes a task. [default: 24]",
 )
 @click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of the first sequence.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/noise-<time>]")
@@ -36,36 +47,29 @@ def command(domain: str, detector: str | None, sequences: int | None, seed: int,
     closedloop pretrain noise
     closedloop pretrain noise --detector runs/mine/detector_driving.safetensors --sequences 8 --out runs/noise
     closedloop pretrain noise --domain robots
+    closedloop pretrain noise --domain games
     """
     import torch
 
     from agents.commands.output import CountProgress, print_json
-    from perception.registry import make_detector
-    from perception.stages import Detector
-    from perception.training.noise import SequenceStream, pretrain_noise
-    from perception.training.stream import FAST, open_stream
+    from perception.training.noise import pretrain_noise
 
     folder = out or Path("runs") / f"noise-{datetime.now():%Y-%m-%d-%H%M%S}"
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(17, "not empty; choose another --out", str(folder))
-    sequences, detector = sequences or 24, detector or f"detector_{domain if domain == 'robots' else 'driving'}"
+    sequences, detector = sequences or 24, detector or f"detector_{domain if domain in OWN else 'driving'}"
     if domain == "robots":
         return _robots(detector, sequences, seed, folder, json_)
-    made = make_detector(detector)
-    if not isinstance(made, Detector):
-        raise click.UsageError(f"--detector {detector}: knows the truth; name one that looks at images")
-    stream = open_stream(domain, **FAST.get(domain, {}))
-    if not isinstance(stream, SequenceStream):
-        raise click.UsageError(f"--domain {domain}: has no consecutive frames")
+    made, stream, options = _watched(domain, detector)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     line = _line()
     told = {"detector": detector, "detector_sha256": str(getattr(made, "sha256", ""))}
-    target = folder / f"{NAME}.json"
+    target = folder / f"noise_{domain if domain in OWN else 'driving'}.json"
     with CountProgress(sequences * WORLDS * LENGTH, "frame") as tick:
         fit = pretrain_noise(
             stream, made, target, worlds=WORLDS, length=LENGTH, sequences=sequences, seed=seed, command=line, told=told,
-            progress=lambda done, total: tick(done - tick.done),
+            progress=lambda done, total: tick(done - tick.done), **options,
         )  # fmt: skip
     if json_:
         print_json({"card": str(target), "frames": fit.frames, "things": fit.things, "found": fit.found, "false": fit.false})
@@ -74,6 +78,28 @@ def command(domain: str, detector: str | None, sequences: int | None, seed: int,
         click.echo(f"{fit.frames} frames: {fit.found} of {fit.things} things found ({share:.1f} %), {fit.false} false detections")
         click.echo(f"Error model: {target}")
     return 0
+
+
+def _watched(domain: str, detector: str) -> tuple[Detector, SequenceStream, dict[str, Any]]:
+    """Who is watched, what it looks at, and what else fitting needs to know. Raises UsageError for what cannot be, WeightsError."""
+    from perception.registry import make_detector
+    from perception.stages import Detector
+    from perception.training.noise import SequenceStream
+    from perception.training.stream import FAST, open_stream
+
+    if domain == "games":
+        from envs.games.rally.noise import FITTING, GroundDetector, GroundStream
+        from envs.games.rally.seeing import load_detector
+        from envs.games.rally.stream import SKILLS
+
+        return GroundDetector(load_detector(detector)), GroundStream(), {"tick": SKILLS.dt, "every": 1, "fitting": FITTING}
+    made = make_detector(detector)
+    if not isinstance(made, Detector):
+        raise click.UsageError(f"--detector {detector}: knows the truth; name one that looks at images")
+    stream = open_stream(domain, **FAST.get(domain, {}))
+    if not isinstance(stream, SequenceStream):
+        raise click.UsageError(f"--domain {domain}: has no consecutive frames")
+    return made, stream, {}
 
 
 def _line() -> str:

@@ -43,7 +43,9 @@ command.add_command(planners)
 
 @command.command("perception")
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="By name or path; may be repeated. [default: highway]")
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="A robot task instead; may be repeated. Policy: expert.")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="NAME", help="A robot task or an arcade game instead; may be repeated. Policy: expert."
+)
 @click.option(
     "--policy",
     "policies",
@@ -105,18 +107,19 @@ def perception(
     closedloop study perception --policy runs/a@perceived --policy runs/b@perceived --detector runs/seer/detector.safetensors
     closedloop study perception --train 1M --cross --set compile=true --out runs/gap
     closedloop study perception --task reach --task ball_catch --episodes 100
+    closedloop study perception --task rally --policy trained --policy expert --episodes 200
     """
     from agents.commands.compiling import require_compiler
     from agents.evaluation.suite import Plan, resolve, seeds_from
     from agents.studies.arms import check_stages, plan_arms
 
     if tasks:
-        from agents.commands.study_robots import run
+        from agents.commands.study_tasks import run
 
         if scenarios or train or cross or settings or weather or cameras or sweeps or compile_:
-            raise click.UsageError("--task: robots have no --scenario, --train, --cross, --set, --weather, --cameras, --sweep or --compile")
+            raise click.UsageError("--task: tasks have no --scenario, --train, --cross, --set, --weather, --cameras, --sweep or --compile")
         if workers or ctx.get_parameter_source("sweep_level") is not ParameterSource.DEFAULT:
-            raise click.UsageError("--task: robots have no --workers, as they take one process, and no --sweep-level")
+            raise click.UsageError("--task: tasks have no --workers, as they take one process, and no --sweep-level")
         return run(
             tasks, policies, tuple(dict.fromkeys(levels)) or SAME_SPACE, detector=detector, noise=noise, episodes=episodes, seed=seed,
             folder=_new_folder(out), dry_run=dry_run, json_=json_,

@@ -7,12 +7,18 @@ policy, or make words of one, have to ask which it is. No scenario is called so:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.arcade.policies import ArcadePolicy
+    from agents.evaluation.rollout import EpisodeResult
+    from agents.policies.spec import Stage
+    from agents.robots.policies import RobotPolicy
 
 __all__ = [
-    "ARCADE_ENDINGS", "PREFIX", "ROBOT_ENDINGS", "are_arcade", "changed_robot_weights", "digest_of", "duration_of", "name_of",
-    "task_labels", "task_of", "task_spec",
+    "ARCADE_ENDINGS", "PREFIX", "ROBOT_ENDINGS", "are_arcade", "changed_task_weights", "check_task_policy", "digest_of", "duration_of",
+    "known_tasks", "load_task_policy", "name_of", "rollout_task", "task_labels", "task_of", "task_spec", "task_weights",
 ]  # fmt: skip
 
 PREFIX = "task:"
@@ -59,7 +65,12 @@ def are_arcade(tasks: Sequence[str]) -> bool:
 
 
 def duration_of(task: str) -> float:
-    """s that an episode of a robot task can last. Raises ConfigError for one that does not exist."""
+    """s that an episode of a task can last. Raises ConfigError for one that does not exist."""
+    if are_arcade([task]):
+        from agents.arcade.told import game_config
+
+        game = game_config(task)
+        return game.duration * game.dt
     from envs.robots.physics import compile_model
     from envs.robots.registry import task_named
 
@@ -68,11 +79,75 @@ def duration_of(task: str) -> float:
 
 
 def digest_of(task: str) -> str:
-    """SHA-256 of a robot task: its options, model and times; what its code does is in the digest of the code. Raises ConfigError."""
-    from envs.robots.registry import task_named
+    """SHA-256 of a task: its options, a robot's model and times; what its code does is in the digest of the code. Raises ConfigError."""
+    known: Any
+    if are_arcade([task]):
+        from agents.arcade.told import game_config
 
-    found: Any = task_named(task)
-    return hashlib.sha256(repr((found, found.mjcf(), found.duration, found.substeps)).encode()).hexdigest()
+        known = (task, game_config(task))
+    else:
+        from envs.robots.registry import task_named
+
+        found = task_named(task)
+        known = (found, found.mjcf(), found.duration, found.substeps)
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def known_tasks() -> list[str]:
+    """Every robot task and arcade game."""
+    from envs.games.arcade import ARCADE
+    from envs.robots.registry import TASKS
+
+    return [*TASKS, *ARCADE]
+
+
+def load_task_policy(spec: str, task: str) -> RobotPolicy | ArcadePolicy:
+    """Who is meant by `spec` on a task, as `load_robot_policy` and `load_arcade_policy` say."""
+    if are_arcade([task]):
+        from agents.arcade.policies import load_arcade_policy
+
+        return load_arcade_policy(spec, task)
+    from agents.robots.policies import load_robot_policy
+
+    return load_robot_policy(spec, task)
+
+
+def check_task_policy(policy: RobotPolicy | ArcadePolicy, task: str) -> None:
+    """Raises PolicyError if the policy cannot act on the task, or was trained on another one of that name; NoRenderer, WeightsError if it
+    cannot see."""
+    if are_arcade([task]):
+        from agents.arcade.policies import check_fits as check_arcade
+
+        check_arcade(policy, task)  # type: ignore[arg-type]  # of that domain
+        return
+    from agents.robots.policies import check_fits
+
+    check_fits(policy, task)  # type: ignore[arg-type]
+
+
+def rollout_task(
+    policy: RobotPolicy | ArcadePolicy,
+    task: str,
+    seeds: Sequence[int],
+    *,
+    name: str | None = None,
+    progress: Callable[[EpisodeResult], None] | None = None,
+) -> list[EpisodeResult]:
+    """One result a seed, as `rollout_robots` and `rollout_arcade` say."""
+    if are_arcade([task]):
+        from agents.evaluation.rollout_arcade import rollout_arcade
+
+        return rollout_arcade(policy, task, seeds, name=name, progress=progress)  # type: ignore[arg-type]  # of that domain
+    from agents.evaluation.rollout_robots import rollout_robots
+
+    return rollout_robots(policy, task, seeds, name=name, progress=progress)  # type: ignore[arg-type]
+
+
+def task_weights(observation: str, tasks: Sequence[str]) -> dict[Stage, str]:
+    """The sha256 of what policies of the tasks see through on a level. Raises WeightsError."""
+    from agents.policies.pins import arcade_weights, robot_weights
+
+    return (arcade_weights if are_arcade(tasks) else robot_weights)(observation)
 
 
 def task_labels(specs: list[str], tasks: list[str]) -> dict[str, str]:
@@ -80,31 +155,25 @@ def task_labels(specs: list[str], tasks: list[str]) -> dict[str, str]:
 
     Raises PolicyError or BundleError if one cannot act on one of the tasks, or if one is named twice.
     """
-    if are_arcade(tasks):
-        from agents.arcade.policies import arcade_labels
-
-        return arcade_labels(specs, tasks)
     from agents.policies.base import PolicyError
-    from agents.robots.policies import check_fits, load_robot_policy
 
+    are_arcade(tasks)
     if len(set(specs)) < len(specs):
         raise PolicyError(f"a policy is named twice: {', '.join(specs)}")
     names: dict[str, str] = {}
     for spec in specs:
-        found = {task: load_robot_policy(spec, task) for task in tasks}
+        found = {task: load_task_policy(spec, task) for task in tasks}
         for task, policy in found.items():
-            check_fits(policy, task)
+            check_task_policy(policy, task)
         own: Any = {policy.name for policy in found.values()}
         names[spec] = own.pop() if len(own) == 1 else spec
     return {spec: name if list(names.values()).count(name) == 1 else spec for spec, name in names.items()}
 
 
-def changed_robot_weights(specs: list[str], tasks: list[str]) -> list[str]:
-    """A warning for every policy of robot tasks that sees through other perception weights than those it was trained with."""
-    if are_arcade(tasks):
-        return []
-    from agents.policies.pins import robot_weights_changed
-    from agents.robots.policies import load_robot_policy
+def changed_task_weights(specs: list[str], tasks: list[str]) -> list[str]:
+    """A warning for every policy of tasks that sees through other perception weights than those it was trained with."""
+    from agents.policies.pins import arcade_weights_changed, robot_weights_changed
 
-    found = (robot_weights_changed(load_robot_policy(spec, task)) for spec in specs for task in tasks)
+    changed: Callable[[Any], str] = arcade_weights_changed if are_arcade(tasks) else robot_weights_changed
+    found = (changed(load_task_policy(spec, task)) for spec in specs for task in tasks)
     return [text for text in dict.fromkeys(found) if text]

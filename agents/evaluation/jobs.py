@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from agents.evaluation.domains import are_arcade, task_of
+from agents.evaluation.domains import load_task_policy, rollout_task, task_of
 from agents.evaluation.rollout import BATCH, WIDE, EpisodeResult, TraceRule, fitting_batch, rollout
 from agents.policies.base import load_policy
 from scenarios import load, sample
@@ -77,17 +77,8 @@ def run_job(job: Job, keep: Keep) -> None:
         keep(result)
 
     try:
-        if task and are_arcade([task]):
-            from agents.arcade.policies import load_arcade_policy
-            from agents.evaluation.rollout_arcade import rollout_arcade
-
-            rollout_arcade(load_arcade_policy(job.policy, task), task, job.seeds, name=job.label, progress=tell)
-            return
         if task:
-            from agents.evaluation.rollout_robots import rollout_robots
-            from agents.robots.policies import load_robot_policy
-
-            rollout_robots(load_robot_policy(job.policy, task), task, job.seeds, name=job.label, progress=tell)
+            rollout_task(load_task_policy(job.policy, task), task, job.seeds, name=job.label, progress=tell)
             return
         policy, scenario, episodes = load_policy(job.policy, changed="ignore"), load(job.scenario), []  # told by who judges
         for seed in job.seeds:

@@ -45,6 +45,7 @@ ARCADE_COLUMNS: dict[str, tuple[str, str]] = {
     "return": ("return", "mean"),
     "won": ("won", "mean"),
     "lost": ("lost", "mean"),
+    "share": ("share", "share"),
     "hits": ("hits", "mean"),
 }
 
@@ -69,7 +70,7 @@ ROBOTS = Sheet(
     where="`docs/robots.md` defines each",
 )
 ARCADE = Sheet(
-    columns=ARCADE_COLUMNS, endings=ARCADE_ENDINGS, what="game", units="all else in points", where="`docs/games.md` defines each"
+    columns=ARCADE_COLUMNS, endings=ARCADE_ENDINGS, what="game", units="share too, all else in points", where="`docs/games.md` defines each"
 )
 
 

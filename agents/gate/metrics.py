@@ -16,7 +16,7 @@ class MetricError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class GateMetric:
-    """How a metric of `envs.driving.metrics.episode_metrics`, or of `agents.evaluation.rollout_robots`, is read."""
+    """How a metric of `envs.driving.metrics.episode_metrics`, of `agents.evaluation.rollout_robots` or `rollout_arcade`, is read."""
 
     better: Literal["higher", "lower"]
     kind: Literal["event", "score"]  # event: it happened in an episode or not; score: any value of a range
@@ -45,6 +45,7 @@ METRICS: dict[str, GateMetric] = {
     "driving_score": _SCORE,
     "lasted": _SCORE,
     "at_goal": _SCORE,
+    "share": _SCORE,
 }
 
 

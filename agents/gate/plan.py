@@ -15,24 +15,34 @@ from pathlib import Path
 from typing import Any
 
 import agents
-from agents.evaluation.domains import digest_of, duration_of, task_of, task_spec
+from agents.evaluation.domains import (
+    are_arcade,
+    check_task_policy,
+    digest_of,
+    duration_of,
+    known_tasks,
+    load_task_policy,
+    task_of,
+    task_spec,
+    task_weights,
+)
 from agents.evaluation.report import trained_on, versions
 from agents.evaluation.suite import PlanError, scenario_spec, seeds_from
 from agents.gate.design import ALL, Design, GatedMetric
 from agents.gate.metrics import METRICS
 from agents.policies.base import SHIELD, load_policy, policy_names
-from agents.policies.pins import perception_weights, robot_weights
+from agents.policies.pins import perception_weights
 from scenarios import Suite
 from scenarios.errors import did_you_mean
 
-__all__ = ["GatePlan", "Pair", "Stratum", "code_digest", "configuration", "identity", "plan_from", "robot_identity", "run_id"]
+__all__ = ["GatePlan", "Pair", "Stratum", "code_digest", "configuration", "identity", "plan_from", "run_id", "task_identity"]
 
 FEW = 5  # rounds below which evidence can hardly build up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum:
-    """Episodes of one scenario or robot task."""
+    """Episodes of one scenario, robot task or arcade game."""
 
     spec: str  # as scenarios.load takes it, or as `agents.evaluation.domains` names a task
     name: str  # what results call it
@@ -76,7 +86,7 @@ class GatePlan:
 
     @property
     def tasks(self) -> list[str]:
-        """The robot tasks; empty where scenarios are driven."""
+        """The robot tasks or arcade games; empty where scenarios are driven."""
         return [task for stratum in self.strata if (task := task_of(stratum.spec))]
 
     @cached_property
@@ -146,16 +156,15 @@ def plan_from(suite: Suite, *, alpha: float = 0.05, test: str = "sequential") ->
 
 
 def _task_strata(suite: Suite) -> list[Stratum]:
-    """Of the robot tasks of a suite. Raises ScenarioError, with its place, for one that does not exist."""
+    """Of the tasks of a suite. Raises ScenarioError, with its place, for one that does not exist; ConfigError for robots beside games."""
     if not suite.tasks:
         return []
-    from envs.robots.registry import TASKS
-
+    known = known_tasks()
     strata: list[Stratum] = []
     for index, each in enumerate(suite.tasks):
-        if each.task not in TASKS:
-            hint = did_you_mean(each.task, TASKS) or "known: " + ", ".join(TASKS)
-            raise suite.error(("tasks", index, "task"), "expected a robot task", hint=hint)
+        if each.task not in known:
+            hint = did_you_mean(each.task, known) or "known: " + ", ".join(known)
+            raise suite.error(("tasks", index, "task"), "expected a robot task or an arcade game", hint=hint)
         if each.family == ALL:
             raise suite.error(("tasks", index), f"expected a family that is not called {ALL!r}: that stands for the whole suite")
         seeds = seeds_from(each.seed, each.episodes)
@@ -163,22 +172,21 @@ def _task_strata(suite: Suite) -> list[Stratum]:
             raise PlanError(f"{suite.file}: {each.task!r} is asked for more than once with the same seed: one result would stand for two")
         digest, duration = digest_of(each.task), duration_of(each.task)
         strata.append(Stratum(spec=task_spec(each.task), name=each.task, family=each.family, digest=digest, duration=duration, seeds=seeds))
+    are_arcade([stratum.name for stratum in strata])
     return strata
 
 
-def robot_identity(spec: str, tasks: Sequence[str]) -> dict[str, Any]:
-    """Which policy of robots that is on each of the tasks, and what it sees through. Raises PolicyError or BundleError if it cannot act on
-    one of them, WeightsError."""
-    from agents.robots.policies import check_fits, load_robot_policy
-
-    found = {task: load_robot_policy(spec, task) for task in tasks}
+def task_identity(spec: str, tasks: Sequence[str]) -> dict[str, Any]:
+    """Which policy that is on each of the tasks, and what it sees through. Raises PolicyError or BundleError if it cannot act on one of
+    them, WeightsError."""
+    found = {task: load_task_policy(spec, task) for task in tasks}
     for task, policy in found.items():
-        check_fits(policy, task)
+        check_task_policy(policy, task)
     levels = {policy.observation for policy in found.values()}
     names = {policy.name for policy in found.values()}
     needs = {"observation": "+".join(sorted(levels)), "options": {task: dict(policy.options) for task, policy in found.items()}}
     sha256 = "+".join(dict.fromkeys(policy.sha256 for policy in found.values() if policy.sha256))
-    weights = {stage: own for level in sorted(levels) for stage, own in robot_weights(level).items()}
+    weights = {stage: own for level in sorted(levels) for stage, own in task_weights(level, tasks).items()}
     identity = {"name": names.pop() if len(names) == 1 else spec, "sha256": sha256, "needs": needs}
     return identity | ({"perception": weights} if weights else {})
 

@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation.domains import changed_robot_weights, task_of
+from agents.evaluation.domains import changed_task_weights, load_task_policy, rollout_task, task_of
 from agents.evaluation.jobs import Crew
 from agents.evaluation.rollout import BATCH, EpisodeResult, rollout
 from agents.gate.baseline import Baseline, make_baseline
 from agents.gate.drive import BASELINE, CANDIDATE, Collector, Key, drive_plan, half_of, record_of
 from agents.gate.findings import make_report
 from agents.gate.journal import Journal, JournalError
-from agents.gate.plan import GatePlan, configuration, identity, robot_identity, run_id
+from agents.gate.plan import GatePlan, configuration, identity, run_id, task_identity
 from agents.gate.report import Lost, Report
 from agents.gate.verdict import referee_for
 from agents.policies.base import load_policy
@@ -52,7 +52,7 @@ class Order:
     def config(self) -> dict[str, Any]:
         """What decides the results. Raises PolicyError or BundleError for a policy that cannot be used."""
         tasks = self.plan.tasks
-        policies = {role: robot_identity(spec, tasks) if tasks else identity(spec) for role, spec in self.policies.items()}
+        policies = {role: task_identity(spec, tasks) if tasks else identity(spec) for role, spec in self.policies.items()}
         if self.kept:
             policies = {BASELINE: {**self.kept.policy, "kept": self.kept.hash}, **policies}
         return configuration(self.plan, policies, full=self.full, compile=self.compile)
@@ -73,7 +73,7 @@ class Order:
         may be gone when the report is made."""
         specs = dict.fromkeys(self.policies.values())
         if self.plan.tasks:
-            return [*changed_robot_weights([*specs], self.plan.tasks), *self._elsewhere()]
+            return [*changed_task_weights([*specs], self.plan.tasks), *self._elsewhere()]
         seen = (weights_changed(load_policy(spec, changed="ignore"), spec) for spec in specs)
         return [*(text for text in seen if text), *self._elsewhere()]
 
@@ -232,7 +232,7 @@ def seconds(plan: GatePlan, policies: Sequence[str], workers: int, *, compile: b
     """
     shortest = min(plan.strata, key=lambda stratum: stratum.duration)
     if task := task_of(shortest.spec):
-        return _robot_seconds(plan, task, policies, workers)
+        return _task_seconds(plan, task, policies, workers)
     episode, policy = sample(load(shortest.spec), shortest.seeds[0]), load_policy(policies[-1], changed="ignore")
     begun = time.perf_counter()
     (result,) = rollout(policy, [episode], fingerprints=True, compile=compile)
@@ -241,14 +241,11 @@ def seconds(plan: GatePlan, policies: Sequence[str], workers: int, *, compile: b
     return pace * batches * len(policies) / workers
 
 
-def _robot_seconds(plan: GatePlan, task: str, policies: Sequence[str], workers: int) -> float:
-    """The same for robot tasks, whose worlds cost what they cost one by one: from a few episodes of the shortest."""
-    from agents.evaluation.rollout_robots import rollout_robots
-    from agents.robots.policies import load_robot_policy
-
+def _task_seconds(plan: GatePlan, task: str, policies: Sequence[str], workers: int) -> float:
+    """The same for tasks, whose worlds are taken to cost what they cost one by one: from a few episodes of the shortest."""
     stratum = next(s for s in plan.strata if task_of(s.spec) == task)  # a task may be there again with other seeds
     few = stratum.seeds[:8]
     begun = time.perf_counter()
-    results = rollout_robots(load_robot_policy(policies[-1], task), task, few)
+    results = rollout_task(load_task_policy(policies[-1], task), task, few)
     pace = (time.perf_counter() - begun) / max(sum(r.metrics.get("seconds", 0.0) for r in results), 1.0)
     return pace * sum(len(s.seeds) * s.duration for s in plan.strata) * len(policies) / workers

@@ -1,15 +1,20 @@
-"""What a policy of an arcade game was made for, as data: the game, what it is told, and the game's options."""
+"""What a policy of an arcade game was made for, as data: the game, what it is told, and the game's options. And which come with the
+package."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from agents.policies.images import Strict
 from agents.policies.robot_spec import Option
+from agents.policies.shipped import shipped_in
 
-__all__ = ["ArcadeSpec"]
+__all__ = ["ARCADE_WEIGHTS", "ArcadeSpec", "shipped_arcade"]
+
+ARCADE_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "arcade"  # <game>.safetensors + <game>.json
 
 
 class ArcadeSpec(Strict):
@@ -23,3 +28,8 @@ class ArcadeSpec(Strict):
     def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Options are left out where there are none."""
         return {name: value for name, value in handler(self).items() if name != "options" or value}
+
+
+def shipped_arcade() -> list[str]:
+    """Arcade games for which a trained policy comes with the package."""
+    return shipped_in(ARCADE_WEIGHTS)

@@ -7,17 +7,22 @@ A policy names its detector, predictor and noise model; what a name stands for c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from agents.policies.spec import Stage
 from perception.registry import weights_sha256
 
 if TYPE_CHECKING:
+    from agents.arcade.policies import ArcadePolicy
     from agents.policies.base import Policy
     from agents.policies.bundle import PolicyBundle
     from agents.robots.policies import RobotPolicy
 
-__all__ = ["PerceptionChanged", "Sees", "perception_weights", "robot_weights", "robot_weights_changed", "weights_changed"]
+__all__ = [
+    "PerceptionChanged", "Sees", "arcade_weights", "arcade_weights_changed", "perception_weights", "robot_weights", "robot_weights_changed",
+    "weights_changed",
+]  # fmt: skip
 
 
 class PerceptionChanged(UserWarning):
@@ -65,20 +70,39 @@ def robot_weights(observation: str) -> dict[Stage, str]:
 
     Raises WeightsError for weights that cannot be had.
     """
+    from envs.robots.noise_card import load_noise
     from envs.robots.sight import SightConfig
 
-    if observation == "perceived":
-        return {"detector": weights_sha256("detector", SightConfig.detector)}
-    if observation == "noisy":
-        from envs.robots.noise_card import load_noise
+    return _on_level(observation, SightConfig.detector, lambda: load_noise(SightConfig.noise).sha256)
 
-        return {"noise": load_noise(SightConfig.noise).sha256}
-    return {}
+
+def arcade_weights(observation: str) -> dict[Stage, str]:
+    """The same of policies of arcade games."""
+    from envs.games.rally.noise import card_of
+    from envs.games.rally.screen import ScreenConfig
+
+    return _on_level(observation, ScreenConfig.detector, lambda: weights_sha256("noise", card_of(ScreenConfig.noise)))
+
+
+def _on_level(observation: str, detector: str, noise: Callable[[], str]) -> dict[Stage, str]:
+    """noise: tells the error model's sha256."""
+    if observation == "perceived":
+        return {"detector": weights_sha256("detector", detector)}
+    return {"noise": noise()} if observation == "noisy" else {}
 
 
 def robot_weights_changed(policy: RobotPolicy) -> str:
     """As `weights_changed`, of a policy of a robot task. On another level than that of its training it sees otherwise on purpose."""
-    now = robot_weights(policy.observation)
+    return _changes(policy, robot_weights)
+
+
+def arcade_weights_changed(policy: ArcadePolicy) -> str:
+    """The same of a policy of an arcade game."""
+    return _changes(policy, arcade_weights)
+
+
+def _changes(policy: RobotPolicy | ArcadePolicy, weights: Callable[[str], dict[Stage, str]]) -> str:
+    now: Mapping[str, str] = {str(stage): sha256 for stage, sha256 in weights(policy.observation).items()}
     changes = [
         f"the {stage} with sha256 {pinned[:16]}..., and here it is {now[stage][:16]}..."
         for stage, pinned in policy.perception.items()

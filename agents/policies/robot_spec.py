@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from agents.policies.images import Strict
+from agents.policies.shipped import shipped_in
 
 __all__ = ["ROBOT_WEIGHTS", "Option", "RobotSpec", "shipped_tasks"]
 
@@ -32,4 +33,4 @@ class RobotSpec(Strict):
 
 def shipped_tasks() -> list[str]:
     """Robot tasks for which a trained policy comes with the package, and `<task>_pixels` for one that is shown pictures."""
-    return sorted(card.stem for card in ROBOT_WEIGHTS.glob("*.json") if card.with_suffix(".safetensors").exists())
+    return shipped_in(ROBOT_WEIGHTS)

@@ -5,48 +5,19 @@ Shapes: T decisions, so T + 1 moments; C cameras, K things, H x W pixels, n numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
-from numpy.typing import NDArray
 
+from agents.films.film import Film
 from agents.robots.policies import RobotPolicy
 from envs.robots.camera import Camera
 from envs.robots.perceived import Perceiving
 from envs.robots.physics import Floats
 
-__all__ = ["BOXES", "Film", "film", "sighted"]
+__all__ = ["EYE", "film", "sighted"]
 
 SIZE = (480, 360)  # px, of pictures for people
 BOXES = {"noisy": "sighted, by the error model", "perceived": "sighted, by the detector"}  # else what is there, by the simulator
 EYE = 168  # px, width and height of what the policy's cameras see
-
-
-@dataclass(frozen=True, kw_only=True)
-class Film:
-    """An episode. Pictures are RGB."""
-
-    task: str
-    about: str  # what is to be done
-    policy: str
-    observation: str  # level that the policy was on
-    seed: int
-    end: str  # done, time, failed
-    dt: float  # s a decision
-    things: tuple[str, ...]  # K
-    cameras: tuple[str, ...]  # C, of the policy
-    people: list[NDArray[np.uint8]] = field(repr=False)  # T + 1 of (H, W, 3)
-    eyes: list[list[NDArray[np.uint8]]] = field(repr=False)  # T + 1 of C of (EYE, EYE, 3)
-    boxes: NDArray[np.float64] = field(repr=False)  # (T + 1, C, K, 4) px u0, v0, u1, v1; 0 where nothing is seen. See `BOXES`
-    rewards: Floats = field(repr=False)  # (T,)
-    terms: dict[str, Floats] = field(repr=False)  # (T,) each, weighted
-    actions: Floats = field(repr=False)  # (T, n)
-    success: NDArray[np.bool_] = field(repr=False)  # (T,) at each moment
-
-    @property
-    def total(self) -> float:
-        """The return."""
-        return float(self.rewards.sum())
 
 
 def sighted(sight: Perceiving, sizes: Floats) -> Floats:
@@ -103,6 +74,7 @@ def film(policy: RobotPolicy, task: str, seed: int, *, size: tuple[int, int] = S
         dt=robots.dt,
         things=tuple(thing.kind for thing in robots.task.things),
         cameras=names,
+        boxed=BOXES.get(policy.observation, "what is there, by the simulator"),
         people=people,
         eyes=eyes,
         boxes=np.array(boxes),

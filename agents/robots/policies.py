@@ -15,6 +15,7 @@ import numpy as np
 from agents.policies.base import PolicyError
 from agents.policies.images import rows_of
 from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
+from agents.policies.shipped import HERE, TRAINED, shipped_file
 from agents.robots.players import PLAYERS, MakePlayer
 from agents.robots.sampling import SamplingPlanner
 from agents.robots.told import flat, told_spec
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["TRAINED", "Network", "RobotPolicy", "check_fits", "load_robot_policy", "robot_policy_names"]
 
 ACTS = ("control",)  # options that change what actions mean, and not what is to be done
-TRAINED = "trained"  # the checkpoint that comes with the package, of whatever task is asked for
-HERE = "{task}"  # in paths: the task that is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +111,8 @@ def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
         return _at_level(load_robot_policy(base, task), level)
     if name in PLAYERS:
         return RobotPolicy(name=name, make=PLAYERS[name])
-    shipped = shipped_tasks()
-    if name == TRAINED and task not in shipped:
-        raise PolicyError(f"no trained policy of {task!r} comes with this version; of these: {', '.join(shipped) or 'none'}")
-    if name == TRAINED or name in shipped:
-        return replace(_bundled(ROBOT_WEIGHTS / f"{task if name == TRAINED else name}.safetensors", task), name=name)
+    if shipped := shipped_file(name, task, ROBOT_WEIGHTS):
+        return replace(_bundled(shipped, task), name=name)
     if Path(name).exists():
         return _bundled(Path(name), task)
     known = robot_policy_names()

@@ -65,8 +65,10 @@ class NetworkSpec:
         return len(self.classes) + sum(MAPS.values())
 
 
-# by name, what differs from the defaults: the large network sees a little more and takes half as long again, or more
+# by name, what differs from the defaults: the large network sees a little more and takes half as long again, or more; the tiny one is for
+# screens, where nothing is far away
 SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"blocks": (0, 1, 1, 1)},
     "small": {},
     "large": {"widths": (24, 48, 64, 96), "blocks": (0, 1, 2, 2), "neck": 48, "head": 64},
 }

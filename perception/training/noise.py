@@ -44,13 +44,15 @@ def pretrain_noise(
     sequences: int = 8,
     seed: int = 0,
     command: str = "",
+    fitting: dict[str, Any] | None = None,
     told: dict[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NoiseFit:
     """Run the detector over `sequences` times `worlds` times `length` frames, fit the error model, write its card to `target` (.json).
 
-    tick: s of the stream; frames are `every` ticks apart. told: more for the card, such as the detector's name and hash. progress: called
-    with the frames done and all of them. Raises ValueError if the stream's classes are not the detector's, or counts are below 1.
+    tick: s of the stream; frames are `every` ticks apart. fitting: further arguments of `fit_noise`. told: more for the card, such as the
+    detector's name and hash. progress: called with the frames done and all of them. Raises ValueError if the stream's classes are not the
+    detector's, or counts are below 1.
     """
     if min(every, worlds, length, sequences) < 1:
         raise ValueError(f"every={every}, worlds={worlds}, length={length}, sequences={sequences}: must be at least 1")
@@ -68,7 +70,7 @@ def pretrain_noise(
                 if progress is not None:
                     progress(done, total)
 
-    fit = fit_noise(pairs(), classes=stream.classes, interval=tick * every, weathers=stream.conditions)
+    fit = fit_noise(pairs(), classes=stream.classes, interval=tick * every, weathers=stream.conditions, **(fitting or {}))
     card = {
         "what": "error model of a detector, for the observation level noisy",
         "data": f"{total} frames: {sequences * worlds} worlds, {tick * every:g} s from frame to frame, seeds {seed} up, never trained on",

@@ -13,9 +13,9 @@ pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from agents.cli import run
 from agents.evaluation.rollout_robots import rollout_robots
+from agents.films import Film, film_page, strides
 from agents.playback.video import encode_video
-from agents.robots.film import EYE, Film, film, sighted
-from agents.robots.film_page import film_page, strides
+from agents.robots.film import EYE, film, sighted
 from agents.robots.policies import load_robot_policy
 from envs.robots import Robots, task_named
 from envs.robots.perceived import Perceiving
@@ -86,7 +86,7 @@ def test_the_page_has_everything_and_loads_nothing(shot: Film) -> None:
 def test_long_films_are_thinned_out_but_for_their_ends(moments: int, shown: list[int]) -> None:
     assert strides(moments, 4) == shown
     with pytest.raises(ValueError, match="moments=0"):
-        strides(0)
+        strides(0, 4)
 
 
 def test_play_writes_page_and_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,11 +102,11 @@ def test_play_writes_page_and_video(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["play", "reach", "--against", "mcts"], "--against: not for robots"),
-        (["play", "reach", "--no-verify"], "--no-verify: not for robots"),
+        (["play", "reach", "--against", "mcts"], "--against: not for tasks"),
+        (["play", "reach", "--no-verify"], "--no-verify: not for tasks"),
         (["play", "reach", "--policy", "exprt"], "did you mean 'expert'?"),
         (["play", "reach", "--video", "reach.avi"], "videos are written as .mp4 or .webm"),
-        (["play", "some.trace", "--policy", "expert"], "--policy: is for robot tasks"),
+        (["play", "some.trace", "--policy", "expert"], "--policy: is for tasks"),
     ],
 )
 def test_misuse(

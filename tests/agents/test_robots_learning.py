@@ -16,10 +16,10 @@ import torch
 pytest.importorskip("mujoco", reason="the extra `robots` is not installed")
 
 from agents.cli import run
-from agents.evaluation.domains import changed_robot_weights
+from agents.evaluation.domains import changed_task_weights
 from agents.evaluation.rollout_robots import rollout_robots
 from agents.evaluation.suite import Plan, judge
-from agents.gate.plan import plan_from, robot_identity
+from agents.gate.plan import plan_from, task_identity
 from agents.gate.run import seconds
 from agents.learning import TrainConfig, config_from, resume, train
 from agents.learning.checkpoint import load_checkpoint
@@ -332,16 +332,16 @@ def test_what_is_seen_through_is_a_part_of_who_acts(opengl: None, monkeypatch: p
     from agents.policies.pins import robot_weights_changed
 
     ours = {stage: read_card(WEIGHTS / f"{stage}_robots.json")["sha256"] for stage in ("detector", "noise")}
-    assert robot_identity("expert@perceived", ["reach"])["perception"] == {"detector": ours["detector"]}
-    assert robot_identity("expert@noisy", ["reach"])["perception"] == {"noise": ours["noise"]}
-    assert "perception" not in robot_identity("expert", ["reach"])
+    assert task_identity("expert@perceived", ["reach"])["perception"] == {"detector": ours["detector"]}
+    assert task_identity("expert@noisy", ["reach"])["perception"] == {"noise": ours["noise"]}
+    assert "perception" not in task_identity("expert", ["reach"])
     learned = replace(load_robot_policy("expert@perceived", "reach"), perception={"detector": ours["detector"]})
     assert robot_weights_changed(learned) == ""
     other = replace(learned, perception={"detector": "0" * 64})
     assert "expert@perceived was trained with the detector with sha256 0000000000000000..." in robot_weights_changed(other)
     assert robot_weights_changed(replace(other, observation="truth")) == ""
     monkeypatch.setattr("agents.robots.policies.load_robot_policy", lambda spec, task: other)
-    assert len(changed_robot_weights(["a", "b"], ["reach"])) == 1
+    assert len(changed_task_weights(["a", "b"], ["reach"])) == 1
 
 
 def test_a_bundle_notes_what_it_was_trained_to_see_through(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from agents.robots import expert_for
 from agents.robots.frames import CLASSES, PICTURED, RobotStream
 from agents.robots.noise_fitting import fit_robots_noise
 from agents.robots.seen import Watched, fit_errors, places
-from agents.studies.robots import plan_robots, study_robots
+from agents.studies.tasks import plan_tasks, study_tasks
 from envs.checks import ConfigError
 from envs.robots import Robots, SightConfig, task_named
 from envs.robots.camera import Camera
@@ -215,7 +215,7 @@ def test_a_card_of_errors_is_read_back_and_damage_is_found(tmp_path: Path) -> No
 
 
 def test_the_study_compares_levels_on_the_same_episodes() -> None:
-    rows = list(study_robots(plan_robots(("reach",), ("expert", "random"), ("noisy", "truth")), episodes=6))
+    rows = list(study_tasks(plan_tasks(("reach",), ("expert", "random"), ("noisy", "truth")), episodes=6))
     assert [(row.policy, row.level) for row in rows] == [("random", "-"), ("expert", "truth"), ("expert", "noisy")]
     assert rows[1].success.value == 1.0
     assert rows[1].gap is None
@@ -223,7 +223,7 @@ def test_the_study_compares_levels_on_the_same_episodes() -> None:
     assert rows[2].gap.value < 0.3
     assert rows[2].less_truth is not None
     with pytest.raises(PolicyError, match="did you mean 'expert'"):
-        plan_robots(("reach",), ("exprt",), ("truth",))
+        plan_tasks(("reach",), ("exprt",), ("truth",))
 
 
 def test_who_blows_up_ends_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_who_blows_up_ends_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
         return step(self, action)
 
     monkeypatch.setattr(Robots, "step", broken)
-    rows = list(study_robots(plan_robots(("cart_pole_vision",), ("trained",), ("truth", "noisy")), episodes=3))
+    rows = list(study_tasks(plan_tasks(("cart_pole_vision",), ("trained",), ("truth", "noisy")), episodes=3))
     assert [(row.policy, row.level, row.episodes, row.lost) for row in rows] == [
         ("random", "-", 3, 0), ("trained", "truth", 3, 0), ("trained", "noisy", 2, 1),
     ]  # fmt: skip
@@ -251,7 +251,7 @@ def test_who_blows_up_ends_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--level", "visble"], "did you mean 'visible'?"),
         (["--level", "noisy", "--noise", "robts"], "no error model 'robts'"),
         (["--level", "perceived", "--detector", "robts"], "robts"),
-        (["--workers", "2"], "robots have no --workers"),
+        (["--workers", "2"], "tasks have no --workers"),
         (["--sweep-level", "noisy"], "no --sweep-level"),
     ],
 )
@@ -274,7 +274,7 @@ def test_the_study_on_the_command_line(tmp_path: Path) -> None:
     assert report["rows"][1]["success"]["value"] == 1.0
     wrong = CliRunner().invoke(cli, [*line[:4], "--scenario", "highway"])
     assert wrong.exit_code == 2
-    assert "robots have no --scenario" in wrong.output
+    assert "tasks have no --scenario" in wrong.output
 
 
 @needs_renderer

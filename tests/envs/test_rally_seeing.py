@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +11,21 @@ import torch
 from agents.arcade import RallyExpert
 from envs.checks import ConfigError
 from envs.games.rally import RallyConfig, RallyWorlds, ScreenConfig
-from envs.games.rally.looking import Looking, on_court
+from envs.games.rally.looking import Looking
+from envs.games.rally.noise import FAR, FITTING, GroundStream, ScreenNoise
 from envs.games.rally.observation import AHEAD, FEATURES, locate, observe, seen_from
+from envs.games.rally.raster import scale
 from envs.games.rally.rules import mirrored
-from envs.games.rally.stream import RallyStream, labels_of
+from envs.games.rally.seeing import on_court
+from envs.games.rally.stream import CLASSES, RallyStream, labels_of
 from envs.games.rally.tracking import CourtTracker
 from perception.metrics.detection import SIDE_MIN
+from perception.noise import even_noise
+from perception.noise_card import save_noise
+from perception.noise_fit import Pair, fit_noise
 from perception.oracle import Oracle, VisibilityRule
 from perception.pipeline import empty_detections
-from perception.storage import WeightsError
+from perception.storage import WEIGHTS, WeightsError, read_card
 from perception.training.stream import open_stream
 from perception.types import Camera, SensorFrame
 
@@ -102,9 +110,15 @@ def test_without_errors_what_is_perceived_is_the_truth() -> None:
     assert float(torch.cat(wrong).max()) > 0.5  # there were such moments
 
 
-def test_errors_and_lateness_cost_what_they_should() -> None:
+def card(path: Path, **errors: float) -> str:
+    """An error model that is the same everywhere, px and share: `along` to the right, `across` up."""
+    px = {name: value / FAR for name, value in errors.items() if name in ("along", "across")}
+    return str(save_noise(path / "noise_mine.json", even_noise(CLASSES, **{"interval": 0.05, **errors, **px})))
+
+
+def test_errors_and_lateness_cost_what_they_should(tmp_path: Path) -> None:
     """Places are off by about the noise, no less; the same seeds give the same errors in any batch."""
-    screen = ScreenConfig(noise=1.0, miss=0.1)
+    mine = card(tmp_path, along=1.0, across=1.0, miss=0.1)
 
     def believed(seeds: list[int], looks: ScreenConfig) -> tuple[torch.Tensor, torch.Tensor]:
         worlds = RallyWorlds(len(seeds), observation="noisy", screen=looks)
@@ -113,13 +127,74 @@ def test_errors_and_lateness_cost_what_they_should() -> None:
             worlds.step(np.full(len(seeds), number // 7 % 3))
         return worlds.tensor(), (worlds.objects().position - locate(worlds.state).position).norm(dim=-1)
 
-    told, off = believed(list(range(20)), screen)
-    alone, _ = believed([7], screen)
+    told, off = believed(list(range(20)), ScreenConfig(noise=mine))
+    alone, _ = believed([7], ScreenConfig(noise=mine))
     assert torch.equal(alone[0], told[7])
     assert 0.003 < float(off.median()) < 0.05
-    assert torch.equal(believed([3], ScreenConfig(noise=0.0, miss=0.0))[0], believed([3], ScreenConfig(noise=0.0, miss=0.0))[0])
-    late, _ = believed([3], ScreenConfig(noise=0.0, miss=0.0, latency=2))
-    assert not torch.equal(late, believed([3], ScreenConfig(noise=0.0, miss=0.0))[0])
+    late, _ = believed([7], ScreenConfig(noise=mine, latency=2))
+    assert not torch.equal(late, alone)
+
+
+def test_an_error_model_says_what_it_was_fitted_to(tmp_path: Path) -> None:
+    """Misses that last, errors that last and differ in u and v, and things that are not there: fitted, drawn, and fitted again."""
+    chance = torch.Generator().manual_seed(0)
+    stream, held = GroundStream(), None
+    pairs, truths = [], []
+    for number, samples in zip(range(2), stream.sequences(20, 30, 0), strict=False):
+        for step, (frame_, labels, _) in enumerate(samples):
+            fresh = torch.randn(20, 3, 2, generator=chance)
+            held = fresh if held is None or not step else 0.6 * held + 0.8 * fresh
+            off = torch.cat((held * torch.tensor([0.9, 0.4]), torch.zeros(20, 3, 1)), -1)
+            lost = torch.rand(20, 3, generator=chance) < 0.1
+            found = empty_detections(20, 4)
+            ghost = torch.tensor([975.0, -30.0, 0.0]) + torch.rand(20, 3, generator=chance) * torch.tensor([50.0, 60.0, 0.0])
+            centre = torch.cat((labels.centre + off, ghost[:, None]), 1)
+            mask = torch.cat((~lost, torch.rand(20, 1, generator=chance) < 0.05), 1)
+            kind = torch.cat((labels.kind, torch.zeros(20, 1, dtype=torch.int64)), 1)
+            found = found._replace(centre=centre, mask=mask, kind=kind, box=torch.full_like(found.box, torch.nan), score=mask * 0.8)
+            pairs.append(Pair(labels, found, torch.zeros(20, 2), frame_.motion, torch.full((20,), step == 0)))
+            truths.append((number, step, labels, frame_))
+    fit = fit_noise(pairs, classes=CLASSES, interval=0.05, **FITTING)
+    assert fit.found / fit.things == pytest.approx(0.9, abs=0.02)
+    noise = ScreenNoise(save_noise(tmp_path / "noise_mine.json", fit.model), size=96, interval=0.05)
+    errors, missed, extra = [], 0.0, 0.0
+    for number, step, labels, frame_ in truths:
+        court = labels._replace(
+            centre=torch.stack((torch.ones(20, 3), (FAR - labels.centre[..., 0]) / scale(96), labels.centre[..., 1] / scale(96)), -1),
+            box=torch.zeros(20, 3, 4) + 100.0 * torch.arange(3)[:, None],
+        )
+        told = noise.observe(frame_, court, seed=1000 * number + torch.arange(20), step=torch.full((20,), step))
+        true = torch.stack((-court.centre[..., 1], court.centre[..., 2]), -1)
+        errors.append(torch.where(told.mask[:, :3, None], (told.centre[:, :3, :2] - true) * scale(96), torch.nan))
+        missed += float((~told.mask[:, :3]).float().mean()) / len(truths)
+        extra += float(told.mask[:, 3:].sum()) / 20 / len(truths)
+        where = told.centre[:, 3:][told.mask[:, 3:]]
+        assert bool((where[..., :2].abs() < 1.2).all())
+    drawn = torch.stack(errors).reshape(2, 30, 20, 3, 2)
+    assert missed == pytest.approx(0.1, abs=0.02)
+    assert extra == pytest.approx(0.05, abs=0.02)
+    spread = drawn.flatten(0, 3)
+    assert spread[~spread.isnan().any(1)].std(0).tolist() == pytest.approx([0.9, 0.4], rel=0.1)
+    before, after = (drawn[:, part].flatten(0, 3) / torch.tensor([0.9, 0.4]) for part in (slice(29), slice(1, 30)))
+    both = ~(before.isnan() | after.isnan()).any(1)
+    assert float((before[both] * after[both]).mean()) == pytest.approx(0.6, abs=0.1)
+
+
+def test_what_ships_is_of_one_another_and_sees(tmp_path: Path) -> None:
+    """The error model is of the detector, by which the ball is believed to be where it is; and so it is by the error model."""
+    told = read_card(WEIGHTS / "noise_games.json")
+    assert told["detector_sha256"] == read_card(WEIGHTS / "detector_games.json")["sha256"]
+    for level in ("perceived", "noisy"):
+        worlds = RallyWorlds(8, observation=level)
+        expert, off = RallyExpert(worlds), []
+        for _ in range(40):
+            worlds.step(expert.act(worlds))
+            off.append((worlds.objects().position - locate(worlds.state).position)[:, 0].norm(dim=-1))
+        assert 0.0 < float(torch.cat(off[5:]).median()) < 0.015
+    with pytest.raises(WeightsError, match="is of car"):
+        RallyWorlds(1, observation="noisy", screen=ScreenConfig(noise="driving"))
+    with pytest.raises(WeightsError, match="no error model 'noise_nowhere'"):
+        RallyWorlds(1, observation="noisy", screen=ScreenConfig(noise="nowhere"))
 
 
 @pytest.mark.parametrize("screen", [EXACT, ScreenConfig(detector="oracle", latency=2)], ids=["now", "late"])

@@ -19,14 +19,15 @@ def suite(folder: Path, text: str) -> Path:
 
 
 def test_the_suites_of_the_package() -> None:
-    assert scenarios.suite_names() == ["driving", "nightly", "release", "robots", "smoke"]
+    assert scenarios.suite_names() == ["arcade", "driving", "nightly", "release", "robots", "smoke"]
     suites = {name: scenarios.load_suite(name) for name in scenarios.suite_names()}
     families = scenarios.names()
     for name in ("driving", "nightly", "release"):
         assert sorted(entry.scenario.id for entry in suites[name].entries) == [f"{f}/{v}" for f in families for v in ("easy", "hard")]
     assert {entry.scenario.name for entry in suites["smoke"].entries} < {*families}
     assert all((entry.episodes, entry.seed) == (20, 100_000) for entry in suites["driving"].entries)
-    assert {name: suite.shrink for name, suite in suites.items()} == {"driving": 3, "nightly": 3, "release": 3, "robots": 0, "smoke": 0}
+    shrinks = {"arcade": 0, "driving": 3, "nightly": 3, "release": 3, "robots": 0, "smoke": 0}
+    assert {name: suite.shrink for name, suite in suites.items()} == shrinks
     for suite in suites.values():
         assert suite.description
         assert min(metric.priority for metric in suite.metrics) == 1
@@ -56,8 +57,11 @@ def test_robot_tasks_override_the_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tasks: [{task: reach}]\nentries: [{scenario: merge}]\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots)"),
-        ("description: of nothing\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots)"),
+        (
+            "tasks: [{task: reach}]\nentries: [{scenario: merge}]\n",
+            "expected the key 'entries' (scenarios) or 'tasks' (of robots or games)",
+        ),
+        ("description: of nothing\n", "expected the key 'entries' (scenarios) or 'tasks' (of robots or games)"),
         ("tasks: [{task: reach}, {task: reach}]\n", "tasks[1]: expected each task once for each seed"),
         ("tasks: [{tusk: reach}]\n", "tusk"),
     ],

@@ -41,7 +41,7 @@ class RallyEnv(gymnasium.Env[NDArray[Any], Any]):
 
     ### Start and end
     The ball rests in the middle for half a second. Terminated when somebody has 11 points; truncated after 2400 decisions (120 s).
-    `info` holds `hit`, whether you returned the ball; at the end `metrics` (success: ahead, return, won, lost, hits, seconds) and
+    `info` holds `hit`, whether you returned the ball; at the end `metrics` (success: ahead, return, won, lost, share, hits, seconds) and
     `is_success`. `reset(seed=s)` starts episode s, always the same; without a seed one is drawn.
 
     Args:

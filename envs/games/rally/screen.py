@@ -28,9 +28,8 @@ class ScreenConfig:
 
     size: int = 84  # px, of each side; what is perceived is of the next multiple of 16, the detector's: 96
     looks: str = "random"  # colours and ornaments drawn for each episode; or "plain": white on black, always
-    detector: str = "detector_games"  # of `perceived`: a file, or a name (none ships yet); "oracle": the truth as a detector would tell it
-    noise: float = 0.5  # of `noisy`: px, standard deviation of where things are seen
-    miss: float = 0.05  # of `noisy`: share of looks at which a thing is not seen
+    detector: str = "games"  # of `perceived`: a name that ships or a file; "oracle": the truth as a detector would tell it
+    noise: str = "games"  # of `noisy`: an error model, likewise
     latency: int = 0  # decisions by which what is `noisy` or `perceived` comes late
 
     def __post_init__(self) -> None:
@@ -38,8 +37,6 @@ class ScreenConfig:
             raise ConfigError(unknown("looks", self.looks, LOOKS))
         if not 32 <= self.size <= 1024:
             raise ConfigError(f"size={self.size}: must be 32 to 1024 px")
-        if not 0.0 <= self.noise <= 10.0 or not 0.0 <= self.miss <= 1.0:
-            raise ConfigError(f"noise={self.noise}, miss={self.miss}: must be 0 to 10 px and 0 to 1")
         if not 0 <= self.latency <= 50:
             raise ConfigError(f"latency={self.latency}: must be 0 to 50 decisions")
 

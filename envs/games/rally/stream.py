@@ -18,13 +18,13 @@ from envs.games.rally.looks import random_looks
 from envs.games.rally.observation import locate
 from envs.games.rally.opponent import opponent
 from envs.games.rally.raster import SIDE, UPPER, boxes, canvas, draw, scale
-from envs.games.rally.rules import reset, step
+from envs.games.rally.rules import reset, reset_where, step
 from envs.games.rally.types import RADIUS, THICKNESS, RallyConfig, RallyState
 from perception.rng import uniform
 from perception.training.stream import Sample
 from perception.types import Camera, Labels, SensorFrame
 
-__all__ = ["CLASSES", "RallyStream", "labels_of", "screen_camera", "screen_frame"]
+__all__ = ["CLASSES", "CONDITIONS", "SKILLS", "RallyStream", "labels_of", "moments", "played", "screen_camera", "screen_frame"]
 
 CLASSES = ("ball", "paddle")
 CONDITIONS = ("rally",)
@@ -49,7 +49,7 @@ class RallyStream:
     def sample(self, seed: int, count: int) -> Sample:
         """`count` frames, each of a match and with looks of its own."""
         number = torch.arange(count)
-        state = _moments(seed * 1_000_003 + number)
+        state = moments(seed * 1_000_003 + number, scattered=SCATTERED)
         looks = random_looks(state.seed)
         image = draw(state, looks, canvas(looks, self.size), SKILLS).float()
         zero = torch.zeros_like(number)
@@ -60,17 +60,14 @@ class RallyStream:
         return Sample(screen_frame(image, state.step * SKILLS.dt), labels_of(state, SKILLS, self.size), zero)
 
 
-def _moments(seed: Tensor) -> RallyState:
-    """One moment of each match, no two alike: some are from early points, and in some things are put anywhere."""
+def moments(seed: Tensor, *, scattered: float = 0.0) -> RallyState:
+    """One moment of each match (B,), no two alike: some are from early points, and in a share `scattered` things are put anywhere."""
     zero = torch.zeros_like(seed)
     state = reset(seed, SKILLS)
     until = (LONGEST * uniform(seed, zero, MOMENT, zero)).to(torch.int64)
     for _ in range(int(until.max()) if len(until) else 0):
-        action = torch.stack((opponent(state, SKILLS, 0), opponent(state, SKILLS)), -1)
-        after, _ = step(state, action, SKILLS)
-        go = state.step < until
-        state = RallyState(*(torch.where(go.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(after, state, strict=True)))
-    free = uniform(seed, zero, SCATTER, zero) < SCATTERED
+        state = reset_where(state.step < until, played(state), state)
+    free = uniform(seed, zero, SCATTER, zero) < scattered
     place = 2.0 * uniform(seed[:, None], zero[:, None], PLACE, torch.arange(4)) - 1.0
     points = (SKILLS.points * uniform(seed[:, None], zero[:, None], SCATTER, 1 + torch.arange(2))).to(torch.int64)
     return state._replace(
@@ -78,6 +75,12 @@ def _moments(seed: Tensor) -> RallyState:
         paddle=torch.where(free[:, None], place[:, 2:] * SKILLS.room, state.paddle),
         score=points,
     )
+
+
+def played(state: RallyState) -> RallyState:
+    """One decision further, by built-in opponents on both sides."""
+    after, _ = step(state, torch.stack((opponent(state, SKILLS, 0), opponent(state, SKILLS)), -1), SKILLS)
+    return after
 
 
 def screen_camera(count: int, size: int, device: torch.device | str = "cpu") -> Camera:

@@ -182,8 +182,8 @@ class RallyWorlds:
         return np.array(self.tensor(player).cpu().numpy())
 
     def metrics(self, player: int = 0) -> dict[str, NDArray[np.floating[Any]]]:
-        """Figures of the episodes as they are now, (B,) each: success (ahead), return (points won less points lost), won, lost, hits and
-        seconds."""
+        """Figures of the episodes as they are now, (B,) each: success (ahead), return (points won less points lost), won, lost, share (of
+        the points that was won; a half before there are any), hits and seconds."""
         score, hits = (part.cpu().numpy().astype(np.float64) for part in (self.state.score, self.hits))
         won, lost = score[:, player], score[:, 1 - player]
         return {
@@ -191,6 +191,7 @@ class RallyWorlds:
             "return": won - lost,
             "won": won,
             "lost": lost,
+            "share": np.where(won + lost > 0.0, won / np.maximum(won + lost, 1.0), 0.5),
             "hits": hits[:, player],
             "seconds": self.steps * self.dt,
         }

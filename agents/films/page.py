@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.films.film import Film
 from agents.playback.page import embedded_json, source_hash
-from agents.robots.film import BOXES, Film
 
 __all__ = ["film_page", "strides"]
 
-MOST = 260  # moments on a page, so that ten seconds stay a few megabytes
 QUALITY = {"people": 82, "eyes": 75}  # of JPEG
 
 
@@ -35,7 +34,7 @@ def film_page(film: Film) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("page.html"))
 
 
-def strides(moments: int, most: int = MOST) -> list[int]:
+def strides(moments: int, most: int) -> list[int]:
     """Which of so many moments are shown: every first, second, third, ... and the last. Raises ValueError for none."""
     if moments < 1:
         raise ValueError(f"moments={moments}: a film has one at least")
@@ -46,7 +45,7 @@ def strides(moments: int, most: int = MOST) -> list[int]:
 
 def _about(film: Film) -> dict[str, Any]:
     """What the script is told. Curves have a value for every decision, pictures one for every moment that is shown."""
-    shown = strides(len(film.people))
+    shown = strides(len(film.people), film.most)
     curves = [{"name": "reward", "values": _rounded(film.rewards)}]
     curves += [{"name": name, "values": _rounded(values)} for name, values in film.terms.items() if len(film.terms) > 1]
     curves += [{"name": f"action {k + 1}", "values": _rounded(film.actions[:, k])} for k in range(film.actions.shape[1])]
@@ -55,7 +54,7 @@ def _about(film: Film) -> dict[str, Any]:
         "about": film.about,
         "policy": film.policy,
         "observation": film.observation,
-        "boxed": BOXES.get(film.observation, "what is there, by the simulator"),
+        "boxed": film.boxed,
         "seed": film.seed,
         "end": film.end,
         "total": round(film.total, 3),
@@ -67,7 +66,11 @@ def _about(film: Film) -> dict[str, Any]:
         "people": [_jpeg(film.people[t], QUALITY["people"]) for t in shown],
         "eyes": [[_jpeg(picture, QUALITY["eyes"]) for picture in film.eyes[t]] for t in shown],
         "size": film.eyes[0][0].shape[0] if film.cameras else 0,
-        "boxes": np.round(film.boxes[shown], 1).tolist(),
+        "zoom": film.zoom,
+        "shape": film.people[0].shape[1::-1],
+        "boxes": np.round(film.boxes[shown], 2).tolist(),
+        "ways": [np.round(film.ways[t], 1).tolist() for t in shown] if film.ways else [],
+        "notes": [film.notes[t] for t in shown] if film.notes else [],
         "curves": curves,
     }
 
@@ -85,4 +88,4 @@ def _jpeg(picture: NDArray[np.uint8], quality: int) -> str:
 
 
 def _part(name: str) -> str:
-    return (files("agents.robots") / "page" / name).read_text(encoding="utf-8")
+    return (files("agents.films") / "page" / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`closedloop study perception --task`: what perceiving costs on robots."""
+"""`closedloop study perception --task`: what perceiving costs on robot tasks and arcade games."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from agents.commands.study_output import asked
 
 if TYPE_CHECKING:
-    from agents.studies.robots import Row
+    from agents.studies.tasks import Row
 
 __all__ = ["run"]
 
@@ -34,14 +34,11 @@ def run(
     from agents.cli import CRASHED
     from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.report import versions
-    from agents.studies.robots import as_data, plan_robots, study_robots
-    from envs.robots.sight import SightConfig
+    from agents.studies.tasks import as_data, plan_tasks, study_tasks
     from scenarios.files import write_atomic
 
-    usual = SightConfig()
-    sight = SightConfig(detector=detector or usual.detector, noise=noise or usual.noise)
     torch.set_num_threads(1)
-    plan = plan_robots(tasks, policies or ("expert",), levels, sight=sight)
+    plan = plan_tasks(tasks, policies or ("expert",), levels, detector=detector, noise=noise)
     if dry_run and json_:
         print_json(
             {"tasks": plan.tasks, "policies": plan.policies, "levels": plan.levels, "seed": seed, "episodes": plan.episodes(episodes)}
@@ -55,7 +52,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     with CountProgress(plan.episodes(episodes)) as tick:
-        rows.extend(study_robots(plan, episodes=episodes, seed=seed, progress=tick))
+        rows.extend(study_tasks(plan, episodes=episodes, seed=seed, progress=tick))
     data = as_data(rows, command=asked(), seed=seed, versions=versions())
     write_atomic(folder / "report.json", as_json(data) + "\n")
     click.echo(f"Report: {folder / 'report.json'}", err=True)
@@ -78,5 +75,5 @@ def _show(rows: list[Row]) -> None:
          signed(row.gap, 2) if row.gap else "-")
         for row in rows
     ]  # fmt: skip
-    print_table("What perceiving costs on robots", ("task", "policy", "level", "episodes", "success", "return", "gap"), lines)
+    print_table("What perceiving costs on tasks", ("task", "policy", "level", "episodes", "success", "return", "gap"), lines)
     click.echo("Rates in %, with 95 % intervals. Gap: (truth - level) / (truth - random), of returns.")

@@ -15,7 +15,8 @@ function loaded(source) {
 
 const people = film.people.map(loaded);
 const eyes = film.eyes.map((row) => row.map(loaded));
-const endings = { done: ["done", "good"], time: ["time ran out", "bad"], failed: ["failed", "bad"] };
+const endings = { done: ["done", "good"], time: ["time ran out", "bad"], failed: ["failed", "bad"], won: ["won", "good"], lost: ["lost", "bad"] };
+const zoom = film.zoom;
 
 by("title").textContent = `${film.task.replaceAll("_", " ")}: ${film.policy}`;
 const end = document.createElement("b");
@@ -24,10 +25,11 @@ by("about").append(`${film.about} \u00b7 episode ${film.seed} \u00b7 `, end, ` \
 by("level").textContent = `told: ${film.observation}`;
 by("boxed").textContent = `Boxes: ${film.boxed}`;
 by("where").max = film.moments.length - 1;
+[by("people").width, by("people").height] = film.shape;
 
 const views = film.cameras.map((name, c) => {
   const figure = document.createElement("figure"), canvas = document.createElement("canvas"), caption = document.createElement("figcaption");
-  canvas.width = canvas.height = 2 * film.size;
+  canvas.width = canvas.height = zoom * film.size;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `camera ${name}`);
   caption.textContent = name;
@@ -77,24 +79,40 @@ function nearest(decision) {
   return best;
 }
 
+function way(context, points) {  // a ring where it is believed to be, dots along where it is expected
+  const size = context.canvas.width / 160;
+  for (const [colour, width] of [["#000a", 1.3], [COLOURS[0], 0.7]]) {
+    points.forEach(([u, v], k) => {
+      context.beginPath();
+      context.arc(u, v, k ? 0.5 * size : 4.5 * size, 0, 2 * Math.PI);
+      [context.strokeStyle, context.lineWidth] = [colour, width * size];
+      context.stroke();
+    });
+  }
+}
+
 function draw() {
   const done = film.moments[at], picture = people[at], canvas = by("people");
   if (picture.complete && picture.naturalWidth) {
     canvas.width = picture.naturalWidth; canvas.height = picture.naturalHeight;
     canvas.getContext("2d").drawImage(picture, 0, 0);
+    if (film.ways.length) way(canvas.getContext("2d"), film.ways[at]);
   }
   views.forEach((view, c) => {
     const context = view.getContext("2d"), image = eyes[at][c];
     if (!image.complete || !image.naturalWidth) return;
+    context.imageSmoothingEnabled = zoom < 3;  // of small pictures the pixels are shown
     context.drawImage(image, 0, 0, view.width, view.height);
-    film.boxes[at][c].forEach(([u0, v0, u1, v1], k) => {
+    film.boxes[at][c].forEach(([u0, v0, u1, v1, thing, score], number) => {
       if (u1 <= u0) return;
+      const k = thing ?? number;
       const above = k % 2 ? v1 > film.size - 10 : v0 > 12;  // of two things that are together one is named above, one below
       context.strokeStyle = context.fillStyle = COLOURS[k % COLOURS.length];
       context.lineWidth = 2;
-      context.strokeRect(2 * u0 - 1, 2 * v0 - 1, 2 * (u1 - u0) + 2, 2 * (v1 - v0) + 2);
+      context.strokeRect(zoom * u0 - 1, zoom * v0 - 1, zoom * (u1 - u0) + 2, zoom * (v1 - v0) + 2);
       context.font = "600 15px system-ui, sans-serif";
-      const place = [film.things[k], 2 * u0, above ? 2 * v0 - 6 : 2 * v1 + 16];
+      const name = score === undefined ? film.things[k] : `${film.things[k]} ${score.toFixed(2)}`;
+      const place = [name, Math.min(zoom * u0, view.width - context.measureText(name).width - 2), above ? zoom * v0 - 6 : zoom * v1 + 16];
       [context.strokeStyle, context.lineWidth, context.lineJoin] = ["#000a", 3, "round"];
       context.strokeText(...place);
       context.fillText(...place);
@@ -106,6 +124,7 @@ function draw() {
     curve.value.textContent = done ? String(Math.round(1000 * curve.values[done - 1]) / 1000) : "";
   }
   by("where").value = at;
+  by("note").textContent = film.notes.length ? film.notes[at] : "";
   by("clock").textContent = `${(done * film.dt).toFixed(2)} / ${(decisions * film.dt).toFixed(2)} s`;
 }
 

@@ -1,4 +1,4 @@
-"""The study of perception on robots: what acting on what is perceived costs, task by task, on the same episodes.
+"""The study of perception on robot tasks and arcade games: what acting on what is perceived costs, task by task, on the same episodes.
 
     gap = (truth - level) / (truth - random)
 
@@ -10,21 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.evaluation.domains import are_arcade, check_task_policy, known_tasks, load_task_policy, rollout_task
 from agents.evaluation.rollout import EpisodeResult
-from agents.evaluation.rollout_robots import rollout_robots
 from agents.evaluation.stats import LEVEL, Estimate, mean_interval, of_means, paired_difference, proportion
-from agents.robots.policies import RobotPolicy, check_fits, load_robot_policy
 from envs.checks import ConfigError, unknown
-from envs.robots.registry import task_named
-from envs.robots.sight import LEVELS, SightConfig
 
-__all__ = ["Row", "Study", "as_data", "plan_robots", "study_robots"]
+if TYPE_CHECKING:
+    from agents.arcade.policies import ArcadePolicy
+    from agents.robots.policies import RobotPolicy
+
+__all__ = ["Row", "Study", "as_data", "plan_tasks", "study_tasks"]
 
 CHANCE, NO_LEVEL = "random", "-"  # of who looks at nothing
+LEVELS = ("truth", "visible", "noisy", "perceived")  # in the order of the ladder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Study:
     tasks: tuple[str, ...]
     policies: tuple[str, ...]  # but for chance
     levels: tuple[str, ...]  # in the order of the ladder
-    players: dict[tuple[str, str, str], RobotPolicy]  # by task, policy and level
+    players: dict[tuple[str, str, str], RobotPolicy | ArcadePolicy]  # by task, policy and level
 
     @property
     def arms(self) -> int:
@@ -61,40 +63,43 @@ class Row:
     gap: Estimate | None  # of returns; none for the truth itself, and where the truth is not clearly better than chance
 
 
-def plan_robots(tasks: Sequence[str], policies: Sequence[str], levels: Sequence[str], *, sight: SightConfig | None = None) -> Study:
-    """Everybody on every level in every task, each tried in one world.
+def plan_tasks(
+    tasks: Sequence[str], policies: Sequence[str], levels: Sequence[str], *, detector: str | None = None, noise: str | None = None
+) -> Study:
+    """Everybody on every level in every task, each tried in one world. detector, noise: others than those that ship for them.
 
     Raises ConfigError for a task or level that is not known; PolicyError for a policy that is not, or that cannot act on a level;
     WeightsError for a detector or an error model that cannot be had; NoRenderer where it has to be seen and nothing renders.
     """
-    known = [name for name in LEVELS if name != "pixels"]
     for name in levels:
-        if name not in known:
-            raise ConfigError(unknown("level", name, known))
+        if name not in LEVELS:
+            raise ConfigError(unknown("level", name, LEVELS))
     for name in tasks:
-        task_named(name)
+        if name not in (known := known_tasks()):
+            raise ConfigError(unknown("robot task or arcade game", name, known))
+    seeing = _seeing(are_arcade(tasks), detector, noise)
     order = tuple(sorted(dict.fromkeys(levels), key=LEVELS.index))
     names = tuple(name for name in dict.fromkeys(policies) if name != CHANCE)
     players = {}
     for task in dict.fromkeys(tasks):
         for name in names:
             for level in order:
-                players[task, name, level] = replace(load_robot_policy(f"{name}@{level}", task), sight=sight)
-                check_fits(players[task, name, level], task)
+                players[task, name, level] = replace(load_task_policy(f"{name}@{level}", task), **seeing)
+                check_task_policy(players[task, name, level], task)
     return Study(tasks=tuple(dict.fromkeys(tasks)), policies=names, levels=order, players=players)
 
 
-def study_robots(plan: Study, *, episodes: int, seed: int = 0, progress: Callable[[int], None] | None = None) -> Iterator[Row]:
+def study_tasks(plan: Study, *, episodes: int, seed: int = 0, progress: Callable[[int], None] | None = None) -> Iterator[Row]:
     """A row a task, policy and level, and one a task for chance; as they are done. An episode that is lost to an error anywhere is left out
     everywhere where it is compared. progress: told how many episodes more are.
     """
     seeds, tell = range(seed, seed + episodes), progress or (lambda count: None)
 
-    def judged(policy: RobotPolicy, task: str) -> list[EpisodeResult]:
-        return rollout_robots(policy, task, seeds, progress=lambda result: tell(1))
+    def judged(policy: RobotPolicy | ArcadePolicy, task: str) -> list[EpisodeResult]:
+        return rollout_task(policy, task, seeds, progress=lambda result: tell(1))
 
     for task in plan.tasks:
-        floor = judged(load_robot_policy(CHANCE, task), task)
+        floor = judged(load_task_policy(CHANCE, task), task)
         yield _row(task, CHANCE, NO_LEVEL, floor, None, None)
         for policy in plan.policies:
             truth: list[EpisodeResult] | None = None
@@ -102,6 +107,18 @@ def study_robots(plan: Study, *, episodes: int, seed: int = 0, progress: Callabl
                 found = judged(plan.players[task, policy, level], task)
                 truth = found if level == "truth" else truth
                 yield _row(task, policy, level, found, truth if level != "truth" else None, floor)
+
+
+def _seeing(arcade: bool, detector: str | None, noise: str | None) -> dict[str, Any]:
+    """How policies see, as their field of it."""
+    given: dict[str, Any] = {name: value for name, value in (("detector", detector), ("noise", noise)) if value}
+    if arcade:
+        from envs.games.rally.screen import ScreenConfig
+
+        return {"screen": ScreenConfig(**given)}
+    from envs.robots.sight import SightConfig
+
+    return {"sight": SightConfig(**given)}
 
 
 def _row(
@@ -137,7 +154,7 @@ def _row(
 def as_data(rows: Sequence[Row], *, command: str, seed: int, versions: dict[str, str]) -> dict[str, Any]:
     """For report.json."""
     return {
-        "title": "What perceiving costs on robots",
+        "title": "What perceiving costs on tasks",
         "command": command,
         "versions": versions,
         "seed": seed,
