@@ -111,12 +111,27 @@ def _robots() -> Rows:
 
 
 def _arcade() -> Rows:
-    from agents.arcade.players import PLAYERS
-    from envs.games.arcade import ARCADE
+    from importlib.util import find_spec
 
+    from agents.arcade.players import PLAYERS
+    from envs.games.arcade import ARCADE, ATARI
+
+    there = find_spec("ale_py") is not None
     return [
-        {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": [*PLAYERS], "description": g.about}
-        for name, g in ARCADE.items()
+        *(
+            {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": [*PLAYERS], "description": g.about}
+            for name, g in ARCADE.items()
+        ),
+        *(
+            {
+                "name": name,
+                "id": g.id,
+                "players": [*map(str, g.players)],
+                "policies": [],
+                "description": g.about if there else "needs pip install 'closedloop[atari]'",
+            }
+            for name, g in ATARI.items()
+        ),
     ]
 
 

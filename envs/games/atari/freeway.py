@@ -1,7 +1,7 @@
 """Freeway. A chicken crosses ten lanes; each crossing is a point, and a car that hits it throws it back. An episode takes 2 min 16 s.
 
 Bytes (found as in `pong`): 14 the chicken's v, counted up from 193; 108 to 117 the cars' u + 3, from the lowest lane up; they go around at
-160. Cars keep the speeds that their lanes have.
+160. Those of the upper five are drawn a frame late, up to a px to the right. Cars keep the speeds that their lanes have.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ FREEWAY = Game(
         (80.0, TOP, 160.0, BOTTOM),
     ),
     gone=(30, *[1_000_000] * LANES, 30),
-    memory=(2, *[30] * LANES, 8),
+    memory=(1, *[30] * LANES, 8),
     surprise=(float("inf"), *[8.0] * LANES, float("inf")),
     features=FEATURES,
     facts=("crossings",),

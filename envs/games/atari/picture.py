@@ -50,7 +50,7 @@ def labels_of(game: Game, ram: Tensor, *, slots: int | None = None) -> Labels:
     kinds = torch.tensor([*(CLASSES.index(kind) for kind in game.kinds), *[0] * more], device=device)
     middle, sides = middles(box), (box[..., 2:] - box[..., :2]) / FOCAL
     zero, count = torch.zeros((batch, slots), device=device), torch.zeros((batch, slots), dtype=torch.int64, device=device)
-    nothing = count.new_zeros((batch, 1, *SIZE))
+    nothing = count.new_zeros((batch, 1, 1, 1))
     told: Mapping[str, Tensor] = {
         "box": box,
         "camera": count,
@@ -65,7 +65,8 @@ def labels_of(game: Game, ram: Tensor, *, slots: int | None = None) -> Labels:
         "source": torch.where(shown, torch.arange(slots, device=device), -1),
         "mask": shown,
     }
-    return Labels(**told, depth=nothing.float() + 1.0, instance=nothing - 1, semantic=nothing)
+    depth, instance, semantic = (part.expand(-1, -1, *SIZE) for part in (nothing.float() + 1.0, nothing - 1, nothing))
+    return Labels(**told, depth=depth, instance=instance, semantic=semantic)
 
 
 def on_screen(found: Detections) -> Detections:

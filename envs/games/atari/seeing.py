@@ -126,9 +126,16 @@ def things_of(game: Game) -> Things:
         return (seen[:, None] == kind) & inside.all(-1)
 
     return Things(
-        kinds=kinds, memory=game.memory, surprise=game.surprise, fastest=FASTEST, near=NEAR / HALF[0], lost=LOST, ahead=game.ahead, fits=fits,
+        kinds=kinds,
+        memory=game.memory,
+        surprise=game.surprise,
+        fastest=FASTEST,
+        near=NEAR / HALF[0],
+        lost=LOST,
+        ahead=game.ahead,
+        fits=fits,
         apart=game.apart,
-    )  # fmt: skip
+    )
 
 
 class Belief(NamedTuple):

@@ -23,8 +23,7 @@ from envs.games.atari.games import find_game
 from envs.games.atari.observation import locate, screen_space, truth_space
 from envs.games.atari.seeing import Grey, Looking
 from envs.games.atari.types import HEIGHT, RAM, WIDTH, AtariConfig, AtariState, Bytes, Objects, ScreenConfig
-from envs.robots.rng import later_seeds
-from perception.rng import uniform
+from envs.robots.rng import Draws, later_seeds
 from perception.states import map_tensors
 
 __all__ = ["AtariStep", "AtariWorlds", "AtariWorldsState"]
@@ -79,7 +78,8 @@ class AtariWorlds:
     ) -> None:
         if observation not in LEVELS:
             raise ConfigError(unknown("observation", observation, LEVELS))
-        self.batch, self.config, self.observation, self.screen_config = batch, config or AtariConfig(), observation, screen or ScreenConfig()
+        self.batch, self.config, self.observation = batch, config or AtariConfig(), observation
+        self.screen_config = screen or ScreenConfig()
         self.game, self.dt, self.device = find_game(self.config.game), self.config.dt, torch.device(device)
         self.action_space: spaces.Space[Any] = spaces.Discrete(len(self.game.buttons))
         self.observation_space = screen_space(self.screen_config.size) if observation == "pixels" else truth_space(self.game)
@@ -134,9 +134,8 @@ class AtariWorlds:
     def _begin(self, rows: Ints, seeds: Ints) -> None:
         """Start episodes `seeds` (n,) in worlds `rows` (n,): the console is switched on, and some frames pass."""
         state, chosen = self.state, torch.from_numpy(rows)
-        seed = torch.from_numpy(np.array(seeds, dtype=np.int64))
-        drawn = uniform(seed, torch.zeros_like(seed), NOOPS, torch.zeros_like(seed))
-        wait = ((self.config.noops + 1) * drawn).to(torch.int64)
+        seed = torch.from_numpy(seeds.copy())
+        wait = ((self.config.noops + 1) * Draws(seeds).uniform(NOOPS, 1)[:, 0]).astype(np.int64)
         ram, lives = state.ram.numpy().copy(), state.lives.numpy().copy()
         for world, frames in zip(rows.tolist(), wait.tolist(), strict=True):
             self.consoles.start(world)
@@ -196,8 +195,7 @@ class AtariWorlds:
     def step(self, action: Any) -> AtariStep:
         """One decision in every world; nothing happens in those whose game is over. Raises as `command` does."""
         chosen, state, skip = self.command(action), self.state, self.config.skip
-        drawn = uniform(state.seed[:, None], state.step[:, None], STICK, torch.arange(skip))
-        held = (drawn < self.config.sticky).tolist()
+        held = (Draws(self.seeds, self.steps).uniform(STICK, skip) < self.config.sticky).tolist()
         ram, lives, over = state.ram.numpy().copy(), state.lives.numpy().copy(), state.over.numpy().copy()
         button = state.button.tolist()
         won, lost = np.zeros(self.batch), np.zeros(self.batch)
@@ -245,8 +243,8 @@ class AtariWorlds:
         return np.array(self.tensor().cpu().numpy())
 
     def metrics(self) -> dict[str, NDArray[np.floating[Any]]]:
-        """Figures of the episodes as they are now, (B,) each: success (see `Game.success`), return, won and lost points, normalised (return,
-        0 being random play and 1 a human tester's), lives left and seconds."""
+        """Figures of the episodes as they are now, (B,) each: success (see `Game.success`), return, points won and lost, normalised (the
+        return, 0 being random play's and 1 a human tester's), lives left and seconds."""
         won, lost, lives = (part.numpy().astype(np.float64) for part in (self.state.won, self.state.lost, self.state.lives))
         random, human = self.game.scores
         return {
