@@ -149,8 +149,8 @@ def test_an_episode_is_its_seed(observation: str) -> None:
 def test_the_seed_says_how_long_we_wait_and_which_buttons_stick() -> None:
     worlds = AtariWorlds(40, AtariConfig(sticky=0.0))
     assert len(np.unique(worlds.state.ram[:, -1].numpy(), axis=0)) > 10
-    still = AtariWorlds(2, AtariConfig(sticky=0.0, noops=0))
-    sticks = AtariWorlds(2, AtariConfig(sticky=0.5, noops=0))
+    still = AtariWorlds(2, AtariConfig(sticky=0.0, noops=1))
+    sticks = AtariWorlds(2, AtariConfig(sticky=0.5, noops=1))
     for number in range(60):
         for each in (still, sticks):
             each.step(np.full(2, 2 + number // 3 % 2))
@@ -160,7 +160,7 @@ def test_the_seed_says_how_long_we_wait_and_which_buttons_stick() -> None:
 
 def test_a_button_sticks_as_often_as_it_should() -> None:
     """The share of frames that keep the last button; the emulator is told each frame's."""
-    worlds, held = AtariWorlds(1, AtariConfig(sticky=0.25, noops=0)), []
+    worlds, held = AtariWorlds(1, AtariConfig(sticky=0.25, noops=1)), []
     before = worlds.consoles.frame
 
     def frame(world: int, button: int) -> float:
@@ -198,14 +198,14 @@ def test_saved_games_go_on_as_they_would_have(game: str, observation: str) -> No
 
 def test_pixels_are_gymnasiums() -> None:
     """The pictures of `gymnasium.wrappers.AtariPreprocessing` from the same moment on, to the last bit."""
-    worlds = AtariWorlds(1, AtariConfig(game="breakout", sticky=0.0, noops=0), observation="pixels")
+    worlds = AtariWorlds(1, AtariConfig(game="breakout", sticky=0.0, noops=1), observation="pixels")
     from ale_py.env import AtariEnv
 
     theirs = gymnasium.wrappers.AtariPreprocessing(
         AtariEnv("breakout", frameskip=1, repeat_action_probability=0.0, full_action_space=False), noop_max=0, frame_skip=4
     )
     seen, _ = theirs.reset(seed=0)
-    theirs.unwrapped.ale.restoreState(ale_py.ALEState(worlds.get_state().consoles[0]))
+    theirs.unwrapped.ale.restoreState(ale_py.ALEState(worlds.get_state().consoles[0][0]))
     random = np.random.default_rng(4)
     for number in range(60):
         action = 1 if number < 3 else int(random.integers(4))
@@ -230,14 +230,14 @@ def test_the_ladder_has_one_space(game: str) -> None:
 
 @pytest.mark.parametrize("game", list(GAMES))
 def test_what_is_seen_without_error_is_the_truth(game: str) -> None:
-    """Places to the pixel but for what shows in part; bricks by their colours are those of the memory."""
+    """Places are those of the boxes that show; bricks by their colours are those of the memory."""
     worlds = AtariWorlds(2, AtariConfig(game=game), observation="perceived", screen=EXACT)
     random, off, same = np.random.default_rng(2), [], []
     for _ in range(60):
         worlds.step(random.integers(len(worlds.game.buttons), size=2))
         believed, true = worlds.objects(), locate(worlds.game, worlds.state)
-        both = believed.there & true.there
-        off.append(worlds.game.apart(believed.position, true.position).norm(dim=-1)[both])
+        box, shown = boxes_of(worlds.game, worlds.state.ram[:, -1])
+        off.append(worlds.game.apart(believed.position, middles(box)).norm(dim=-1)[believed.there & shown])
         same.append((believed.there == true.there).double().mean())  # a ball that is lost is below what is shown
     assert float(torch.stack(same).mean()) > 0.9
     assert float(torch.cat(off).quantile(0.8)) < 1.5
@@ -310,6 +310,23 @@ def test_the_latest_speed_forgets_what_was_before_a_turn() -> None:
     speed = latest_speed(torch.stack((u, -u), -1)[:, :, None])  # (4, 1, 2)
     np.testing.assert_allclose(speed[:, 0, 0], [-2.0, 0.75, 1.0, 0.0])
     torch.testing.assert_close(speed[..., 1], -speed[..., 0])
+
+
+def test_every_world_has_its_own_screen() -> None:
+    """Though one emulator plays them all: pictures are those of the same episodes played alone."""
+    worlds = AtariWorlds(3, AtariConfig(game="freeway"))
+    for _ in range(12):
+        worlds.step(np.array([1, 0, 2]))
+    other = AtariWorlds(3, worlds.config)
+    other.set_state(worlds.get_state())
+    for row, action in enumerate((1, 0, 2)):
+        alone = AtariWorlds(1, worlds.config)
+        alone.reset(np.array([row]))
+        for _ in range(12):
+            alone.step(np.array([action]))
+        np.testing.assert_array_equal(worlds.picture(row), alone.picture(0))
+        np.testing.assert_array_equal(other.picture(row), alone.picture(0))
+    assert not np.array_equal(worlds.picture(0), worlds.picture(1))
 
 
 def test_scores() -> None:

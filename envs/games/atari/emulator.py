@@ -43,23 +43,33 @@ class Consoles:
         self._buttons = [getattr(self._module.Action, name) for name in buttons]
         self._first = self._ale.cloneState()
         self._states: list[Any] = [self._first] * batch
-        self._at = 0  # whose game the emulator holds; its entry of `_states` is out of date
+        self._screens: list[Bytes] = [np.asarray(self._ale.getScreenRGB(), dtype=np.uint8)] * batch
+        self._at = 0  # whose game the emulator holds; its entries above are out of date
+        self._drawn = False  # the emulator's screen is this game's: a state brings none, the next frame draws it
+
+    def _keep(self) -> None:
+        """Bring the entries of the game that the emulator holds up to date."""
+        self._states[self._at] = self._ale.cloneState()
+        if self._drawn:
+            self._screens[self._at] = np.asarray(self._ale.getScreenRGB(), dtype=np.uint8)
 
     def _take(self, world: int) -> Any:
         """The emulator with the game of `world`."""
         if world != self._at:
-            self._states[self._at] = self._ale.cloneState()
+            self._keep()
             self._ale.restoreState(self._states[world])
-            self._at = world
+            self._at, self._drawn = world, False
         return self._ale
 
     def start(self, world: int) -> None:
-        """Switch it off and on."""
+        """Switch it off and on; the next frame draws its screen."""
         self._take(world).restoreState(self._first)
 
     def frame(self, world: int, button: int) -> float:
         """One frame with an action; the points that it brings."""
-        return float(self._take(world).act(self._buttons[button]))
+        points = float(self._take(world).act(self._buttons[button]))
+        self._drawn = True
+        return points
 
     def over(self, world: int) -> bool:
         """Whether the game has ended."""
@@ -78,19 +88,25 @@ class Consoles:
         self._take(world).setRAM(byte, value)
 
     def screen(self, world: int) -> Bytes:
-        """(210, 160, 3)"""
-        return np.asarray(self._take(world).getScreenRGB(), dtype=np.uint8)
+        """(210, 160, 3), as the last frame has drawn it."""
+        if world == self._at and self._drawn:
+            return np.asarray(self._ale.getScreenRGB(), dtype=np.uint8)
+        return self._screens[world].copy()
 
     def grey(self, world: int) -> Bytes:
-        """(210, 160)"""
-        return np.asarray(self._take(world).getScreenGrayscale(), dtype=np.uint8)
+        """(210, 160). Raises RuntimeError if another game was played since the last frame of this one."""
+        if world != self._at or not self._drawn:
+            raise RuntimeError(f"world {world}: there is no grey screen but right after a frame")
+        return np.asarray(self._ale.getScreenGrayscale(), dtype=np.uint8)
 
-    def save(self) -> tuple[bytes, ...]:
-        """All that the future of all games depends on, their screens included."""
-        self._states[self._at] = self._ale.cloneState()
-        return tuple(bytes(state.serialize()) for state in self._states)
+    def save(self) -> tuple[tuple[bytes, Bytes], ...]:
+        """All that the future of each game depends on, and its screen."""
+        self._keep()
+        return tuple((bytes(state.serialize()), screen.copy()) for state, screen in zip(self._states, self._screens, strict=True))
 
-    def load(self, saved: Sequence[bytes]) -> None:
+    def load(self, saved: Sequence[tuple[bytes, Bytes]]) -> None:
         """Go on from there."""
-        self._states = [self._module.ALEState(state) for state in saved]
+        self._states = [self._module.ALEState(state) for state, _ in saved]
+        self._screens = [screen.copy() for _, screen in saved]
         self._ale.restoreState(self._states[self._at])
+        self._drawn = False

@@ -79,7 +79,7 @@ class AtariConfig:
 
     game: str = "pong"
     sticky: float = 0.25  # chance, each frame, that the action of the frame before is held (Machado et al. 2018)
-    noops: int = 30  # frames at most, drawn by the seed, before an episode begins (Mnih et al. 2015)
+    noops: int = 30  # frames at most, 1 at least, drawn by the seed, before an episode begins (Mnih et al. 2015)
     skip: int = 4  # frames a decision
     duration: int = 27_000  # decisions until an episode is truncated: half an hour
 
@@ -89,7 +89,7 @@ class AtariConfig:
         find_game(self.game)
         if isinstance(self.sticky, bool) or not isinstance(self.sticky, int | float) or not 0.0 <= self.sticky < 1.0:
             raise ConfigError(f"sticky={self.sticky!r}: must be 0 or more, and less than 1")
-        for name, low, high in (("noops", 0, 1000), ("skip", 1, 60), ("duration", 1, 1_000_000)):
+        for name, low, high in (("noops", 1, 1000), ("skip", 1, 60), ("duration", 1, 1_000_000)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ConfigError(f"{name}={value!r}: must be a whole number from {low} to {high}")

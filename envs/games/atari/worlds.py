@@ -46,7 +46,7 @@ class AtariWorldsState:
     config: AtariConfig
     screen: ScreenConfig
     observation: str
-    consoles: tuple[bytes, ...]
+    consoles: tuple[tuple[bytes, Bytes], ...]
     state: AtariState
     key: Ints  # (B,) what later episodes are drawn from
     count: Ints  # (B,) episodes had since
@@ -135,16 +135,15 @@ class AtariWorlds:
         """Start episodes `seeds` (n,) in worlds `rows` (n,): the console is switched on, and some frames pass."""
         state, chosen = self.state, torch.from_numpy(rows)
         seed = torch.from_numpy(seeds.copy())
-        wait = ((self.config.noops + 1) * Draws(seeds).uniform(NOOPS, 1)[:, 0]).astype(np.int64)
+        wait = 1 + (self.config.noops * Draws(seeds).uniform(NOOPS, 1)[:, 0]).astype(np.int64)
         ram, lives = state.ram.numpy().copy(), state.lives.numpy().copy()
         for world, frames in zip(rows.tolist(), wait.tolist(), strict=True):
             self.consoles.start(world)
             for number in range(frames):
                 self.consoles.frame(world, 0)
                 self._look_at(world, frames - 1 - number)
-            if frames < 2:
+            if frames == 1:
                 self._look_at(world, 1)
-                self._look_at(world, 0)
             ram[world], lives[world] = self.consoles.ram(world), self.consoles.lives(world)
         fresh = torch.zeros(self.batch, dtype=torch.bool).index_fill(0, chosen, True)
         self.state = AtariState(
