@@ -327,6 +327,11 @@ def test_every_world_has_its_own_screen() -> None:
         np.testing.assert_array_equal(worlds.picture(row), alone.picture(0))
         np.testing.assert_array_equal(other.picture(row), alone.picture(0))
     assert not np.array_equal(worlds.picture(0), worlds.picture(1))
+    before = worlds.picture(0)
+    worlds.consoles.ram(0)  # the emulator has its game now, and not yet its screen
+    np.testing.assert_array_equal(worlds.picture(0), before)
+    with pytest.raises(RuntimeError, match="right after a frame"):
+        worlds.consoles.grey(0)
 
 
 def test_scores() -> None:

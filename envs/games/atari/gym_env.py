@@ -26,7 +26,7 @@ class AtariEnv(ArcadeEnv):
     Points. Pong: 1 for one won, -1 for one lost. Breakout: 1, 4 or 7 a brick. Freeway: 1 a crossing.
 
     ### Start and end
-    The console is switched on, and up to 30 frames pass. Terminated when the game is over: somebody has 21 points, five balls are lost, or
+    The console is switched on, and 1 to 30 frames pass. Terminated when the game is over: somebody has 21 points, five balls are lost, or
     2 min 16 s are up; truncated after 27000 decisions of four frames. `info` at the end holds `metrics` (success, return, won, lost,
     normalised, lives, seconds) and `is_success`. `reset(seed=s)` starts episode s, always the same; without a seed one is drawn.
 
