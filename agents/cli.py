@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # modules that come with an extra: what to install when one is missing
 EXTRAS = {
     "commonroad": "commonroad",
+    "ale_py": "atari",
     "av": "video",
     "highway_env": "bench",
     "mujoco": "robots",

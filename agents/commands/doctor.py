@@ -53,9 +53,9 @@ EXTRAS = {  # extra: (modules, what they are for)
     "bench": (("highway_env", "mujoco"), "the peers in closedloop bench"),
     "robots": (("mujoco",), "robot tasks, as closedloop/Reach-v0"),
     "cluster": (("ray",), "closedloop compare --cluster ray"),
+    "atari": (("ale_py",), "Atari games, as closedloop/Pong-v0"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
-    "atari": ("ale_py", "Atari games"),
     "tune": ("optuna", "hyper-parameter search"),
 }
 

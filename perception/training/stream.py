@@ -26,6 +26,7 @@ STREAMS = {
     "boxes": "perception.training.boxes:BoxStream",
     "robots": "agents.robots.frames:RobotStream",
     "games": "envs.games.rally.stream:RallyStream",
+    "atari": "envs.games.atari.stream:AtariStream",
 }
 
 # seeds that never meet: the figures that are published, what is looked at during training and calibrated on, and training itself

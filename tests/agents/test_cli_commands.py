@@ -17,7 +17,7 @@ from agents.evaluation import speed
 from agents.policies.base import policy_names
 from envs import entries
 from envs.games import GAMES
-from envs.games.arcade import ARCADE
+from envs.games.arcade import ARCADE, ATARI
 from envs.robots import TASKS
 from scenarios.roads import ROADS
 
@@ -32,7 +32,7 @@ def test_list_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "envs": [entry.id for entry in entries()],
         "roads": list(ROADS),
         "games": list(GAMES),
-        "arcade": list(ARCADE),
+        "arcade": [*ARCADE, *ATARI],
         "robots": list(TASKS),
     }
 
@@ -52,6 +52,13 @@ def test_without_mujoco_the_list_says_how_to_install_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "mujoco" else find(name, *rest))
     assert cli.run(["list", "robots"]) == 0
     assert capsys.readouterr().out.count("needs pip install 'closedloop[robots]'") == len(TASKS)
+
+
+def test_without_ale_py_the_list_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ale_py" else find(name, *rest))
+    assert cli.run(["list", "arcade", "--json"]) == 0
+    assert capsys.readouterr().out.count("needs pip install 'closedloop[atari]'") == len(ATARI)
 
 
 def test_tables_print_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

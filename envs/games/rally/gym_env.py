@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
-import numpy as np
-from numpy.typing import NDArray
-
-from envs.checks import TRAINING_SEED, seed_from
+from envs.games.arcade_gym import ArcadeEnv
 from envs.games.rally.make import rally_config
 from envs.games.rally.screen import ScreenConfig
 from envs.games.rally.types import RallyConfig
-from envs.games.rally.worlds import RallyWorlds, RallyWorldsState
+from envs.games.rally.worlds import RallyWorlds
 
-__all__ = ["RallyEnv", "RallyEnvState"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RallyEnvState:
-    """What `RallyEnv.get_state` returns."""
-
-    worlds: RallyWorldsState
-    random: dict[str, Any]  # state of the generator that draws the seeds of later episodes
+__all__ = ["RallyEnv"]
 
 
-class RallyEnv(gymnasium.Env[NDArray[Any], Any]):
+class RallyEnv(ArcadeEnv):
     """A match of two paddles and a ball against the built-in opponent. You are on the left.
 
     ### Observation
@@ -57,8 +44,6 @@ class RallyEnv(gymnasium.Env[NDArray[Any], Any]):
     v0: first.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
-
     def __init__(
         self,
         config: RallyConfig | None = None,
@@ -70,45 +55,8 @@ class RallyEnv(gymnasium.Env[NDArray[Any], Any]):
         **options: Any,
     ) -> None:
         self.config = rally_config(config, render_mode=render_mode, **options)
-        self.worlds = RallyWorlds(1, self.config, observation=observation, screen=screen)
-        self.observation_space, self.action_space = self.worlds.observation_space, self.worlds.action_space
-        self.render_mode, self.size = render_mode, size
-        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.config.dt)}
-        self._running = False
+        super().__init__(RallyWorlds(1, self.config, observation=observation, screen=screen), render_mode=render_mode, size=size)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Start episode `seed`, or one drawn at random. Raises as `seed_from` for what is no seed."""
-        seed = None if seed is None else seed_from(seed)
-        super().reset(seed=seed)
-        drawn = int(self.np_random.integers(TRAINING_SEED, 2**31)) if seed is None else seed
-        self.worlds.reset(np.array([drawn]))
-        self._running = True
-        return self.worlds.observe()[0], {"seed": drawn}
-
-    def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """One decision. Raises ValueError for an action that is none."""
-        if not self._running:
-            raise gymnasium.error.ResetNeeded("call reset() first")
-        step = self.worlds.step(action)
-        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
-        info: dict[str, Any] = {"hit": bool(step.hit[0, 0])}
-        if terminated or truncated:
-            info["metrics"] = {name: float(value[0]) for name, value in self.worlds.metrics().items()}
-            info["is_success"] = info["metrics"]["success"] > 0.5
-        return self.worlds.observe()[0], float(step.reward[0, 0]), terminated, truncated, info
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """The court, (size, size, 3); None without a render mode."""
-        return self.worlds.picture(0, size=self.size) if self.render_mode else None
-
-    def get_state(self) -> RallyEnvState:
-        """A deep copy of all that the future depends on."""
-        return RallyEnvState(worlds=self.worlds.get_state(), random=dict(self.np_random.bit_generator.state))
-
-    def set_state(self, saved: RallyEnvState) -> NDArray[Any]:
-        """Continue exactly from `saved`. Returns the observation there."""
-        self.worlds.set_state(saved.worlds)
-        self.np_random.bit_generator.state = saved.random
-        self._running = True
-        observation: NDArray[Any] = self.worlds.observe()[0]
-        return observation
+    def told(self, step: Any) -> dict[str, Any]:
+        """Whether we have returned the ball."""
+        return {"hit": bool(step.hit[0, 0])}

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from envs.batched_vec_env import BatchedVecEnv
-from envs.checks import TRAINING_SEED, seed_from
+from envs.checks import TRAINING_SEED
+from envs.games.arcade_sb3 import ArcadeVecEnv
 from envs.games.rally.make import rally_config
 from envs.games.rally.screen import ScreenConfig
 from envs.games.rally.types import RallyConfig
-from envs.games.rally.worlds import RallyWorlds, RallyWorldsState
+from envs.games.rally.worlds import RallyWorlds
 
 __all__ = ["RallyVecEnv"]
 
 
-class RallyVecEnv(BatchedVecEnv):
+class RallyVecEnv(ArcadeVecEnv):
     """`num_envs` matches against the built-in opponent, advanced together; spaces, rewards and ends as in `RallyEnv`.
 
     A world that ends starts its next episode in the same step; its info then holds `terminal_observation`, `TimeLimit.truncated`,
@@ -46,61 +42,6 @@ class RallyVecEnv(BatchedVecEnv):
         size: int = 336,
         **options: Any,
     ) -> None:
-        self.config, self._key = rally_config(config, render_mode=render_mode, **options), seed_from(seed)
-        self.worlds = RallyWorlds(num_envs, self.config, observation=observation, screen=screen, device=device)
-        self.render_mode, self.size = render_mode, size
-        self._actions: Any = None
-        super().__init__(num_envs, self.worlds.observation_space, self.worlds.action_space)
-        pace: dict[str, Any] = {"render_fps": round(1.0 / self.config.dt)}  # what VecVideoRecorder asks for
-        self.metadata |= pace
-
-    def _begin(self, seed: int) -> Any:
-        """Start episode seed + k in world k."""
-        self.worlds.reset(seed + np.arange(self.num_envs, dtype=np.int64))
-        return self.worlds.observe()
-
-    def step_async(self, actions: NDArray[Any]) -> None:
-        """Keep the actions for `step_wait`. Raises ValueError for what is none."""
-        self.worlds.command(actions)
-        self._actions = actions
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """One decision in every world."""
-        step = self.worlds.step(self._actions)
-        truncated = step.truncated.cpu().numpy()
-        done = step.terminated.cpu().numpy() | truncated
-        observation = self.worlds.observe()
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        if done.any():
-            self._endings(infos, done, truncated, observation)
-            self.worlds.reset_where(done)
-            observation = self.worlds.observe()
-        return observation, step.reward[:, 0].cpu().numpy(), done, infos
-
-    def _endings(self, infos: list[dict[str, Any]], done: NDArray[np.bool_], truncated: NDArray[np.bool_], last: NDArray[Any]) -> None:
-        """Fill in the infos of the worlds that are done."""
-        metrics, steps, seeds = self.worlds.metrics(), self.worlds.steps, self.worlds.seeds
-        for world in np.flatnonzero(done).tolist():
-            found = {name: float(value[world]) for name, value in metrics.items()}
-            infos[world] = {
-                **found,
-                "is_success": found["success"] > 0.5,
-                "seed": int(seeds[world]),
-                "episode": {"r": found["return"], "l": int(steps[world]), "t": 0.0},
-                "TimeLimit.truncated": bool(truncated[world]),
-                "terminal_observation": last[world].copy(),
-            }
-
-    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """A picture of each world, or None without a render mode."""
-        return [*self.worlds.pictures(size=self.size)] if self.render_mode else [None] * self.num_envs
-
-    def get_state(self) -> RallyWorldsState:
-        """A deep copy of all that the future of these worlds depends on, the next `reset` included."""
-        return self.worlds.get_state()
-
-    def set_state(self, saved: RallyWorldsState) -> NDArray[Any]:
-        """Continue exactly from `saved`. Returns the observations there. Raises ValueError if it is of another batch or configuration."""
-        self.worlds.set_state(saved)
-        self._key = int(saved.key[0])  # the first episode of world 0
-        return self.worlds.observe()
+        self.config = rally_config(config, render_mode=render_mode, **options)
+        worlds = RallyWorlds(num_envs, self.config, observation=observation, screen=screen, device=device)
+        super().__init__(worlds, seed=seed, render_mode=render_mode, size=size)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.checks import ConfigError, seed_from, unknown
+from envs.games.arcade_worlds import LEVELS, Bools, Ints
 from envs.games.rally.looking import Looking
 from envs.games.rally.observation import Objects, locate, observe, screen_space, truth_space
 from envs.games.rally.opponent import opponent
@@ -27,10 +28,7 @@ from perception.states import map_tensors
 
 __all__ = ["LEVELS", "MOVES", "RallyStep", "RallyWorlds", "RallyWorldsState"]
 
-LEVELS = ("truth", "visible", "noisy", "perceived", "pixels")
 MOVES = 3  # discrete actions: down, stay, up
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 class RallyStep(NamedTuple):
@@ -57,7 +55,7 @@ class RallyWorldsState:
 
 
 class RallyWorlds:
-    """B matches of one configuration.
+    """B matches of one configuration. Implements `envs.games.arcade_worlds.ArcadeWorlds`.
 
     Args:
         batch: B.
