@@ -14,7 +14,9 @@ from agents import cli
 from agents.commands.list_ import LISTS
 from agents.commands.output import print_table
 from agents.evaluation import speed
+from agents.policies.arcade_spec import shipped_arcade
 from agents.policies.base import policy_names
+from agents.policies.robot_spec import shipped_tasks
 from envs import entries
 from envs.games import GAMES
 from envs.games.arcade import ARCADE, ATARI
@@ -28,7 +30,7 @@ def test_list_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert found == {
         "scenarios": scenarios.names(),
         "suites": scenarios.suite_names(),
-        "policies": policy_names(),
+        "policies": [*policy_names(), *shipped_tasks(), *shipped_arcade()],
         "envs": [entry.id for entry in entries()],
         "roads": list(ROADS),
         "games": list(GAMES),

@@ -25,7 +25,7 @@ def suite_file(folder: Path, text: str) -> str:
     return str(path)
 
 
-ROBOTS = ("lasted", "at_goal")  # metrics of robot tasks alone
+ROBOTS, GAMES = ("lasted", "at_goal"), ("share",)  # metrics of robot tasks, and of arcade games, alone
 METRIC = "metrics:\n  - {metric: success, margin: 0.02}\n"
 
 
@@ -143,7 +143,16 @@ def test_every_metric_is_one_of_an_episode(brief: str) -> None:
     from scenarios import load, sample
 
     (result,) = rollout(load_policy("idm"), [sample(load(brief), 0)])
-    assert all(0.0 <= goodness(result.metrics, name) <= 1.0 for name in METRICS if name not in ROBOTS)
+    assert all(0.0 <= goodness(result.metrics, name) <= 1.0 for name in METRICS if name not in (*ROBOTS, *GAMES))
+
+
+def test_every_metric_of_games_is_one_of_an_episode() -> None:
+    from agents.arcade.policies import load_arcade_policy
+    from agents.evaluation.rollout_arcade import rollout_arcade
+
+    (result,) = rollout_arcade(load_arcade_policy("random", "rally"), "rally", [0])
+    assert all(0.0 <= goodness(result.metrics, name) <= 1.0 for name in (*GAMES, "success"))
+    assert goodness(result.metrics, "share") == result.metrics["won"] / (result.metrics["won"] + result.metrics["lost"])
 
 
 def test_every_metric_of_robots_is_one_of_an_episode() -> None:
