@@ -24,7 +24,11 @@ STAGES = {"data": "simulating", "fit": "training", "calibrate": "calibrating", "
 
 @click.command("predictor")
 @click.option(
-    "--domain", type=click.Choice(list(UPDATES)), default="driving", show_default=True, help="Road users, or people in rooms of diff_drive_nav."
+    "--domain",
+    type=click.Choice(list(UPDATES)),
+    default="driving",
+    show_default=True,
+    help="Road users, or people in rooms of diff_drive_nav.",
 )
 @click.option("--updates", type=click.IntRange(1), help="Minibatches to learn from. [default: 6000; of robots 1200]")
 @click.option("--scenario", "names", multiple=True, metavar="NAME", help="Traffic to learn from; may be repeated. [default: every family]")

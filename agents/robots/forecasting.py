@@ -74,7 +74,8 @@ def none_remembered(batch: int, people: int) -> Memory:
 def remember(memory: Memory, now: Now, seed: Ints, step: Ints) -> Memory:
     """One belief more, of decision `step` (B,) of the episodes `seed` (B,).
 
-    Where that is not the next decision of the episode remembered, memory begins anew; where it is the same one, it takes the newest's place.
+    Where that is not the next decision of the episode remembered, memory begins anew; where it is the same one, it takes the place of the
+    newest.
     """
     same = (memory.seed == seed) & (memory.step >= 0)
     again, goes_on = same & (memory.step == step), same & (memory.step + 1 == step)

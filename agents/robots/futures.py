@@ -52,7 +52,7 @@ class Run:
     dt: float  # s a decision
 
 
-def simulate(seeds: Sequence[int], *, level: str, care: float = 1.0, decisions: int = LOOKED) -> Run:
+def simulate(seeds: Sequence[int], *, level: str, care: float = 1.0, decisions: int) -> Run:
     """Let the expert drive on a level, and look over its shoulder until `decisions` have all of their future. Raises as `Robots`."""
     robots = Robots(task_named(TASK, care=care), batch=len(seeds), threads=1, observation=level)
     robots.reset(np.array(seeds, dtype=np.int64))
@@ -85,16 +85,14 @@ def cut_out(run: Run, world: Ints, decision: Ints) -> Examples:
     return Examples(history, tracks, no_roads(len(world)), torch.from_numpy(future).float(), torch.from_numpy(there.copy()), nothing)
 
 
-def stream(
-    *, seed: int, worlds: int, instants: int = INSTANTS, conditions: Sequence[tuple[str, float]] = CONDITIONS
-) -> Iterator[Examples]:
+def stream(*, seed: int, worlds: int, instants: int = INSTANTS, conditions: Sequence[tuple[str, float]] = CONDITIONS) -> Iterator[Examples]:
     """Scenes of `worlds` fresh episodes for each condition (level of seeing, care), `instants` of each, evenly over 20 s.
 
     Episodes are `seed` and on, world after world, so that the tail of a batch is of others than its beginning.
     """
     decision = np.linspace(0, LOOKED - 1, instants).round().astype(np.int64)
     for number, (level, care) in enumerate(conditions):
-        run = simulate(range(seed + number * worlds, seed + (number + 1) * worlds), level=level, care=care)
+        run = simulate(range(seed + number * worlds, seed + (number + 1) * worlds), level=level, care=care, decisions=LOOKED)
         yield cut_out(run, np.repeat(np.arange(worlds), instants), np.tile(decision, worlds))
 
 
