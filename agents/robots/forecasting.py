@@ -48,7 +48,7 @@ class Memory(NamedTuple):
 
     seed: Ints  # (B,) of the episode
     step: Ints  # (B,) decisions taken in it at the newest; -1: nothing is remembered
-    count: Ints  # (B,) beliefs remembered of it, at most L
+    kept: Ints  # (B,) beliefs remembered of it, at most L
     people: Floats  # (B, L, P, 4)
     known: Bools  # (B, L, P)
     base: Floats  # (B, L, 5)
@@ -79,14 +79,14 @@ def remember(memory: Memory, now: Now, seed: Ints, step: Ints) -> Memory:
     """
     same = (memory.seed == seed) & (memory.step >= 0)
     again, goes_on = same & (memory.step == step), same & (memory.step + 1 == step)
-    count = np.where(again, memory.count, np.where(goes_on, np.minimum(memory.count + 1, LONG), 1))
+    kept = np.where(again, memory.kept, np.where(goes_on, np.minimum(memory.kept + 1, LONG), 1))
 
     def pushed(past: NDArray[np.generic], newest: NDArray[np.generic]) -> NDArray[np.generic]:
-        kept = np.where(again.reshape(-1, *([1] * (past.ndim - 1))), past[:, :-1], past[:, 1:])
-        return np.concatenate([kept, newest[:, None]], axis=1)
+        rest = np.where(again.reshape(-1, *([1] * (past.ndim - 1))), past[:, :-1], past[:, 1:])
+        return np.concatenate([rest, newest[:, None]], axis=1)
 
     parts = (pushed(past, newest) for past, newest in zip(memory[3:], now, strict=True))
-    return Memory(seed.copy(), step.copy(), count, *parts)  # type: ignore[arg-type]
+    return Memory(seed.copy(), step.copy(), kept, *parts)  # type: ignore[arg-type]
 
 
 def as_seen(memory: Memory, dt: float) -> tuple[History, Tracks]:
@@ -98,7 +98,7 @@ def as_seen(memory: Memory, dt: float) -> tuple[History, Tracks]:
     at = slice(None, None, EVERY)  # the newest is the last one of LONG
     people, base = memory.people[:, at], memory.base[:, at]  # (B, PAST, P, 4), (B, PAST, 5)
     old = EVERY * np.arange(PAST - 1, -1, -1)  # decisions ago
-    held = old < memory.count[:, None]  # (B, PAST)
+    held = old < memory.kept[:, None]  # (B, PAST)
     rests = (people[..., 2:] ** 2).sum(-1) < AT_REST**2
     way = np.where(rests[..., None], base[:, :, None, :2] - people[..., :2], people[..., 2:])
     yaw = np.arctan2(way[..., 1], way[..., 0])

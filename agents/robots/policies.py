@@ -98,8 +98,8 @@ def robot_policy_names() -> list[str]:
 
 
 def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
-    """Who is meant by `spec` on a task: `expert`, `sampling`, `random`; `trained`, which is the checkpoint that comes with the package for
-    it, or the name of one; or the path of a bundle or run folder, in which `{task}` stands for the task.
+    """Who is meant by `spec` on a task: `expert`, `expert_forecasts`, `sampling`, `random`; `trained`, which is the checkpoint that comes
+    with the package for it, or the name of one; or the path of a bundle or run folder, in which `{task}` stands for the task.
 
     `NAME@LEVEL` is the same on another level of the observation ladder. Names win over paths: write `./expert`. Raises ConfigError for a
     task that does not exist; PolicyError, with the nearest name, for a policy that does not, or that is of another task or level;

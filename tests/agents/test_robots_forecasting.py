@@ -173,7 +173,7 @@ def test_what_is_remembered_is_of_one_episode_and_no_other_world_matters() -> No
     driver = DiffDriveExpert(robots, forecaster := Forecaster(robots, predictor))
     for decision in range(8):
         robots.step(driver.act(robots))
-        assert forecaster.memory.count.tolist() == [decision + 1] * 3
+        assert forecaster.memory.kept.tolist() == [decision + 1] * 3
     robots.reset_where(np.array([False, True, False]))
     alone = Robots(robots.task, batch=1, threads=1, observation="perceived")
     alone.reset(robots.seeds[1:2])
@@ -181,7 +181,7 @@ def test_what_is_remembered_is_of_one_episode_and_no_other_world_matters() -> No
     for decision in range(4):
         action = driver.act(robots)
         np.testing.assert_array_equal(action[1:2], single.act(alone))
-        assert forecaster.memory.count.tolist() == [9 + decision, decision + 1, 9 + decision]
+        assert forecaster.memory.kept.tolist() == [9 + decision, decision + 1, 9 + decision]
         for whole, own in zip(forecaster.memory, lonely.memory, strict=True):
             if whole.ndim > 1:  # what is remembered of before does not count, and need not be the same
                 whole, own = whole[:, -decision - 1 :], own[:, -decision - 1 :]
@@ -225,10 +225,10 @@ def test_asked_twice_it_says_the_same_and_skipping_decisions_it_forgets() -> Non
     for one, other in zip(memory, again, strict=True):
         np.testing.assert_array_equal(one, other)
     assert memory.people[0, -3:, 0, 0].tolist() == [0.0, 1.0, 2.0]
-    assert int(memory.count[0]) == 3
+    assert int(memory.kept[0]) == 3
     for other_seed, step in ((7, 4), (7, 1), (8, 3)):
-        assert int(remember(memory, now(9.0), np.array([other_seed]), np.array([step])).count[0]) == 1
-    assert int(remember(memory, now(9.0), seed, np.array([3])).count[0]) == 4
+        assert int(remember(memory, now(9.0), np.array([other_seed]), np.array([step])).kept[0]) == 1
+    assert int(remember(memory, now(9.0), seed, np.array([3])).kept[0]) == 4
 
 
 def test_scenes_are_what_a_forecaster_would_remember_and_their_futures_true() -> None:
