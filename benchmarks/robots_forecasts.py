@@ -102,8 +102,8 @@ def main(episodes: int, seed: int, worlds: int, out: Path | None) -> None:
         driving[-1]["less_expert"] = asdict(paired_difference(won[1], won[0]))
         for row in rows:
             click.echo(as_json({key: value for key, value in row.items() if key != "failed_seeds"}))
-    about: dict[str, Any] = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine("mujoco", "torch", "numpy")}
-    about |= {"forecast_episodes_from": TEST_SEED, "ahead_s": AHEAD}
+    about: dict[str, Any] = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today())}
+    about |= {"machine": machine("mujoco", "torch", "numpy"), "forecast_episodes_from": TEST_SEED, "ahead_s": AHEAD}
     path = out or Path("benchmarks") / "results" / f"robots-forecasts-{date.today()}.json"
     write_atomic(path, as_json(about | {"forecasts": forecasts, "driving": driving}) + "\n")
     click.echo(f"written: {path}")

@@ -66,7 +66,7 @@ class DiffDriveExpert:
         self.field, self.room = np.zeros((2, robots.batch, SIDE, SIDE))
         pairs = np.array([(v, w) for v in SPEEDS for w in TURNS if abs(v) + 0.2 * abs(w) < 1.0])
         self.speed, self.turn = pairs.T  # (K,)
-        self.times: Floats = STEP * np.arange(1, round(AHEAD / STEP) + 1)
+        self.times: Floats = np.asarray(STEP * np.arange(1, round(AHEAD / STEP) + 1), dtype=np.float64)
 
     def act(self, robots: Robots) -> Floats:
         """See the class."""
