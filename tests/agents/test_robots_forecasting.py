@@ -289,6 +289,7 @@ def test_the_command_pretrains_on_people(tmp_path: Path, monkeypatch: pytest.Mon
     assert card["config"]["updates"] == 2
     assert card["metrics"]["learned"]["count@3"] > 10
     assert "seeds 2700000 up" in card["data"]
+    assert "manoeuvre_accuracy" not in card["metrics"]  # nobody labels what people do
     Learned.from_file(told["weights"])
 
 
