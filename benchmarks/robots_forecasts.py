@@ -29,7 +29,7 @@ from agents.robots.players import PREDICTOR, player_named
 from agents.robots.seen import play
 from envs.robots import Robots, task_named
 from perception.metrics.forecast import score
-from perception.prediction.base import Predictor
+from perception.prediction.base import STEP, Predictor, at_times
 from perception.prediction.kinematic import ConstantVelocity
 from perception.prediction.learned import Learned
 from perception.prediction.training import moving
@@ -53,13 +53,15 @@ def foreseen(worlds: int) -> list[dict[str, Any]]:
     """A row for each condition and predictor."""
     predictors: dict[str, Predictor] = {"constant_velocity": ConstantVelocity()}
     predictors |= {name: Learned.from_file(file) for name, file in ROWS.items()}
-    rows = []
+    rows, steps = [], round(AHEAD / STEP)
+    times = STEP * torch.arange(1, steps + 1)
     for (level, care), examples in zip(CONDITIONS, held_out(worlds=worlds), strict=True):
         given = moving(examples)
         episode = np.repeat(np.arange(worlds), INSTANTS)[:, None] + np.zeros(given.tracks.mask.shape[1:], dtype=np.int64)
-        counts = (given.tracks.mask & given.there[..., :4].all(-1)).numpy()
+        counts = (given.tracks.mask & given.there[..., :steps].all(-1)).numpy()
         for name, predictor in predictors.items():
-            found = score(predictor.predict(given.history, given.tracks, given.roads), given.future, given.there, horizons=(AHEAD,))
+            told = at_times(predictor.predict(given.history, given.tracks, given.roads), given.tracks, times)
+            found = score(told, given.future[..., :steps, :], given.there[..., :steps], horizons=(AHEAD,))
             row: dict[str, Any] = {"level": level, "care": care, "predictor": name, "episodes": worlds, "people": int(counts.sum())}
             row |= {key: over_episodes(found[f"{key}@{AHEAD:g}"], episode[counts]) for key in FIGURES}
             rows.append(row)
