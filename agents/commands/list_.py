@@ -102,11 +102,11 @@ def _robots() -> Rows:
     if find_spec("mujoco") is None:
         return [{"name": name, "id": robot_id(name), "description": "needs pip install 'closedloop[robots]'"} for name in TASKS]
     from agents.policies.robot_spec import shipped_tasks
-    from agents.robots.players import PLAYERS
+    from agents.robots.players import players_of
 
     tasks, shipped = [task_named(name) for name in TASKS], shipped_tasks()
     pictured = {name: f"{name}_pixels" for name in TASKS}
-    who = {name: [*PLAYERS, *(["trained"] if name in shipped else []), *({pictured[name]} & {*shipped})] for name in TASKS}
+    who = {name: [*players_of(name), *(["trained"] if name in shipped else []), *({pictured[name]} & {*shipped})] for name in TASKS}
     return [
         {
             "name": t.name,

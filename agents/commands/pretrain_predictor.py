@@ -1,11 +1,13 @@
-"""`closedloop pretrain predictor`: train the behaviour predictor on simulated traffic."""
+"""`closedloop pretrain predictor`: train the behaviour predictor on simulated traffic, or on people in the rooms of robots."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+UPDATES = {"driving": 6000, "robots": 1200}
 STAGES = {"data": "simulating", "fit": "training", "calibrate": "calibrating", "judge": "judging"}
 
 
 @click.command("predictor")
-@click.option("--updates", type=click.IntRange(1), default=6000, show_default=True, help="Minibatches to learn from.")
+@click.option(
+    "--domain",
+    type=click.Choice(list(UPDATES)),
+    default="driving",
+    show_default=True,
+    help="Road users, or people in rooms of diff_drive_nav.",
+)
+@click.option("--updates", type=click.IntRange(1), help="Minibatches to learn from. [default: 6000; of robots 1200]")
 @click.option("--scenario", "names", multiple=True, metavar="NAME", help="Traffic to learn from; may be repeated. [default: every family]")
 @click.option("--seed", type=click.IntRange(0, 999_999), default=0, show_default=True, help="Seed of weights and minibatches.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/predictor-driving-<time>]"
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder, new or empty. [default: runs/predictor-<domain>-<time>]"
 )
 @click.option(
     "--resume", "resume_", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR", help="Go on with the run in DIR."
 )
 @click.option("--json", "json_", is_flag=True, help="Print the result as JSON on stdout.")
-def command(updates: int, names: tuple[str, ...], seed: int, out: Path | None, resume_: Path | None, json_: bool) -> int:
+def command(
+    domain: str, updates: int | None, names: tuple[str, ...], seed: int, out: Path | None, resume_: Path | None, json_: bool
+) -> int:  # fmt: skip
     """Train the behaviour predictor: six futures of five seconds for every road user, with probabilities and uncertainties.
 
     The folder gets the weights with their card, whose figures are measured on episodes that were not trained on.
@@ -38,14 +50,16 @@ def command(updates: int, names: tuple[str, ...], seed: int, out: Path | None, r
     \b
     closedloop pretrain predictor
     closedloop pretrain predictor --scenario highway --scenario merge --updates 1000 --out runs/quick
+    closedloop pretrain predictor --domain robots
     """
     import torch
 
     from agents.commands.output import print_json
-    from envs.driving.pretrain_futures import pretrain_driving
     from perception.prediction.training import Pretraining
 
-    folder = resume_ or out or Path("runs") / f"predictor-driving-{datetime.now():%Y-%m-%d-%H%M%S}"
+    if domain == "robots" and names:
+        raise click.UsageError("--scenario names traffic to learn from: there is none with --domain robots")
+    folder = resume_ or out or Path("runs") / f"predictor-{domain}-{datetime.now():%Y-%m-%d-%H%M%S}"
     if resume_ is None and folder.exists() and any(folder.iterdir()):
         raise FileExistsError(17, "not empty; choose another --out, or go on with the run there: --resume", str(folder))
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +67,9 @@ def command(updates: int, names: tuple[str, ...], seed: int, out: Path | None, r
     line = shlex.join(["closedloop", "pretrain", *sys.argv[2:]]) if sys.argv[1:2] == ["pretrain"] else ""
     begun = time.monotonic()
     with _Console() as console:
-        weights = pretrain_driving(
-            folder / "predictor_driving.safetensors",
-            config=Pretraining(updates=updates, seed=seed),
-            names=names or None,
+        weights = _recipe(domain, names)(
+            folder / f"predictor_{domain}.safetensors",
+            config=Pretraining(updates=updates or UPDATES[domain], seed=seed),
             command=line,
             progress=console,
             resume=resume_ is not None,
@@ -66,6 +79,17 @@ def command(updates: int, names: tuple[str, ...], seed: int, out: Path | None, r
     else:
         click.echo(f"Weights: {weights}   card: {weights.with_suffix('.json')}   {(time.monotonic() - begun) / 60:.1f} min")
     return 0
+
+
+def _recipe(domain: str, names: tuple[str, ...]) -> Callable[..., Path]:
+    """What pretrains for a domain, in driving on some scenarios."""
+    if domain == "robots":
+        from agents.robots.futures import pretrain_robots
+
+        return pretrain_robots
+    from envs.driving.pretrain_futures import pretrain_driving
+
+    return partial(pretrain_driving, names=names or None)
 
 
 class _Console:

@@ -1,14 +1,16 @@
 """The expert of `diff_drive_nav`: the way round obstacles by search, and a drive among people by looking ahead.
 
 The way: `envs.robots.way`. The drive: the dynamic window (Fox, Burgard and Thrun, "The dynamic window approach to collision avoidance",
-1997), of some pairs of speed and turn that the base can reach, with people going on at constant velocity.
+1997), of some pairs of speed and turn that the base can reach. People go on at constant velocity, or as a predictor says
+(`agents.robots.forecasting`): then what is lost by a drive is that of each of a person's futures, weighted by how likely it is.
 
-Shapes: B worlds, O obstacles, P people, K candidates, T times ahead, Q points.
+Shapes: B worlds, O obstacles, P people, K candidates, M futures of a person, T times ahead, Q points.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from envs.robots.room import BASE, PERSON
 from envs.robots.tasks.diff_drive_nav import FORWARD, NEAR, TURN, DiffDriveNav
 from envs.robots.way import SIDE, between, ways
 
-__all__ = ["DiffDriveExpert"]
+__all__ = ["DiffDriveExpert", "Foresee", "Foreseen", "straight_on"]
 
 Floats = NDArray[np.float64]
 
@@ -34,16 +36,37 @@ SURE, FADE = 1.6, 0.5  # how much they are, in m of way a second; 1/s, by which 
 BLUR = 0.15  # m of way: the mean of candidates is taken, each by the exponential of its score in these, as in MPPI
 
 
-class DiffDriveExpert:
-    """Searches the way on the map of the room, and looks two seconds ahead to drive along it past the people that it knows of."""
+class Foreseen(NamedTuple):
+    """Where people will be."""
 
-    def __init__(self, robots: Robots) -> None:
-        self.task = cast(DiffDriveNav, robots.task)
+    place: Floats  # (B, P, M, T, 2) m, world frame
+    chance: Floats  # (B, P, M) of each future, adds up to 1
+    known: NDArray[np.bool_]  # (B, P) who is there; what is told of others means nothing
+
+
+Foresee = Callable[[Robots, Floats], Foreseen]  # worlds, and times (T,) s from now
+
+
+def straight_on(robots: Robots, times: Floats) -> Foreseen:
+    """One future: everybody goes on at constant velocity."""
+    people = robots.objects()
+    later = people.position[:, :, None, :2] + people.velocity[:, :, None, :2] * times[:, None]  # (B, P, T, 2)
+    return Foreseen(later[:, :, None], np.ones((*later.shape[:2], 1)), people.position[..., 2] > 0.2)
+
+
+class DiffDriveExpert:
+    """Searches the way on the map of the room, and looks two seconds ahead to drive along it past the people that it knows of.
+
+    foresee: where those will be. It is asked once a decision, so it may remember.
+    """
+
+    def __init__(self, robots: Robots, foresee: Foresee = straight_on) -> None:
+        self.task, self.foresee = cast(DiffDriveNav, robots.task), foresee
         self.map = np.full((robots.batch, 12), np.nan)  # what the fields are of
         self.field, self.room = np.zeros((2, robots.batch, SIDE, SIDE))
         pairs = np.array([(v, w) for v in SPEEDS for w in TURNS if abs(v) + 0.2 * abs(w) < 1.0])
         self.speed, self.turn = pairs.T  # (K,)
-        self.times = STEP * np.arange(1, round(AHEAD / STEP) + 1)
+        self.times: Floats = np.asarray(STEP * np.arange(1, round(AHEAD / STEP) + 1), dtype=np.float64)
 
     def act(self, robots: Robots) -> Floats:
         """See the class."""
@@ -51,24 +74,13 @@ class DiffDriveExpert:
         places, goal = task.places(physics), task.goal(physics)
         self._search(places, goal)
         x, y, yaw = self._roll(robots)  # (B, K, T)
-        batch, count, moments = x.shape
+        moments = x.shape[2]
         room = between(self.room, x, y) - KEEP
         beside, above = x - goal[:, :1, None], y - goal[:, 1:, None]
         arrived = np.maximum.accumulate(beside * beside + above * above < (NEAR - 0.05) ** 2, axis=-1)
         open_ = np.where(arrived, 0.0, 1.0)
         hit = 40.0 * (np.minimum(room, 0.0) * open_).min(-1) - 20.0 * ((room < 0.0) & ~arrived).any(-1)
-        people = robots.objects()
-        known = people.position[..., 2] > 0.2  # (B, P)
-        later = people.position[:, :, None, :2] + people.velocity[:, :, None, :2] * self.times[:, None]  # (B, P, T, 2)
-        worst = np.zeros((batch, count))
-        shun = np.zeros((batch, count))
-        fade = np.exp(-FADE * self.times)
-        for k in range(later.shape[1]):
-            beside, above = x - later[:, k, None, :, 0], y - later[:, k, None, :, 1]
-            gap = np.sqrt(beside * beside + above * above) - BASE - PERSON - SPACE
-            one = known[:, k, None, None] * open_
-            worst = np.minimum(worst, (np.minimum(gap, 0.0) * one * fade).min(-1))
-            shun = shun + (np.exp(-np.maximum(gap, 0.0) / SHY) * one * fade).sum(-1) * STEP
+        worst, shun = self._company(self.foresee(robots, self.times), x, y, open_)
         end = between(self.field, x[..., -1], y[..., -1]) * open_[..., -1]
         middle = between(self.field, x[..., moments // 2], y[..., moments // 2]) * open_[..., moments // 2]
         nose = between(self.field, x[..., -1] + NOSE * np.cos(yaw[..., -1]), y[..., -1] + NOSE * np.sin(yaw[..., -1])) * open_[..., -1]
@@ -76,6 +88,25 @@ class DiffDriveExpert:
         weight = np.exp((score - score.max(1, keepdims=True)) / BLUR)
         weight /= weight.sum(1, keepdims=True)
         return np.stack([(weight * self.speed).sum(1) / FORWARD, (weight * self.turn).sum(1) / TURN], axis=1)
+
+    def _company(self, people: Foreseen, x: Floats, y: Floats, open_: Floats) -> tuple[Floats, Floats]:
+        """What candidates at x, y (B, K, T) lose by people, as long as they are under way, open_ (B, K, T): (B, K) each.
+
+        How far they get into somebody's space, m, at worst; and how long they are near people, s. Of each person the mean over futures.
+        """
+        worst, shun = np.zeros((2, *x.shape[:2]))
+        fade = np.exp(-FADE * self.times)
+        for k in range(people.known.shape[1]):
+            one = people.known[:, k, None, None] * open_
+            deep, near = np.zeros((2, *x.shape[:2]))
+            for mode in np.flatnonzero(people.chance[:, k].any(0)).tolist():
+                chance, at = people.chance[:, k, mode, None], people.place[:, k, mode, None]  # (B, 1), (B, 1, T, 2)
+                beside, above = x - at[..., 0], y - at[..., 1]
+                gap = np.sqrt(beside * beside + above * above) - BASE - PERSON - SPACE
+                deep = deep + chance * (np.minimum(gap, 0.0) * one * fade).min(-1)
+                near = near + chance * (np.exp(-np.maximum(gap, 0.0) / SHY) * one * fade).sum(-1)
+            worst, shun = np.minimum(worst, deep), shun + near * STEP
+        return worst, shun
 
     def _search(self, places: Floats, goal: Floats) -> None:
         """Fields of the worlds whose map is another than it was."""

@@ -16,7 +16,7 @@ from agents.policies.base import PolicyError
 from agents.policies.images import rows_of
 from agents.policies.robot_spec import ROBOT_WEIGHTS, shipped_tasks
 from agents.policies.shipped import HERE, TRAINED, shipped_file
-from agents.robots.players import PLAYERS, MakePlayer
+from agents.robots.players import PLAYERS, PREDICTOR, MakePlayer, expert_forecasts
 from agents.robots.sampling import SamplingPlanner
 from agents.robots.told import flat, told_spec
 from envs.checks import ConfigError
@@ -43,7 +43,7 @@ class RobotPolicy:
     observation: str = "truth"  # level of the ladder that its worlds are on
     options: Mapping[str, Any] = field(default_factory=dict)  # of the task
     sight: SightConfig | None = None  # how it sees; None: as everybody does
-    sha256: str = ""  # of a bundle
+    sha256: str = ""  # of a bundle, or of the network that forecasts for it
     perception: Mapping[str, str] = field(default_factory=dict)  # stage -> sha256 of the weights that a bundle was trained to see through
 
     def check_exam(self, task: str) -> None:
@@ -97,8 +97,8 @@ def robot_policy_names() -> list[str]:
 
 
 def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
-    """Who is meant by `spec` on a task: `expert`, `sampling`, `random`; `trained`, which is the checkpoint that comes with the package for
-    it, or the name of one; or the path of a bundle or run folder, in which `{task}` stands for the task.
+    """Who is meant by `spec` on a task: `expert`, `expert_forecasts`, `sampling`, `random`; `trained`, which is the checkpoint that comes
+    with the package for it, or the name of one; or the path of a bundle or run folder, in which `{task}` stands for the task.
 
     `NAME@LEVEL` is the same on another level of the observation ladder. Names win over paths: write `./expert`. Raises ConfigError for a
     task that does not exist; PolicyError, with the nearest name, for a policy that does not, or that is of another task or level;
@@ -110,7 +110,7 @@ def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
         base, _, level = name.partition("@")
         return _at_level(load_robot_policy(base, task), level)
     if name in PLAYERS:
-        return RobotPolicy(name=name, make=PLAYERS[name])
+        return RobotPolicy(name=name, make=PLAYERS[name], sha256=_acts_by(PLAYERS[name]))
     if shipped := shipped_file(name, task, ROBOT_WEIGHTS):
         return replace(_bundled(shipped, task), name=name)
     if Path(name).exists():
@@ -119,6 +119,15 @@ def load_robot_policy(spec: str | Path, task: str) -> RobotPolicy:
     says = did_you_mean(name, known)
     hint = f"; {says}" if says else "."
     raise PolicyError(f"no policy {name!r} of robots: neither a known name nor an existing path{hint} Known: {', '.join(known)}")
+
+
+def _acts_by(make: MakePlayer) -> str:
+    """The sha256 of the network that is a part of who somebody is, "" where none is. Raises WeightsError."""
+    if make is not expert_forecasts:
+        return ""
+    from perception.registry import weights_sha256
+
+    return weights_sha256("predictor", PREDICTOR)
 
 
 def _bundled(path: Path, task: str) -> RobotPolicy:

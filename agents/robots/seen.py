@@ -23,7 +23,7 @@ from envs.robots.sight import SightConfig
 from envs.robots.task import Objects, Scanned
 from envs.robots.tracking import projected
 
-__all__ = ["Watched", "fit_errors", "places", "play", "watch"]
+__all__ = ["Watched", "fit_errors", "places", "play", "watch", "whose"]
 
 Bools = NDArray[np.bool_]
 ERRORS = ("bias", "sigma", "memory")
@@ -83,7 +83,7 @@ def watch(task: str, *, seeds: NDArray[np.int64], sight: SightConfig | None = No
         assert isinstance(sight, Perceiving) and sight.seen is not None
         found, eyes, seen = robots.task.locate(robots.physics), sight.eyes(everywhere), sight.seen
         believed, tracks = sight.objects(), sight.belief.tracks
-        order = _whose(found.position, believed.position, tracks.known) if isinstance(robots.task, Scanned) else named
+        order = whose(found.position, believed.position, tracks.known) if isinstance(robots.task, Scanned) else named
         truth = Objects._make(np.take_along_axis(part, order[..., None], 1) for part in found)
         place = np.stack([projected(truth.position, eyes, camera)[0] for camera in range(len(sight.names))], axis=1)
         inside = ((place[..., :2] >= 0) & (place[..., :2] < np.array(eyes.size))).all(-1) & (place[..., 2] > 0.02)
@@ -106,7 +106,7 @@ def watch(task: str, *, seeds: NDArray[np.int64], sight: SightConfig | None = No
     return Watched(task=task, cameras=robots.task.cameras[:-1], things=things, success=success, returns=returns, **told)
 
 
-def _whose(truth: Floats, believed: Floats, known: Bools) -> NDArray[np.int64]:
+def whose(truth: Floats, believed: Floats, known: Bools) -> NDArray[np.int64]:
     """(B, K) which thing at truth (B, K, 3) each belief is of, where a lidar cannot tell who is who: the least distances in sum."""
     far = np.where(known[..., None], np.sqrt(((believed[:, :, None] - truth[:, None]) ** 2).sum(-1)), 0.0)
     return np.stack([linear_sum_assignment(cost)[1] for cost in far])

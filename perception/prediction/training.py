@@ -214,7 +214,7 @@ def _report(network: Network, test: Iterable[Examples]) -> dict[str, Any]:
         said = Learned(network).predict(part.history, part.tracks, part.roads).manoeuvre.argmax(-1)
         known = part.tracks.mask & (part.manoeuvre >= 0)
         right, labelled = right + int(((said == part.manoeuvre) & known).sum()), labelled + int(known.sum())
-    return {**rounded, "manoeuvre_accuracy": round(right / max(1, labelled), 4)}
+    return {**rounded, **({"manoeuvre_accuracy": round(right / labelled, 4)} if labelled else {})}
 
 
 def fit_spread(predictor: Predictor, examples: Iterable[Examples]) -> dict[str, tuple[Curve, Curve]]:
