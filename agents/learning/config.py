@@ -132,8 +132,9 @@ class TrainConfig(BaseModel):
             problems += robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
         if not problems and self.robot.observation == "pixels":
             shape = arcade_picture() if self.arcade else robot_picture(self.task, self.robot)
-            how = {"steps": self.steps, "envs": self.envs, "imitate": self.imitate, "hyper": self.hyper}
-            problems += picture_problems(shape, on_policy=algorithm.on_policy, **how)
+            problems += picture_problems(
+                shape, steps=self.steps, envs=self.envs, imitate=self.imitate, on_policy=algorithm.on_policy, hyper=self.hyper
+            )
         return problems
 
     def _driving_problems(self, algorithm: Algorithm) -> list[str]:
