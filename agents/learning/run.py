@@ -27,7 +27,7 @@ from agents.learning.record import read_progress, write_progress
 from agents.learning.validate import Validation, validate
 from agents.learning.worlds import Worlds
 from agents.policies.bundle import PolicyBundle, save_bundle
-from agents.policies.pins import perception_weights, robot_weights
+from agents.policies.pins import arcade_weights, perception_weights, robot_weights
 from agents.policies.sb3 import Actor
 from agents.policies.spec import TrainingSpec
 
@@ -108,6 +108,8 @@ class Run(BaseCallback):
         self.perception = perception_weights(worlds.driving) if worlds.driving else {}
         if worlds.robot:
             self.perception = robot_weights(worlds.robot.observation)
+        if worlds.arcade:
+            self.perception = arcade_weights(worlds.arcade.observation)
         self.data = learned_from(config)
         self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:

@@ -164,8 +164,8 @@ class BundleSpec(Strict):
             raise ValueError(f"the action is {self.action.kind} but the simulator's is {self.driving.action}")
         if self.planner and (self.driving is None or len(self.action.low) != 3):
             raise ValueError("what tells a planner what to aim at drives, by three numbers from -1 to 1")
-        if self.perception and self.driving is None and self.robot is None:
-            raise ValueError("perception weights belong to a policy that drives or moves a robot")
+        if self.perception and made_for is None:
+            raise ValueError("perception weights belong to a policy that drives, moves a robot or plays an arcade game")
         if self.robot is not None and (self.driving is not None or not continuous):
             raise ValueError("a policy of a robot task acts by numbers, and does not drive")
         if self.arcade is not None and (self.driving is not None or self.robot is not None):

@@ -13,6 +13,7 @@ from agents.evaluation.domains import are_arcade
 from agents.evaluation.rollout_arcade import rollout_arcade
 from agents.learning.config import TrainConfigError, config_from
 from agents.policies.base import PolicyError
+from agents.policies.pins import arcade_weights
 from envs.checks import ConfigError
 
 SMALL = {"task": "rally", "steps": 256, "envs": 4, "validation_episodes": 2, "evaluations": 1, "network": [8], "tensorboard": False}
@@ -62,7 +63,7 @@ def test_runs_that_cannot_be_are_refused(given: dict[str, object], said: str) ->
         config_from({"task": "rally", **given})
 
 
-@pytest.mark.parametrize(("algo", "level"), [("ppo", "truth"), ("sac", "truth"), ("ppo", "pixels"), ("dqn", "pixels")])
+@pytest.mark.parametrize(("algo", "level"), [("ppo", "truth"), ("sac", "truth"), ("ppo", "noisy"), ("ppo", "pixels"), ("dqn", "pixels")])
 def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Discrete and continuous, of numbers and of pictures. One that was trained on another game than others are judged on is refused."""
     from agents.learning.trainer import train
@@ -76,6 +77,8 @@ def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, 
         rollout_arcade(load_arcade_policy(tmp_path / "run", "rally"), "rally", [0])
     policy = load_arcade_policy(tmp_path / "run", "rally")
     assert policy.observation == level
+    assert dict(policy.perception) == arcade_weights(level)  # pinned: the error model is a part of who learned by it
+    assert bool(policy.perception) == (level == "noisy")
     if level == "pixels":
         assert load_arcade_policy(f"{tmp_path}/run@pixels", "rally").observation == "pixels"
         with pytest.raises(PolicyError, match="stays on 'pixels'"):
