@@ -334,7 +334,7 @@ def test_checkpoint_of_another_network(tmp_path: Path) -> None:
 def test_validation_counts_each_first_episode_once() -> None:
     """Against a plain loop over single points."""
     target = torch.tensor([[1.0, 0.0]])
-    figures = validate(lambda rows: -rows.clamp(-1, 1) + 0 * target, PointWorlds(60, "continuous", 7), episodes=50)
+    figures = validate(lambda rows, images: -rows.clamp(-1, 1) + 0 * target, PointWorlds(60, "continuous", 7), episodes=50)
     assert figures is not None
     starts = np.random.default_rng(7).uniform(-1.0, 1.0, (60, 2))[:50]
     rewards, lengths = [], []
