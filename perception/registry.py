@@ -58,6 +58,12 @@ def _kalman(**options: Any) -> Tracker:
     return KalmanTracker(TrackerConfig(**options))
 
 
+def _imm(**options: Any) -> Tracker:
+    from perception.tracking import KalmanTracker, TrackerConfig
+
+    return KalmanTracker(TrackerConfig(standing=True, **options))
+
+
 def _constant_velocity() -> Predictor:
     from perception.prediction.kinematic import ConstantVelocity
 
@@ -77,7 +83,7 @@ def _idm_along_lane() -> Predictor:
 
 
 DETECTORS: dict[str, Callable[..., Any]] = {"oracle": _oracle, "noisy": _noisy}
-TRACKERS: dict[str, Callable[..., Any]] = {"kalman": _kalman}
+TRACKERS: dict[str, Callable[..., Any]] = {"kalman": _kalman, "imm": _imm}
 PREDICTORS: dict[str, Callable[..., Any]] = {"constant_velocity": _constant_velocity, "ctrv": _ctrv, "idm_along_lane": _idm_along_lane}
 
 

@@ -32,7 +32,9 @@ def map_tensors(function: Callable[..., Tensor], first: S, *others: Any) -> S:
 
 
 def tensors(state: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors with their dotted names: ("tracker.target.x", ...)."""
+    """All tensors with their dotted names: ("tracker.target.x", ...). A part that is None has none."""
+    if state is None:
+        return
     if isinstance(state, Tensor):
         yield prefix, state
         return

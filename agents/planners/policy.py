@@ -22,7 +22,7 @@ class PlannerPolicy:
     def __init__(self, name: str) -> None:
         self.planner: Planner = make_planner(name)
         self.name = name
-        self.needs = PolicyNeeds(action="continuous", cameras=CAMERAS, scene=True)
+        self.needs = PolicyNeeds(action="continuous", cameras=CAMERAS, tracker="imm", scene=True)
         self._notes = _Notes()
 
     def act(self, observation: Any, *, seed: Tensor, step: Tensor) -> Tensor:

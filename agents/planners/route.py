@@ -18,7 +18,8 @@ from envs.driving.traffic import CALM
 from scenarios.network import LaneEnd, LaneType
 
 __all__ = [
-    "FIRST", "OWN", "POINTS", "STEP", "at", "columns", "lane_sequence", "make_route", "nearest", "own_chain", "places", "read", "to_frenet",
+    "FIRST", "OWN", "POINTS", "STEP", "at", "columns", "lane_sequence", "make_route",
+    "prepared", "nearest", "own_chain", "places", "read", "to_frenet",
     "to_path",
 ]  # fmt: skip
 
@@ -82,7 +83,11 @@ def _limits(place: Place, chain: Chain, ahead: Tensor, bend: Tensor) -> Tensor:
     for c in range(1, CHAIN):
         posted = lane_field(place.maps.lane_limit, place.map_id, chain.lane[c]).unsqueeze(-1)
         limit = torch.where(ahead >= chain.base[c].unsqueeze(-1), posted, limit)
-    limit = torch.minimum(limit, torch.sqrt(LATERAL / bend.abs().clamp(min=CURVATURE_MIN)))
+    return prepared(torch.minimum(limit, torch.sqrt(LATERAL / bend.abs().clamp(min=CURVATURE_MIN))), ahead)
+
+
+def prepared(limit: Tensor, ahead: Tensor) -> Tensor:
+    """Speeds (..., P) from which CALM braking leads to every one that comes, v^2 = v'^2 + 2 b ds; ahead (..., P) m, growing."""
     squared = limit * limit + 2.0 * CALM * ahead
     least = squared.flip(-1).cummin(-1).values.flip(-1)
     return torch.sqrt((least - 2.0 * CALM * ahead).clamp(min=0.0))

@@ -55,7 +55,7 @@ class Stops(NamedTuple):
     at: Tensor  # (B,) m from the front bumper to where the ego has to come to rest, +inf: nowhere
     wait: Tensor  # (B,) m, of these: to give way to others
     trusted: Tensor  # (B, T) bool: waits for the ego or at a light, or still can: where its way crosses the ego's, it may be left out
-    stays: Tensor  # (B, T) bool: stands, and lets the ego out of the junction that it is in
+    stays: Tensor  # (B, T) bool: is parked, or stands and lets the ego out of the junction that it is in
 
 
 def lanes_of(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor]:
@@ -99,13 +99,14 @@ def stops(scene: Scene) -> Stops:
     ego, place = scene.ego, scene.place
     chain = own_chain(ego, place)
     line, halt = _signals(ego, place, chain)
+    parked = torch.zeros_like(scene.tracks.mask) if scene.parked is None else scene.parked
     if place.maps.conflict.shape[1] < 2:  # nowhere do lanes meet
         nobody = torch.zeros_like(scene.tracks.mask)
-        return Stops(halt, torch.full_like(halt, torch.inf), nobody if scene.spared is None else scene.spared, nobody)
+        return Stops(halt, torch.full_like(halt, torch.inf), nobody if scene.spared is None else scene.spared, parked)
     wait, trusted, stays = _right_of_way(scene, chain, line)
     wait = torch.minimum(wait, unseen_wait(scene, chain))
     trusted = trusted if scene.spared is None else trusted | scene.spared
-    return Stops(torch.minimum(halt, wait), wait, trusted, stays)
+    return Stops(torch.minimum(halt, wait), wait, trusted, stays | parked)
 
 
 def _signals(ego: Ego, place: Place, chain: Chain) -> tuple[Tensor, Tensor]:
@@ -175,7 +176,10 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     asleep = (ego.waited > PATIENCE).view(-1, 1, 1, 1) & (v_j < STANDS)
     joins = ((theirs.unsqueeze(1) == mine[:, :, None, None]) & (mine >= 0)[:, :, None, None]).any(1).any(2)  # (B, Y): into the ego's way
     leads = joins[:, None, :, None] & (j_out < i_out - 2.0 * half_i - BEHIND)  # and ahead of it there: it is followed, not waited for
-    stands = gone.view(-1, 1, 1, 1) & (v_j < STANDS)  # he lets the ego go; his box is still in the way
+    walks = (tracks.kind == int(Kind.PEDESTRIAN))[:, owner][:, None, :, None]  # towards the road: nobody knows whether he looks
+    unsure = torch.sqrt(0.5 * (tracks.covariance[..., 2, 2] + tracks.covariance[..., 3, 3]).clamp(min=0.0))[:, owner]
+    at_most = v_j + torch.where(walks, unsure[:, None, :, None], 0.0)  # m/s: who has just been met may well be walking
+    stands = gone.view(-1, 1, 1, 1) & (at_most < STANDS)  # he lets the ego go; his box is still in the way
     minds = ((inside & still & ~leads) | (must & meet & ~held[:, None, :, None] & ~asleep)) & ~stands
     # at the line; who has left that behind waits before the first of the stretches, not between them
     before = torch.where(line > -0.5, (line - BACK).clamp(min=0.0), line)
@@ -184,9 +188,8 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     room = torch.where((stop > -0.5) & (stop < i_in) & here, stop, i_in - 1.0)
     can = v_i * v_i < 2.0 * FIRM * room.clamp(min=0.05)
     wait = torch.where(pending & minds & can, room, torch.inf).amin((1, 2, 3))
-    walks = (tracks.kind == int(Kind.PEDESTRIAN))[:, owner][:, None, :, None]  # towards the road: nobody knows whether he looks
     in_time = v_j * v_j < 2.0 * POLITE * j_in.clamp(min=0.0)
-    waits = held[:, None, :, None] | asleep | (~must & in_time & ~(walks & (v_j > STANDS)))
+    waits = held[:, None, :, None] | asleep | (~must & in_time & ~(walks & (at_most > STANDS)))
     spread = tracks.covariance[..., 0, 0] + tracks.covariance[..., 1, 1]
     doubtful = torch.sqrt(0.5 * spread).clamp(max=BLURRED)[:, owner][:, None, :, None]  # m, of where he is
     matters = pending | (stands & known & (i_out > 0.0) & (j_out > 0.0))  # who lets it go does so, too, where the ego is already
@@ -196,7 +199,7 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     each = len(owner) // count
     polite_way = polite.any(1).any(2) & ~doubt
     trusted = polite_way.view(-1, count, each).any(2) & ~doubt.view(-1, count, each).any(2)
-    slow = tracks.mean[..., 2] ** 2 + tracks.mean[..., 3] ** 2 < STANDS * STANDS
+    slow = at_most[:, 0, ::each, 0] < STANDS
     return wait, trusted, slow & met.amid.unsqueeze(1)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from agents.planners.base import Ego, Passage, Place, Scene, Spot
 from agents.planners.overtaking import overtaking
+from agents.planners.parked import beside, careful
 from agents.planners.route import make_route
 from envs.driving.eyes import Eyes
 from envs.driving.lights import light_states
@@ -66,17 +67,21 @@ class SceneMaker:
         chosen = _nearest(tracks, ego, config.view_range)
         around = _known(tracks)
         tracks = map_tensors(lambda value: _pick(chosen, value), around)
-        if forecasts is None:
-            roads = roads_around(state, setup, self.pieces)
-            forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
-        else:
-            forecasts = _forecast_rows(forecasts, chosen)
         route = make_route(ego, place, over=self.overtakes)
         spared = None
         if self.overtakes:
             route, comes = overtaking(route, ego, place, around, config.view_range)
             spared = _pick(chosen, comes)
-        return Scene(ego, tracks, forecasts, route, place, around, _spot(setup), self.passage(ego), spared, self._blind())
+        parked = None
+        if config.observation != "truth":
+            parked, tracks = beside(tracks, ego, place)
+            route = careful(route, tracks, parked)
+        if forecasts is None:
+            roads = roads_around(state, setup, self.pieces)
+            forecasts = self.predictor.predict(empty_history(len(ego.x), NEAREST, device=ego.x.device), tracks, roads)
+        else:
+            forecasts = _forecast_rows(forecasts, chosen)
+        return Scene(ego, tracks, forecasts, route, place, around, _spot(setup), self.passage(ego), spared, parked, self._blind())
 
     def _blind(self) -> Tensor | None:
         """Whether something on the map hides things where the level does not tell what it hides."""

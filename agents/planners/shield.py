@@ -228,8 +228,8 @@ def _worlds(scene: Scene, rows: Tensor) -> Scene:
     place = scene.place._replace(map_id=scene.place.map_id[rows], lights=scene.place.lights[rows])
     passage = None if scene.passage is None else few(scene.passage)
     around, spot = few(scene.around), few(scene.spot)
-    spared, blind = (None if part is None else part[rows] for part in (scene.spared, scene.blind))
-    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, around, spot, passage, spared, blind)
+    spared, parked, blind = (None if part is None else part[rows] for part in (scene.spared, scene.parked, scene.blind))
+    return Scene(few(scene.ego), few(scene.tracks), forecasts, few(scene.route), place, around, spot, passage, spared, parked, blind)
 
 
 def _pick(table: Tensor, path: Tensor) -> Tensor:

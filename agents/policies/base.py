@@ -46,6 +46,7 @@ class PolicyNeeds:
     view_fov: float = DrivingConfig.view_fov  # rad
     forecasts: int = DrivingConfig.forecasts
     detector: str = DrivingConfig.detector
+    tracker: str = DrivingConfig.tracker
     predictor: str = DrivingConfig.predictor
     noise: str = DrivingConfig.noise
     recall: float = DrivingConfig.recall

@@ -3,7 +3,7 @@
 The first four levels share one observation space, so nothing about the policy changes but what it is told of its surroundings. `pixels`
 shows images instead: a policy that was trained on those stays on that level, with other options at most (`mine@pixels,weather=night`).
 `forecasts=3,predictor=driving` has the traffic predicted and so shown in replays, whether or not the policy heeds it; `truth` and `visible`
-then come through the tracker, as a predictor needs tracks.
+then come through the tracker, as a predictor needs tracks. `tracker=imm` is the one that knows who stands, planners' default.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["OPTIONS", "AtLevel", "at_level"]
 
 # what may follow the level, and how it is read
 OPTIONS: dict[str, type] = {
-    "detector": str, "predictor": str, "forecasts": int, "noise": str, "recall": float, "position": float, "cameras": str, "weather": str,
-    "perceive_every": int, "latency": int, "drop": float, "view_range": float, "view_fov": float,
+    "detector": str, "tracker": str, "predictor": str, "forecasts": int, "noise": str, "recall": float, "position": float,
+    "cameras": str, "weather": str, "perceive_every": int, "latency": int, "drop": float, "view_range": float, "view_fov": float,
 }  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def _pipeline(config: DrivingConfig, maps: Maps) -> Pipeline:
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
     told = config.agents + 2 * maps.light_pose.shape[1] * lights_seen(config) if isinstance(detector, Witness) else 0
-    tracker = make_tracker("kalman", classes=detector.classes, slots=max(TRACKS, told))
+    tracker = make_tracker(config.tracker, classes=detector.classes, slots=max(TRACKS, told))
     settings = PipelineConfig(
         every=config.perceive_every, latency=config.latency, drop=config.drop, slots=max(DETECTIONS, told), forecast=config.forecasts > 0
     )

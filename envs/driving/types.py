@@ -214,6 +214,7 @@ class DrivingConfig:
     view_fov: float = 6.283185307179586  # rad, field of view of `visible`, centred on the heading
     forecasts: int = 0  # M, likeliest futures shown of each object (0: none, and no uncertainties)
     detector: str = "detector_driving"  # of `perceived`: a name, a file, "onnx:FILE" or "package.module:attribute"
+    tracker: str = "kalman"  # of levels with a perception stack: kalman, imm (knows who stands) or "package.module:attribute"
     predictor: str = "constant_velocity"  # of `forecasts`: a name, a file or "package.module:attribute"
     noise: str = "noise_driving"  # of `noisy`: the error model, a name or a card's file
     recall: float = 1.0  # of `noisy`: share kept of what the error model would detect

@@ -28,17 +28,18 @@ class KindModel:
     length: float  # m
     width: float  # m
     height: float  # m
+    stands: float = 0.0  # probability that a thing just met stands, 0: this kind is never taken to; only with `TrackerConfig.standing`
     wander: float = 0.02  # m^2/s, variance of place gained per second: a filter that grew too sure would not follow slow errors of depth
 
 
 PARTS = tuple(part.name for part in fields(KindModel))  # rows of `TrackerConfig.table`
-_CAR = KindModel(along=4.0, across=1.5, speed_along=15.0, speed_across=1.5, length=4.5, width=1.8, height=1.5)
+_CAR = KindModel(along=4.0, across=1.5, speed_along=15.0, speed_across=1.5, length=4.5, width=1.8, height=1.5, stands=0.02)
 DRIVING_MODELS = {
     "car": _CAR,
-    "truck": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=8.5, width=2.5, height=3.2),
-    "bus": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=12.0, width=2.5, height=3.2),
-    "motorcycle": KindModel(along=6.0, across=2.0, speed_along=15.0, speed_across=1.5, length=2.2, width=0.8, height=1.5),
-    "bicycle": KindModel(along=1.5, across=1.0, speed_along=5.0, speed_across=1.0, length=1.8, width=0.6, height=1.7),
+    "truck": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=8.5, width=2.5, height=3.2, stands=0.02),
+    "bus": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=12.0, width=2.5, height=3.2, stands=0.02),
+    "motorcycle": KindModel(along=6.0, across=2.0, speed_along=15.0, speed_across=1.5, length=2.2, width=0.8, height=1.5, stands=0.02),
+    "bicycle": KindModel(along=1.5, across=1.0, speed_along=5.0, speed_across=1.0, length=1.8, width=0.6, height=1.7, stands=0.02),
     "pedestrian": KindModel(along=0.6, across=0.6, speed_along=1.5, speed_across=1.5, length=0.5, width=0.5, height=1.75),
     "light": KindModel(along=0.0, across=0.0, speed_along=0.0, speed_across=0.0, length=0.3, width=0.3, height=0.9, wander=0.2),
 }
@@ -72,6 +73,9 @@ class TrackerConfig:
     kind_penalty: float = 2.0  # cost of a detection of another class of the same group
     tentative_penalty: float = 2.0  # cost of a track not yet confirmed
     light_memory: float = 0.6  # share of the votes for a light's state that lasts from one update to the next
+    standing: bool = False  # a second model of things that stand (`standing.py`): place and rest known better, and driving off later
+    starts: float = 10.0  # s, mean time until a standing thing drives off
+    stops: float = 10.0  # s, mean time until a moving one comes to rest
     models: dict[str, KindModel] = field(default_factory=lambda: dict(DRIVING_MODELS))
     groups: tuple[tuple[str, ...], ...] = GROUPS  # classes that may be taken for each other
 
@@ -95,7 +99,7 @@ class TrackerConfig:
         for name in ("seen_chance", "hidden_chance", "belief_min", "light_memory"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be in [0, 1)")
-        times = ("coast_visible", "coast_hidden")
+        times = ("coast_visible", "coast_hidden", "starts", "stops")
         for name in ("gate", "gate_wide", "newcomers", *times, "sigma_max", "reach", "sigma_min", "yaw_sigma", "yaw_rate", "moving"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise ValueError(f"{name}={getattr(self, name)}: must be positive")
@@ -103,6 +107,8 @@ class TrackerConfig:
             for name in PARTS:
                 if not getattr(model, name) >= 0.0:
                     raise ValueError(f"models: {name}={getattr(model, name)} must not be negative")
+            if not model.stands < 1.0:
+                raise ValueError(f"models: stands={model.stands} must be below 1")
 
         set_to = partial(object.__setattr__, self)
         missed = max(1.0 - self.seen_chance, 1e-6) / max(self.seen_chance, 1e-6)

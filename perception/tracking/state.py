@@ -15,6 +15,7 @@ from torch import Tensor
 from perception.tracking import filter as kalman
 from perception.tracking.config import PARTS, TrackerConfig
 from perception.tracking.filter import Motion, Target
+from perception.tracking.standing import Standing, combined, interacting
 from perception.types import Tracks
 
 __all__ = ["TrackerState", "coast", "empty_tracks", "extrapolate", "initial_state", "model_of", "read"]
@@ -44,6 +45,7 @@ class TrackerState(NamedTuple):
     time: Tensor  # (B,) s of the last frame
     pending: Tensor  # (B,) s since the last update with detections
     started: Tensor  # (B,) bool, there was a frame
+    standing: Standing | None = None  # the second model, where `TrackerConfig.standing` asks for one
 
 
 def initial_state(batch: int, config: TrackerConfig, device: torch.device | str = "cpu") -> TrackerState:
@@ -80,6 +82,7 @@ def initial_state(batch: int, config: TrackerConfig, device: torch.device | str 
         time=torch.zeros(batch, device=device),
         pending=torch.zeros(batch, device=device),
         started=torch.zeros(batch, dtype=torch.bool, device=device),
+        standing=Standing(real(), Target(**{name: real() for name in Target._fields})) if config.standing else None,
     )
 
 
@@ -91,11 +94,17 @@ def coast(state: TrackerState, motion: Tensor, dt: Tensor, config: TrackerConfig
     dt = dt.unsqueeze(1)
     row = model_of(state.votes.argmax(2), config, state.belief)
     noise = kalman.from_axes(row("along"), row("across"), hx, hy)
-    target = kalman.predicted(state.target, dt, noise)
     wander = row("wander") * dt
+    target, standing = state.target, state.standing
+    if standing is not None:
+        target, standing = interacting(target, standing, dt, config.starts, config.stops, row("stands") > 0.0)
+        at = standing.at._replace(pxx=standing.at.pxx + wander, pyy=standing.at.pyy + wander)
+        standing = standing._replace(at=kalman.moved(at, move))
+    target = kalman.predicted(target, dt, noise)
     target = kalman.moved(target._replace(pxx=target.pxx + wander, pyy=target.pyy + wander), move)
     heading = torch.stack((hx * move.cos + hy * move.sin, hy * move.cos - hx * move.sin), -1)
-    return state._replace(target=target, heading=heading, heading_var=(state.heading_var + config.yaw_rate**2 * dt).clamp(max=1.0))
+    variance = (state.heading_var + config.yaw_rate**2 * dt).clamp(max=1.0)
+    return state._replace(target=target, heading=heading, heading_var=variance, standing=standing)
 
 
 def extrapolate(state: TrackerState, motion: Tensor, dt: Tensor, config: TrackerConfig) -> Tracks:
@@ -105,7 +114,7 @@ def extrapolate(state: TrackerState, motion: Tensor, dt: Tensor, config: Tracker
 
 def read(state: TrackerState, config: TrackerConfig) -> Tracks:
     """The confirmed tracks; elsewhere zeros, id, light and source -1."""
-    kind, t = state.votes.argmax(2), state.target
+    kind, t = state.votes.argmax(2), state.target if state.standing is None else combined(state.target, state.standing)
     mask = (state.id >= 0) & state.confirmed
     lit = mask & (kind == config.light)
 

@@ -18,11 +18,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from perception.states import map_tensors
 from perception.tracking import filter as kalman
 from perception.tracking.association import associate, newcomers, taken_twice
 from perception.tracking.config import TrackerConfig
 from perception.tracking.filter import Target
 from perception.tracking.seeing import Measured, in_plain_view, measured
+from perception.tracking.standing import Standing, weighed
 from perception.tracking.state import TrackerState, coast, extrapolate, initial_state, model_of, read
 from perception.types import Detections, SensorFrame, Tracks
 
@@ -106,7 +108,13 @@ def _corrected(state: TrackerState, match: Tensor, detections: Detections, seen:
         return torch.where(hit if new.dim() == 2 else hit.unsqueeze(2), new, old)
 
     noise = kalman.Symmetric(at(seen.noise.xx), at(seen.noise.xy), at(seen.noise.yy))
-    target = kalman.updated(state.target, at(seen.x), at(seen.y), noise)
+    x, y = at(seen.x), at(seen.y)
+    standing = state.standing
+    if standing is not None:
+        chance = weighed(state.target, standing, x, y, noise)
+        rests = kalman.updated(standing.at, x, y, noise)
+        standing = Standing(chosen(chance, standing.chance), map_tensors(chosen, rests, standing.at))
+    target = kalman.updated(state.target, x, y, noise)
     target = Target(*(chosen(new, old) for new, old in zip(target, state.target, strict=True)))
     score, kind = at(seen.score), at(seen.kind)
     odds = (state.belief / (1.0 - state.belief).clamp(min=1e-6)) * _odds(score) * MATCH_ODDS
@@ -131,6 +139,7 @@ def _corrected(state: TrackerState, match: Tensor, detections: Detections, seen:
         confirmed=state.confirmed | (hit & ((hits >= config.hits) | (score >= config.sure))),
         source=torch.where(hit & (source >= 0), source, state.source),
         box=chosen(at(detections.box), state.box),
+        standing=standing,
     )
 
 
@@ -185,6 +194,7 @@ def _begun(state: TrackerState, born: Tensor, detections: Detections, seen: Meas
     speed = kalman.Symmetric(torch.where(told, speed.xx, anyway), torch.where(told, speed.xy, 0.0), torch.where(told, speed.yy, anyway))
     x, y, noise = at(seen.x), at(seen.y), kalman.Symmetric(at(seen.noise.xx), at(seen.noise.xy), at(seen.noise.yy))
     target = Target(x, y, zero, zero, noise.xx, noise.xy, noise.yy, zero, zero, zero, zero, speed.xx, speed.xy, speed.yy)
+    rests = Target(x, y, zero, zero, noise.xx, noise.xy, noise.yy, *(zero,) * 7)
     ids = state.next_id.unsqueeze(1) + turn_free - 1
     light = at(detections.light)
     vote = _one_hot(light.clamp(min=0), 5) * score.unsqueeze(2) * (light >= 0).unsqueeze(2)
@@ -210,6 +220,7 @@ def _begun(state: TrackerState, born: Tensor, detections: Detections, seen: Meas
         time=state.time,
         pending=state.pending,
         started=state.started,
+        standing=state.standing and map_tensors(put, Standing(row("stands"), rests), state.standing),
     )
 
 

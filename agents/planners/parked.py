@@ -1,0 +1,90 @@
+"""Cars parked beside the lanes: to be driven past, and slowly, as they hide who may step out between them.
+
+Where places and speeds are not known exactly, one of a row always seems to stand in the way, or to be about to drive off. People drive past
+all the same: nobody parks in a lane, so whoever stands with his middle beside it stands beside it whole. And where one is not told
+everything, a child may come out between two of them.
+
+Shapes: B worlds, T tracks, R paths, P points. Ego frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import Ego, Place, Route
+from agents.planners.route import FIRST, STEP, prepared, to_frenet
+from agents.planners.stretches import place_lanes
+from perception.types import Tracks
+from scenarios.kinds import Kind
+from scenarios.network import LaneType
+
+__all__ = ["beside", "careful"]
+
+STANDS, SLOW = 0.3, 2.5  # m/s: who stands, and who surely does not
+SURELY = 2.0  # standard deviations of the speed by which that is surpassed
+BLURRED = 0.75  # m, at most, as far inside a lane may the middle be believed of who is beside it
+OFF = 0.3  # m beside all lanes nobody drives, whatever speed a blurred track is believed to have
+KNOWN = 0.05  # m, standard deviation of a place that is known exactly
+ALONG = 2.5  # m from the edge of the lane: who is parked farther away hides nobody who could be in the way at once
+PACE = 6.0  # m/s past those who do
+BEFORE = 6.0  # m before them from where on
+
+
+def beside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tracks]:
+    """Who is parked, as far as anybody can tell, (B, T) bool; and the tracks with those at rest, and beside the lane.
+
+    Parked is who stands with his middle beside all lanes. If his place is not known exactly, it may be believed to be inside one by as much
+    as it is uncertain, and whatever is farther beside than OFF is parked, however fast it seems; his box is then taken straight out of that
+    lane. What is known exactly is not touched.
+    """
+    place_doubt, speed_doubt = (
+        torch.sqrt(0.5 * (tracks.covariance[..., k, k] + tracks.covariance[..., k + 1, k + 1]).clamp(min=0.0)) for k in (0, 2)
+    )
+    vx, vy = tracks.mean[..., 2], tracks.mean[..., 3]
+    speed = torch.sqrt(vx * vx + vy * vy)
+    vehicle, blurred = tracks.mask & (tracks.kind != int(Kind.PEDESTRIAN)), place_doubt > KNOWN
+    stands = (speed <= STANDS + SURELY * speed_doubt) & (speed < SLOW)
+    if not bool((vehicle & (stands | blurred)).any()):
+        return torch.zeros_like(vehicle), tracks
+    inside, out_x, out_y = _inside(tracks, ego, place)
+    parked = vehicle & ((stands & (inside < place_doubt.clamp(max=BLURRED))) | (blurred & (inside < -OFF)))
+    moved = parked & blurred
+    by = (inside + 0.5 * tracks.size[..., 1]).clamp(min=0.0)
+    x, y = tracks.mean[..., 0] + by * out_x, tracks.mean[..., 1] + by * out_y
+    mean = torch.where(moved.unsqueeze(-1), torch.stack((x, y, torch.zeros_like(x), torch.zeros_like(y)), -1), tracks.mean)
+    return parked, tracks._replace(mean=mean)
+
+
+def careful(route: Route, tracks: Tracks, parked: Tensor) -> Route:
+    """The route with PACE as the limit past those `parked` (B, T) close by its paths."""
+    if not bool(parked.any()):
+        return route
+    s, d, _, _ = to_frenet(route, tracks.mean[..., 0].contiguous(), tracks.mean[..., 1].contiguous())  # (B, R, T)
+    half = 0.5 * tracks.size
+    near = parked.unsqueeze(1) & (d.abs() - half[..., 1].unsqueeze(1) < 0.5 * route.width.unsqueeze(2) + ALONG)
+    begins, ends = s - half[..., 0].unsqueeze(1) - BEFORE, s + half[..., 0].unsqueeze(1)
+    ahead = FIRST + STEP * torch.arange(route.limit.shape[2], device=s.device, dtype=s.dtype)
+    there = near.unsqueeze(3) & (ahead >= begins.unsqueeze(3)) & (ahead <= ends.unsqueeze(3))  # (B, R, T, P)
+    limit = torch.where(there.any(2), route.limit.clamp(max=PACE), route.limit)
+    return route._replace(limit=prepared(limit, ahead))
+
+
+def _inside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor, Tensor]:
+    """Metres (B, T) that a track's middle is inside the lane whose middle is nearest, negative beside it; and the way out of it, a unit
+    vector, x and y (B, T)."""
+    maps, mid = place.maps, place.map_id
+    cos, sin = ego.cos.unsqueeze(1), ego.sin.unsqueeze(1)
+    mx, my = tracks.mean[..., 0], tracks.mean[..., 1]
+    x, y = ego.x.unsqueeze(1) + mx * cos - my * sin, ego.y.unsqueeze(1) + mx * sin + my * cos
+    lane = place_lanes(maps)  # (M, P)
+    kind, half = maps.lane_type.gather(1, lane)[mid], 0.5 * maps.lane_width.gather(1, lane)[mid]
+    road = (kind != int(LaneType.WALKWAY)) & (kind != int(LaneType.PATH))
+    px, py, pc, ps = (part[mid] for part in maps.points.unbind(-1)[:4])
+    dx, dy = x.unsqueeze(2) - px.unsqueeze(1), y.unsqueeze(2) - py.unsqueeze(1)
+    nearest = torch.where(road.unsqueeze(1), dx * dx + dy * dy, torch.inf).argmin(-1)
+    c, s = pc.gather(1, nearest), ps.gather(1, nearest)
+    d = (y - py.gather(1, nearest)) * c - (x - px.gather(1, nearest)) * s
+    side = torch.where(d < 0.0, -1.0, 1.0)
+    out_x, out_y = -s * side, c * side  # world frame
+    return half.gather(1, nearest) - d.abs(), out_x * cos + out_y * sin, out_y * cos - out_x * sin

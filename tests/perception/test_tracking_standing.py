@@ -1,0 +1,166 @@
+"""The two models against the textbook's matrices, and what a tracker with both of them knows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
+
+from perception.states import tensors
+from perception.tracking import KindModel, TrackerConfig, initial_state, track
+from perception.tracking import filter as kalman
+from perception.tracking.filter import Symmetric, Target
+from perception.tracking.standing import SLOW, Standing, combined, interacting, weighed
+from perception.types import Camera, Detections, SensorFrame, Tracks
+
+Array = NDArray[np.float64]
+PARTS = ((0, 0), (0, 1), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3))
+STARTS, STOPS = 8.0, 5.0
+
+
+def target_of(mean: Array, cov: Array) -> Target:
+    m, c = torch.tensor(mean).view(1, 1, 4), torch.tensor(cov).view(1, 1, 4, 4)
+    return Target(*m.unbind(-1), *(c[..., i, j] for i, j in PARTS))
+
+
+def numbers(target: Target) -> tuple[Array, Array]:
+    return np.asarray(torch.stack(target[:4], -1)[0, 0]), np.asarray(kalman.covariance(target)[0, 0])
+
+
+def mixture(chances: Array, means: list[Array], covs: list[Array]) -> tuple[Array, Array]:
+    mean = sum(c * m for c, m in zip(chances, means, strict=True))
+    cov = sum(c * (p + np.outer(m - mean, m - mean)) for c, m, p in zip(chances, means, covs, strict=True))
+    return np.asarray(mean), np.asarray(cov)
+
+
+def test_a_cycle_is_the_textbooks() -> None:
+    """Blom and Bar-Shalom 1988: mix, predict, correct, weigh, combine; models 0 moves, 1 stands; with matrices, in double precision."""
+    rng = np.random.default_rng(3)
+    chance = np.array([0.7, 0.3])
+    root = rng.normal(size=(4, 4))
+    means, covs = [rng.normal(size=4), np.array([0.3, -0.2, 0.0, 0.0])], [root @ root.T, np.diag([0.5, 0.2, 0.0, 0.0])]
+    moves = target_of(means[0], covs[0])
+    stands = Standing(torch.tensor([[chance[1]]], dtype=torch.float64), target_of(means[1], covs[1]))
+    noise, still = np.array([[0.4, 0.1], [0.1, 0.3]]), np.diag([1.0, 1.0, 0.0, 0.0])
+    for _ in range(6):
+        dt, z = rng.uniform(0.05, 0.4), rng.normal(size=2)
+        # by hand
+        rate = 1.0 / STARTS + 1.0 / STOPS
+        fades = 1.0 - math.exp(-rate * dt)
+        slow = math.exp(-0.5 * (means[0][2:] @ means[0][2:]) / (SLOW**2 + 0.5 * np.trace(covs[0][2:, 2:])))
+        go, stop = fades / STARTS / rate, fades / STOPS / rate * slow
+        flow = np.array([[1.0 - stop, stop], [go, 1.0 - go]])  # from row to column
+        now = chance @ flow
+        share = chance[:, None] * flow / now
+        halted = still @ means[0], still @ covs[0] @ still
+        begins = [mixture(share[:, 0], means, covs), mixture(share[:, 1], [halted[0], means[1]], [halted[1], covs[1]])]
+        f = np.eye(4)
+        f[0, 2] = f[1, 3] = dt
+        q = np.diag([dt**3 / 3, dt**3 / 3, dt, dt])
+        q[0, 2] = q[2, 0] = q[1, 3] = q[3, 1] = dt**2 / 2
+        ahead = [(f @ begins[0][0], f @ begins[0][1] @ f.T + q), begins[1]]
+        likely = [multivariate_normal(m[:2], p[:2, :2] + noise).pdf(z) for m, p in ahead]
+        gains = [p[:, :2] @ np.linalg.inv(p[:2, :2] + noise) for _, p in ahead]
+        means = [m + k @ (z - m[:2]) for k, (m, _) in zip(gains, ahead, strict=True)]
+        covs = [p - k @ p[:2] for k, (_, p) in zip(gains, ahead, strict=True)]
+        chance = now * np.array(likely) / (now @ likely)
+        # ours
+        able = torch.ones((1, 1), dtype=torch.bool)
+        moves, stands = interacting(moves, stands, torch.tensor([[dt]], dtype=torch.float64), STARTS, STOPS, able)
+        one = torch.ones((1, 1), dtype=torch.float64)
+        moves = kalman.predicted(moves, dt * one, Symmetric(one, 0.0 * one, one))
+        x, y, r = z[0] * one, z[1] * one, Symmetric(*(v * one for v in (noise[0, 0], noise[0, 1], noise[1, 1])))
+        stands = Standing(weighed(moves, stands, x, y, r), kalman.updated(stands.at, x, y, r))
+        moves = kalman.updated(moves, x, y, r)
+        for ours, mean, cov in (
+            (moves, means[0], covs[0]),
+            (stands.at, means[1], covs[1]),
+            (combined(moves, stands), *mixture(chance, means, covs)),
+        ):
+            np.testing.assert_allclose(numbers(ours)[0], mean, atol=1e-9)
+            np.testing.assert_allclose(numbers(ours)[1], cov, atol=1e-9)
+        assert float(stands.chance) == pytest.approx(chance[1], abs=1e-9)
+
+
+def test_time_in_two_parts_is_time_in_one() -> None:
+    """Chances are those of a Markov chain in continuous time, as long as speeds are the same."""
+    moves, able = target_of(np.zeros(4), np.eye(4)), torch.ones((1, 1), dtype=torch.bool)
+    stands = Standing(torch.full((1, 1), 0.9, dtype=torch.float64), target_of(np.zeros(4), np.diag([1.0, 1.0, 0.0, 0.0])))
+    half, whole = (torch.full((1, 1), dt, dtype=torch.float64) for dt in (0.4, 0.8))
+    twice = interacting(moves, interacting(moves, stands, half, STARTS, STOPS, able)[1], half, STARTS, STOPS, able)[1]
+    assert float(twice.chance) == pytest.approx(float(interacting(moves, stands, whole, STARTS, STOPS, able)[1].chance), abs=1e-12)
+
+
+def driven(speeds: list[float], *, standing: bool, kind: int = 0) -> Tracks:
+    """300 things that are met 12 m ahead and go along x at `speeds` m/s, five looks a second, errors of half a metre: the tracks then."""
+    things, dt, sigma = 300, 0.2, 0.5
+    generator = torch.Generator().manual_seed(0)
+    config = TrackerConfig(slots=4, standing=standing)
+    state, place = initial_state(things, config), torch.full((things,), 12.0)
+    one, none = torch.ones(things, 1), torch.full((things, 1), -1, dtype=torch.int64)
+    camera = Camera(one * 80, one * 80, one * 48, one * 0, one * 0, one * 1.5, one * 0)
+    image, zero = torch.zeros((), dtype=torch.uint8).expand(things, 1, 3, 96, 160), torch.zeros(things)
+    for step, speed in enumerate(speeds):
+        place = place + speed * dt
+        seen = torch.stack((place, zero), -1) + sigma * torch.randn((things, 2), generator=generator)
+        detections = Detections(
+            box=torch.zeros(things, 1, 4), score=0.9 * one, kind=none * 0 + kind, light=none, source=none * 0 + 1, mask=one > 0.0,
+            centre=torch.cat((seen, zero.unsqueeze(1)), -1).unsqueeze(1), size=torch.tensor([4.5, 1.8, 1.5]).expand(things, 1, 3),
+            yaw=0.0 * one, sigma=torch.full((things, 1, 2), sigma), camera=none * 0,
+        )  # fmt: skip
+        frame = SensorFrame(image, camera, torch.full((things,), step * dt), zero, zero, torch.zeros(things, 3))
+        state, tracks = track(state, detections, frame, config)
+    assert bool((tracks.mask.sum(1) == 1).all())
+    first = tracks.mask.to(torch.int64).argmax(1, keepdim=True)
+    return Tracks(*(part.gather(1, first.view(-1, 1, *(1,) * (part.dim() - 2)).expand(-1, 1, *part.shape[2:])) for part in tracks))
+
+
+def off(tracks: Tracks, speed: float) -> float:
+    """Median error of the velocity, m/s."""
+    return float(torch.hypot(tracks.mean[..., 2] - speed, tracks.mean[..., 3]).median())
+
+
+def test_who_stands_is_known_to() -> None:
+    one, two = driven([0.0] * 20, standing=False), driven([0.0] * 20, standing=True)
+    assert off(one, 0.0) > 0.5
+    assert off(two, 0.0) < 0.1
+    spread = [float(tracks.mean[..., :2].std(0).mean()) for tracks in (one, two)]
+    assert spread[1] < 0.75 * spread[0]  # and where: twenty looks tell 0.5 / sqrt(20) m at best
+    squared = torch.einsum(
+        "bti,btij,btj->bt",
+        *(lambda e, p: (e, torch.linalg.inv(p), e))(two.mean[..., :2] - torch.tensor([12.0, 0.0]), two.covariance[..., :2, :2]),
+    )
+    assert float(squared.mean()) < 3.0  # 2 in the mean, were it as sure as it should be
+
+
+def test_who_drives_is_followed_as_before() -> None:
+    one, two = driven([6.0] * 20, standing=False), driven([6.0] * 20, standing=True)
+    assert off(two, 6.0) == pytest.approx(off(one, 6.0), abs=0.05)
+
+
+def test_who_drives_off_is_noticed() -> None:
+    speeds = [0.0] * 20 + [0.4 * k for k in range(1, 9)]  # 2 m/s^2 for 1.6 s
+    assert off(driven(speeds, standing=True), 3.2) < 1.5
+    assert float(driven(speeds, standing=True).mean[..., 2].median()) > 2.0
+
+
+def test_walkers_are_never_taken_to_stand() -> None:
+    one, two = driven([0.0] * 20, standing=False, kind=5), driven([0.0] * 20, standing=True, kind=5)
+    torch.testing.assert_close(two.mean, one.mean, atol=1e-5, rtol=1e-5)
+
+
+def test_without_the_second_model_there_is_none() -> None:
+    assert not any("standing" in name for name, _ in tensors(initial_state(2, TrackerConfig())))
+    assert {"standing.chance", "standing.at.pxy"} <= {name for name, _ in tensors(initial_state(2, TrackerConfig(standing=True)))}
+
+
+def test_nonsense_is_refused() -> None:
+    car = KindModel(along=4.0, across=1.5, speed_along=15.0, speed_across=1.5, length=4.5, width=1.8, height=1.5, stands=1.0)
+    with pytest.raises(ValueError, match="stands=1.0 must be below 1"):
+        TrackerConfig(models={"car": car})
+    with pytest.raises(ValueError, match="starts=0.0: must be positive"):
+        TrackerConfig(starts=0.0)
