@@ -24,8 +24,8 @@ __all__ = ["beside", "careful"]
 STANDS, SLOW = 0.3, 2.5  # m/s: who stands, and who surely does not
 SURELY = 2.0  # standard deviations of the speed by which that is surpassed
 BLURRED = 0.75  # m, at most, as far inside a lane may the middle be believed of who is beside it
-OFF = 0.3  # m beside all lanes nobody drives, whatever speed a blurred track is believed to have
 KNOWN = 0.05  # m, standard deviation of a place that is known exactly
+STREET = 17.0  # m/s: along roads with a higher limit, and in junctions, nobody parks
 ALONG = 2.5  # m from the edge of the lane: who is parked farther away hides nobody who could be in the way at once
 PACE = 6.0  # m/s past those who do
 BEFORE = 6.0  # m before them from where on
@@ -34,22 +34,20 @@ BEFORE = 6.0  # m before them from where on
 def beside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tracks]:
     """Who is parked, as far as anybody can tell, (B, T) bool; and the tracks with those at rest, and beside the lane.
 
-    Parked is who stands with his middle beside all lanes. If his place is not known exactly, it may be believed to be inside one by as much
-    as it is uncertain, and whatever is farther beside than OFF is parked, however fast it seems; his box is then taken straight out of that
-    lane. What is known exactly is not touched.
+    Parked is who stands along a street, his middle beside all lanes. If his place is not known exactly, it may be believed to be inside one
+    by as much as it is uncertain; his box is then taken straight out of that lane. What is known exactly is not touched.
     """
     place_doubt, speed_doubt = (
         torch.sqrt(0.5 * (tracks.covariance[..., k, k] + tracks.covariance[..., k + 1, k + 1]).clamp(min=0.0)) for k in (0, 2)
     )
     vx, vy = tracks.mean[..., 2], tracks.mean[..., 3]
     speed = torch.sqrt(vx * vx + vy * vy)
-    vehicle, blurred = tracks.mask & (tracks.kind != int(Kind.PEDESTRIAN)), place_doubt > KNOWN
-    stands = (speed <= STANDS + SURELY * speed_doubt) & (speed < SLOW)
-    if not bool((vehicle & (stands | blurred)).any()):
-        return torch.zeros_like(vehicle), tracks
-    inside, out_x, out_y = _inside(tracks, ego, place)
-    parked = vehicle & ((stands & (inside < place_doubt.clamp(max=BLURRED))) | (blurred & (inside < -OFF)))
-    moved = parked & blurred
+    stands = tracks.mask & (tracks.kind != int(Kind.PEDESTRIAN)) & (speed <= STANDS + SURELY * speed_doubt) & (speed < SLOW)
+    if not bool(stands.any()):
+        return stands, tracks
+    street, inside, out_x, out_y = _inside(tracks, ego, place)
+    parked = stands & street & (inside < place_doubt.clamp(max=BLURRED))
+    moved = parked & (place_doubt > KNOWN)
     by = (inside + 0.5 * tracks.size[..., 1]).clamp(min=0.0)
     x, y = tracks.mean[..., 0] + by * out_x, tracks.mean[..., 1] + by * out_y
     mean = torch.where(moved.unsqueeze(-1), torch.stack((x, y, torch.zeros_like(x), torch.zeros_like(y)), -1), tracks.mean)
@@ -70,9 +68,9 @@ def careful(route: Route, tracks: Tracks, parked: Tensor) -> Route:
     return route._replace(limit=prepared(limit, ahead))
 
 
-def _inside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor, Tensor]:
-    """Metres (B, T) that a track's middle is inside the lane whose middle is nearest, negative beside it; and the way out of it, a unit
-    vector, x and y (B, T)."""
+def _inside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the lane whose middle is nearest: whether one parks along it, (B, T) bool; metres (B, T) that the track's middle is inside it,
+    negative beside it; and the way out of it, a unit vector, x and y (B, T)."""
     maps, mid = place.maps, place.map_id
     cos, sin = ego.cos.unsqueeze(1), ego.sin.unsqueeze(1)
     mx, my = tracks.mean[..., 0], tracks.mean[..., 1]
@@ -87,4 +85,6 @@ def _inside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor, Ten
     d = (y - py.gather(1, nearest)) * c - (x - px.gather(1, nearest)) * s
     side = torch.where(d < 0.0, -1.0, 1.0)
     out_x, out_y = -s * side, c * side  # world frame
-    return half.gather(1, nearest) - d.abs(), out_x * cos + out_y * sin, out_y * cos - out_x * sin
+    limit = maps.lane_limit.gather(1, lane)[mid].gather(1, nearest)
+    street = (kind.gather(1, nearest) == int(LaneType.DRIVE)) & (limit <= STREET)
+    return street, half.gather(1, nearest) - d.abs(), out_x * cos + out_y * sin, out_y * cos - out_x * sin

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents.planners.base import Scene
-from agents.planners.parked import BEFORE, BLURRED, OFF, PACE, beside, careful
+from agents.planners.parked import BEFORE, BLURRED, PACE, beside, careful
 from agents.planners.pdm import Pdm
 from agents.planners.route import FIRST, OWN, STEP, to_frenet
 from agents.planners.rules import stops
@@ -59,10 +59,11 @@ def test_what_is_known_exactly_stays_where_it_is() -> None:
     assert not seen(street(half + 1.0, 0.0, speed=2.0, jitter=0.0))[0]  # rolls
 
 
-def test_nobody_drives_far_beside_all_lanes() -> None:
+def test_who_drives_or_walks_is_not_parked() -> None:
     half = 0.5 * float(street(0.0, 0.0).route.width[0, OWN])
-    assert seen(street(half + OFF + 0.1, 0.5, speed=6.0))[0]  # another one was taken for him
-    assert not seen(street(half + OFF - 0.1, 0.5, speed=6.0))[0]
+    assert seen(street(half + 1.0, 0.5, speed=1.2))[0]  # two standard deviations
+    assert not seen(street(half + 1.0, 0.5, speed=1.4))[0]
+    assert not seen(street(half + 2.0, 0.5, speed=3.0, jitter=9.0))[0]
     assert not seen(street(half + 2.0, 0.5, kind=Kind.PEDESTRIAN))[0]
 
 

@@ -295,9 +295,10 @@ def test_stages_by_name() -> None:
     stack = make_pipeline("oracle", "kalman", "ctrv", PipelineConfig(every=2))
     assert isinstance(stack.detector, Oracle) and stack.predictor is not None and stack.predictor.name == "ctrv"
     assert make_tracker("kalman", slots=5).initial(2).id.shape == (2, 5)
+    assert make_tracker("kalman").initial(2).standing is None and make_tracker("imm").initial(2).standing is not None
     for name in ("constant_velocity", "ctrv", "idm_along_lane"):
         assert make_predictor(name).name == name
-    assert {"oracle", "noisy"} <= set(registry.detector_names()) and registry.tracker_names() == ["kalman"]
+    assert {"oracle", "noisy"} <= set(registry.detector_names()) and registry.tracker_names() == ["kalman", "imm"]
     assert isinstance(make_detector("perception.oracle:Oracle", sigma=0.2), Oracle)
     few = make_pipeline(Oracle(classes=("car", "light")), predictor=None)
     assert few.predictor is None and isinstance(few.tracker, KalmanTracker) and few.tracker.config.light == 1
