@@ -11,6 +11,7 @@ benchmarks/results/robots-DATE.json.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -146,7 +147,13 @@ def main(episodes: int, planned: int, seed: int, speed: bool, beside: bool, out:
     others = peers() if beside else None
     if others:
         click.echo(as_json(others))
-    about = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine("mujoco", "gymnasium", "numpy")}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    about = {
+        "what": (__doc__ or "").splitlines()[0],
+        "date": str(date.today()),
+        "machine": machine("mujoco", "gymnasium", "numpy"),
+        "cores": cores,
+    }
     path = out or Path("benchmarks") / "results" / f"robots-{date.today()}.json"
     write_atomic(path, as_json(about | {"quality": quality, "speed": rates, "peers": others}) + "\n")
     click.echo(f"written: {path}")

@@ -31,7 +31,7 @@ __all__ = ["command"]
     default="kalman",
     show_default=True,
     metavar="NAME",
-    help="Follows what is seen in videos; none: do not.",
+    help="Follows what is seen in videos: kalman, imm (knows who stands) or package.module:attribute; none: do not.",
 )
 @click.option(
     "--predictor",

@@ -17,7 +17,7 @@ from agents.footage.media import Frame
 from perception.detectors.ground import level_camera, place
 from perception.prediction.base import no_roads
 from perception.prediction.history import History, empty_history, update_history
-from perception.registry import make_detector, make_predictor, make_tracker
+from perception.registry import make_detector, make_predictor, make_tracker, tracker_names
 from perception.stages import Detector, Predictor, Tracker, Witness
 from perception.types import Camera, Detections, Forecasts, SensorFrame, Tracks
 
@@ -143,7 +143,7 @@ def make_stack(
         speed=speed,
         native=not foreign,
         threshold=shown,
-        tracker=None if tracker == "none" else make_tracker(tracker, **(thresholds if tracker == "kalman" else {})),
+        tracker=None if tracker == "none" else make_tracker(tracker, **(thresholds if tracker in tracker_names() else {})),
         predictor=None if "none" in (tracker, predictor) else make_predictor(predictor),
     )
 

@@ -43,6 +43,7 @@ def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, eve
     """The MODES likeliest futures of every track, their probabilities scaled to add up to 1. trusted (B, T): those to leave out.
     stays (B, T): those that are taken to stay where they are, whatever is forecast. They have stopped to let the ego go, so of the places
     where they may be those out of its way are likelier: their boxes are smaller by what is not known of them (`_doubt`).
+    Who is parked (`Scene.parked`) stays, too, in his size.
 
     Left out besides: who follows the ego in its lane. Keeping that distance is up to him, and forecasts do not know that he will. There are
     as many futures as the world with most of them has, what is too much elsewhere weighs 0: a handful of the T M that may be. every: all
@@ -62,7 +63,8 @@ def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, eve
     spread = _pick(forecasts.covariance.flatten(1, 2).flatten(-2), future)  # (B, H, F, 4)
     now = _pick(tracks.mean[..., :2], track).unsqueeze(2)
     doubt = _pick(tracks.covariance[..., :2, :2].flatten(-2), track).unsqueeze(2)
-    still = torch.zeros_like(track, dtype=torch.bool) if stays is None else stays.gather(1, track)
+    lets = torch.zeros_like(track, dtype=torch.bool) if stays is None else stays.gather(1, track)
+    still = lets if scene.parked is None else lets | scene.parked.gather(1, track)
     mean = torch.where(still[..., None, None], now, mean)
     low, share = _steps(forecasts.time)
     x, y = (part.contiguous() for part in _between(torch.cat([now, mean], dim=2), low, share).unbind(-1))  # (B, H, S)
@@ -73,7 +75,7 @@ def obstacles(scene: Scene, trusted: Tensor, stays: Tensor | None = None, *, eve
     yaw = _pick(tracks.yaw, track).unsqueeze(2)
     half = 0.5 * _pick(tracks.size[..., :2], track)
     smaller = torch.minimum(half, (half - _doubt(doubt[:, :, 0], yaw[..., 0])).clamp(min=LEAST))
-    half = torch.where(still.unsqueeze(2), smaller, half)
+    half = torch.where(lets.unsqueeze(2), smaller, half)
     xx, xy, yy = (torch.where(still.unsqueeze(2), 0.0, part) for part in (xx, xy, yy))
     px, py = _out_of_the_ego(now[:, :, 0], doubt[:, :, 0], yaw[..., 0], half, scene.ego)
     x, y = x + px.unsqueeze(2), y + py.unsqueeze(2)

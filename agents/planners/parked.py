@@ -23,6 +23,8 @@ __all__ = ["beside", "careful"]
 
 STANDS, SLOW = 0.3, 2.5  # m/s: who stands, and who surely does not
 SURELY = 2.0  # standard deviations of the speed by which that is surpassed
+UNKNOWN = 2.0  # m/s, standard deviation of a speed of which nothing is known yet
+CLEAR = 0.05  # m, by which a box beside a lane may reach into another
 BLURRED = 0.75  # m, at most, as far inside a lane may the middle be believed of who is beside it
 KNOWN = 0.05  # m, standard deviation of a place that is known exactly
 STREET = 17.0  # m/s: along roads with a higher limit, and in junctions, nobody parks
@@ -35,45 +37,48 @@ def beside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tracks]:
     """Who is parked, as far as anybody can tell, (B, T) bool; and the tracks with those at rest, and beside the lane.
 
     Parked is who stands along a street, his middle beside all lanes. If his place is not known exactly, it may be believed to be inside one
-    by as much as it is uncertain; his box is then taken straight out of that lane. What is known exactly is not touched.
+    by as much as it is uncertain across; his box is then turned along the lane and taken straight out of it. Who would be in another lane
+    there is not parked, and who has just been met, so that nobody knows whether he stands, only if his middle is beside the lane already.
+    What is known exactly is not touched.
     """
-    place_doubt, speed_doubt = (
-        torch.sqrt(0.5 * (tracks.covariance[..., k, k] + tracks.covariance[..., k + 1, k + 1]).clamp(min=0.0)) for k in (0, 2)
-    )
-    vx, vy = tracks.mean[..., 2], tracks.mean[..., 3]
-    speed = torch.sqrt(vx * vx + vy * vy)
-    stands = tracks.mask & (tracks.kind != int(Kind.PEDESTRIAN)) & (speed <= STANDS + SURELY * speed_doubt) & (speed < SLOW)
-    if not bool(stands.any()):
+    x, y, vx, vy = tracks.mean.unbind(-1)
+    xx, xy, yy = (tracks.covariance[..., i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+    speed_doubt = torch.sqrt(0.5 * (tracks.covariance[..., 2, 2] + tracks.covariance[..., 3, 3]).clamp(min=0.0))
+    speed, vehicle = torch.sqrt(vx * vx + vy * vy), tracks.mask & (tracks.kind != int(Kind.PEDESTRIAN))
+    stands = vehicle & (speed <= STANDS + SURELY * speed_doubt) & (speed < SLOW)
+    if not bool(stands.any()):  # saves time alone
         return stands, tracks
-    street, inside, out_x, out_y = _inside(tracks, ego, place)
-    parked = stands & street & (inside < place_doubt.clamp(max=BLURRED))
-    moved = parked & (place_doubt > KNOWN)
-    by = (inside + 0.5 * tracks.size[..., 1]).clamp(min=0.0)
-    x, y = tracks.mean[..., 0] + by * out_x, tracks.mean[..., 1] + by * out_y
+    street, inside, out_x, out_y = _inside(x, y, ego, place)
+    doubt = torch.sqrt((xx * out_x * out_x + 2.0 * xy * out_x * out_y + yy * out_y * out_y).clamp(min=0.0))
+    parked = stands & street & (inside < torch.where(speed_doubt < UNKNOWN, doubt.clamp(max=BLURRED), 0.0))
+    moved, half = parked & (doubt > KNOWN), 0.5 * tracks.size[..., 1]
+    by = torch.where(moved, (inside + half).clamp(min=0.0), 0.0)
+    x, y = x + by * out_x, y + by * out_y
+    moved = moved & (_inside(x, y, ego, place)[1] < CLEAR - half)
     mean = torch.where(moved.unsqueeze(-1), torch.stack((x, y, torch.zeros_like(x), torch.zeros_like(y)), -1), tracks.mean)
-    return parked, tracks._replace(mean=mean)
+    forward = torch.where(torch.cos(tracks.yaw) * out_y - torch.sin(tracks.yaw) * out_x < 0.0, -1.0, 1.0)
+    yaw = torch.where(moved, torch.atan2(-out_x * forward, out_y * forward), tracks.yaw)
+    return parked & (moved | (doubt <= KNOWN)), tracks._replace(mean=mean, yaw=yaw)
 
 
 def careful(route: Route, tracks: Tracks, parked: Tensor) -> Route:
-    """The route with PACE as the limit past those `parked` (B, T) close by its paths."""
-    if not bool(parked.any()):
-        return route
+    """The route with PACE, m/s, as the limit past those `parked` (B, T) close by its paths, and before them what CALM braking leads there
+    from."""
     s, d, _, _ = to_frenet(route, tracks.mean[..., 0].contiguous(), tracks.mean[..., 1].contiguous())  # (B, R, T)
     half = 0.5 * tracks.size
     near = parked.unsqueeze(1) & (d.abs() - half[..., 1].unsqueeze(1) < 0.5 * route.width.unsqueeze(2) + ALONG)
     begins, ends = s - half[..., 0].unsqueeze(1) - BEFORE, s + half[..., 0].unsqueeze(1)
     ahead = FIRST + STEP * torch.arange(route.limit.shape[2], device=s.device, dtype=s.dtype)
     there = near.unsqueeze(3) & (ahead >= begins.unsqueeze(3)) & (ahead <= ends.unsqueeze(3))  # (B, R, T, P)
-    limit = torch.where(there.any(2), route.limit.clamp(max=PACE), route.limit)
-    return route._replace(limit=prepared(limit, ahead))
+    most = torch.where(there.any(2), PACE, torch.inf)
+    return route._replace(limit=torch.minimum(route.limit, prepared(most, ahead)))
 
 
-def _inside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of the lane whose middle is nearest: whether one parks along it, (B, T) bool; metres (B, T) that the track's middle is inside it,
-    negative beside it; and the way out of it, a unit vector, x and y (B, T)."""
+def _inside(mx: Tensor, my: Tensor, ego: Ego, place: Place) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the lane whose middle is nearest to (mx, my) (B, T) m: whether one parks along it, (B, T) bool; metres (B, T) that the place is
+    inside it, negative beside it; and the way out of it, a unit vector, x and y (B, T)."""
     maps, mid = place.maps, place.map_id
     cos, sin = ego.cos.unsqueeze(1), ego.sin.unsqueeze(1)
-    mx, my = tracks.mean[..., 0], tracks.mean[..., 1]
     x, y = ego.x.unsqueeze(1) + mx * cos - my * sin, ego.y.unsqueeze(1) + mx * sin + my * cos
     lane = place_lanes(maps)  # (M, P)
     kind, half = maps.lane_type.gather(1, lane)[mid], 0.5 * maps.lane_width.gather(1, lane)[mid]

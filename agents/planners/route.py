@@ -18,9 +18,8 @@ from envs.driving.traffic import CALM
 from scenarios.network import LaneEnd, LaneType
 
 __all__ = [
-    "FIRST", "OWN", "POINTS", "STEP", "at", "columns", "lane_sequence", "make_route",
-    "prepared", "nearest", "own_chain", "places", "read", "to_frenet",
-    "to_path",
+    "FIRST", "OWN", "POINTS", "STEP", "at", "columns", "lane_sequence", "make_route", "nearest",
+    "own_chain", "places", "prepared", "read", "to_frenet", "to_path",
 ]  # fmt: skip
 
 FIRST, STEP, POINTS = -20.0, 1.0, 176  # m, m: from 20 m behind to 155 m ahead, 4 s at 140 km/h

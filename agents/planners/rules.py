@@ -39,6 +39,7 @@ PATIENCE = 8.0  # s at rest after which those who stand still themselves are no 
 IMPATIENCE = 27.0  # s at rest until gaps need to be only so large (SUMO has such a parameter):
 LEAST = 0.2  # share of the margin, and of the time in the shared stretch that others are to be kept from slowing down in
 STANDS = 0.3  # m/s
+FOLLOWED = 0.7  # m/s, as well are the speeds of walkers known who have been followed for a while
 BACK = 3.0  # m before a stop or give-way line: a long vehicle that turns in swings out over the middle of the road
 STARTS = 5.0  # m before a line: who drives off there has made up his mind, and asks for no longer gaps on the way
 EASES = 0.3  # m/s^2, and does not brake
@@ -55,7 +56,7 @@ class Stops(NamedTuple):
     at: Tensor  # (B,) m from the front bumper to where the ego has to come to rest, +inf: nowhere
     wait: Tensor  # (B,) m, of these: to give way to others
     trusted: Tensor  # (B, T) bool: waits for the ego or at a light, or still can: where its way crosses the ego's, it may be left out
-    stays: Tensor  # (B, T) bool: is parked, or stands and lets the ego out of the junction that it is in
+    stays: Tensor  # (B, T) bool: stands, and lets the ego out of the junction that it is in
 
 
 def lanes_of(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tensor]:
@@ -99,14 +100,13 @@ def stops(scene: Scene) -> Stops:
     ego, place = scene.ego, scene.place
     chain = own_chain(ego, place)
     line, halt = _signals(ego, place, chain)
-    parked = torch.zeros_like(scene.tracks.mask) if scene.parked is None else scene.parked
     if place.maps.conflict.shape[1] < 2:  # nowhere do lanes meet
         nobody = torch.zeros_like(scene.tracks.mask)
-        return Stops(halt, torch.full_like(halt, torch.inf), nobody if scene.spared is None else scene.spared, parked)
+        return Stops(halt, torch.full_like(halt, torch.inf), nobody if scene.spared is None else scene.spared, nobody)
     wait, trusted, stays = _right_of_way(scene, chain, line)
     wait = torch.minimum(wait, unseen_wait(scene, chain))
     trusted = trusted if scene.spared is None else trusted | scene.spared
-    return Stops(torch.minimum(halt, wait), wait, trusted, stays | parked)
+    return Stops(torch.minimum(halt, wait), wait, trusted, stays)
 
 
 def _signals(ego: Ego, place: Place, chain: Chain) -> tuple[Tensor, Tensor]:
@@ -178,7 +178,8 @@ def _right_of_way(scene: Scene, chain: Chain, line: Tensor) -> tuple[Tensor, Ten
     leads = joins[:, None, :, None] & (j_out < i_out - 2.0 * half_i - BEHIND)  # and ahead of it there: it is followed, not waited for
     walks = (tracks.kind == int(Kind.PEDESTRIAN))[:, owner][:, None, :, None]  # towards the road: nobody knows whether he looks
     unsure = torch.sqrt(0.5 * (tracks.covariance[..., 2, 2] + tracks.covariance[..., 3, 3]).clamp(min=0.0))[:, owner]
-    at_most = v_j + torch.where(walks, unsure[:, None, :, None], 0.0)  # m/s: who has just been met may well be walking
+    unknown = (unsure - FOLLOWED).clamp(min=0.0)[:, None, :, None]
+    at_most = v_j + torch.where(walks, unknown, 0.0)  # m/s: who has just been met may well be walking
     stands = gone.view(-1, 1, 1, 1) & (at_most < STANDS)  # he lets the ego go; his box is still in the way
     minds = ((inside & still & ~leads) | (must & meet & ~held[:, None, :, None] & ~asleep)) & ~stands
     # at the line; who has left that behind waits before the first of the stretches, not between them

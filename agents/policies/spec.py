@@ -98,6 +98,7 @@ class DrivingSpec(Strict):
     view_fov: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # rad
     forecasts: Annotated[int, Field(ge=0, le=6)] = 0
     detector: str = DrivingConfig.detector
+    tracker: str = DrivingConfig.tracker
     predictor: str = DrivingConfig.predictor
     noise: str = DrivingConfig.noise
     recall: Annotated[float, Field(ge=0, le=1)] = 1.0

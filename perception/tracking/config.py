@@ -33,13 +33,13 @@ class KindModel:
 
 
 PARTS = tuple(part.name for part in fields(KindModel))  # rows of `TrackerConfig.table`
-_CAR = KindModel(along=4.0, across=1.5, speed_along=15.0, speed_across=1.5, length=4.5, width=1.8, height=1.5, stands=0.02)
+_CAR = KindModel(along=4.0, across=1.5, speed_along=15.0, speed_across=1.5, length=4.5, width=1.8, height=1.5, stands=0.1)
 DRIVING_MODELS = {
     "car": _CAR,
-    "truck": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=8.5, width=2.5, height=3.2, stands=0.02),
-    "bus": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=12.0, width=2.5, height=3.2, stands=0.02),
-    "motorcycle": KindModel(along=6.0, across=2.0, speed_along=15.0, speed_across=1.5, length=2.2, width=0.8, height=1.5, stands=0.02),
-    "bicycle": KindModel(along=1.5, across=1.0, speed_along=5.0, speed_across=1.0, length=1.8, width=0.6, height=1.7, stands=0.02),
+    "truck": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=8.5, width=2.5, height=3.2, stands=0.1),
+    "bus": KindModel(along=2.0, across=1.0, speed_along=12.0, speed_across=1.0, length=12.0, width=2.5, height=3.2, stands=0.1),
+    "motorcycle": KindModel(along=6.0, across=2.0, speed_along=15.0, speed_across=1.5, length=2.2, width=0.8, height=1.5, stands=0.1),
+    "bicycle": KindModel(along=1.5, across=1.0, speed_along=5.0, speed_across=1.0, length=1.8, width=0.6, height=1.7, stands=0.1),
     "pedestrian": KindModel(along=0.6, across=0.6, speed_along=1.5, speed_across=1.5, length=0.5, width=0.5, height=1.75),
     "light": KindModel(along=0.0, across=0.0, speed_along=0.0, speed_across=0.0, length=0.3, width=0.3, height=0.9, wander=0.2),
 }

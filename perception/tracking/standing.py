@@ -5,7 +5,9 @@ acceleration, one keeps its place. A filter that has to follow ordinary braking 
 that of things that brake; whoever has been seen at one place for seconds is known to stand, and where, far better.
 
 Things change from one model to the other with constant rates, so that over any time the chances are those of a Markov chain of two
-states, and what each model starts from is mixed accordingly. Velocities of the standing model are zero, exactly.
+states, and what each model starts from is mixed accordingly. Velocities of the standing model are zero, exactly. Other than in that paper,
+who moves comes to rest with a rate that falls with his speed, as exp(-v^2 / 2 SLOW^2), in the mean over what is known of it, as if that
+were known equally well in all directions.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from perception.tracking import filter as kalman
 from perception.tracking.filter import Symmetric, Target
 
 __all__ = ["Standing", "combined", "interacting", "weighed"]
@@ -33,17 +34,17 @@ class Standing(NamedTuple):
 
 
 def interacting(moves: Target, stands: Standing, dt: Tensor, starts: float, stops: float, able: Tensor) -> tuple[Target, Standing]:
-    """What both models start from, `dt` s after the last time: mixed by the chances that things changed in between.
+    """What both models start from, `dt` (B, 1) s after the last time, before they are moved on: mixed by the chances of changes in between.
 
-    starts, stops: mean time, s, until a standing thing drives off, and until a moving one comes to rest. able (B, T) bool: things that may
-    stand at all.
+    starts, stops: mean time, s, until a standing thing drives off, and until one that hardly moves comes to rest. able (B, T) bool: things
+    that may stand at all.
     """
     rate = 1.0 / starts + 1.0 / stops
     fades = 1.0 - torch.exp(-rate * dt)  # share of the way to the long-term chances
     go, stop = fades / (starts * rate), fades / (stops * rate)
     chance = torch.where(able, stands.chance, 0.0)
-    squared = moves.vx * moves.vx + moves.vy * moves.vy
-    slow = torch.exp(-0.5 * squared / (SLOW**2 + 0.5 * (moves.vxx + moves.vyy)))
+    spread = SLOW**2 + 0.5 * (moves.vxx + moves.vyy)
+    slow = SLOW**2 / spread * torch.exp(-0.5 * (moves.vx * moves.vx + moves.vy * moves.vy) / spread)
     stays, halts = chance * (1.0 - go), torch.where(able, (1.0 - chance) * stop * slow, 0.0)
     now = stays + halts
     stood = chance * go / (1.0 - now).clamp(min=LEAST)  # that what moves now has stood
@@ -60,12 +61,12 @@ def weighed(moves: Target, stands: Standing, x: Tensor, y: Tensor, noise: Symmet
 
 
 def combined(moves: Target, stands: Standing) -> Target:
-    """One mean and covariance of both models."""
+    """One mean and covariance (B, T) of both models, m and m/s."""
     return _mixed(stands.at, moves, stands.chance)
 
 
 def _halted(target: Target) -> Target:
-    """The same place, without any velocity."""
+    """The same places (B, T), without any velocity."""
     zero = torch.zeros_like(target.x)
     return target._replace(**dict.fromkeys(("vx", "vy", "cxx", "cxy", "cyx", "cyy", "vxx", "vxy", "vyy"), zero))
 
@@ -90,8 +91,8 @@ def _mixed(a: Target, b: Target, share: Tensor) -> Target:
     )
 
 
-def _log_density(target: Target, x: Tensor, y: Tensor, noise: kalman.Symmetric) -> Tensor:
-    """Of measuring the place (x, y)."""
+def _log_density(target: Target, x: Tensor, y: Tensor, noise: Symmetric) -> Tensor:
+    """Of measuring the place (x, y) (B, T) m with covariance `noise` m^2; natural logarithm, per m^2."""
     sxx, sxy, syy = target.pxx + noise.xx, target.pxy + noise.xy, target.pyy + noise.yy
     det = (sxx * syy - sxy * sxy).clamp(min=1e-12)
     ex, ey = x - target.x, y - target.y

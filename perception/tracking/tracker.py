@@ -38,10 +38,9 @@ SIZES = 20.0  # detections after which the mean size still follows
 class KalmanTracker:
     """`track` as a stage of a pipeline."""
 
-    name = "kalman"
-
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
+        self.name = "imm" if self.config.standing else "kalman"
 
     def initial(self, batch: int, device: torch.device | str = "cpu") -> TrackerState:
         """Nothing tracked in any of `batch` worlds."""

@@ -9,8 +9,17 @@ from agents.planners.base import Scene
 from agents.planners.parked import BEFORE, BLURRED, PACE, beside, careful
 from agents.planners.pdm import Pdm
 from agents.planners.route import FIRST, OWN, STEP, to_frenet
-from agents.planners.rules import stops
+from agents.planners.scene import SceneMaker
+from agents.planners.shield import _worlds
+from agents.policies.base import load_policy
+from envs.driving.bank import build_bank
+from envs.driving.make import load_scenarios
+from envs.driving.sim import DrivingSim
 from envs.driving.traffic import CALM
+from envs.driving.types import DrivingConfig
+from perception.registry import make_tracker
+from perception.tracking import KalmanTracker
+from scenarios import sample
 from scenarios.kinds import Kind
 from scenarios.roads import ROADS
 from tests.agents.planner_scenes import a_scene
@@ -63,7 +72,9 @@ def test_who_drives_or_walks_is_not_parked() -> None:
     half = 0.5 * float(street(0.0, 0.0).route.width[0, OWN])
     assert seen(street(half + 1.0, 0.5, speed=1.2))[0]  # two standard deviations
     assert not seen(street(half + 1.0, 0.5, speed=1.4))[0]
-    assert not seen(street(half + 2.0, 0.5, speed=3.0, jitter=9.0))[0]
+    assert not seen(street(half + 1.0, 0.5, speed=3.0, jitter=9.0))[0]
+    assert seen(street(half + 0.1, 0.5, jitter=9.0))[0]  # just met: nobody knows whether he drives, but beside the lane nobody does
+    assert not seen(street(half - 0.1, 0.5, jitter=9.0))[0]
     assert not seen(street(half + 2.0, 0.5, kind=Kind.PEDESTRIAN))[0]
 
 
@@ -71,7 +82,6 @@ def test_planners_drive_past_who_is_parked_and_stop_for_who_is_not() -> None:
     half = 0.5 * float(street(0.0, 0.0).route.width[0, OWN])
     blurred = street(half - 0.5, 0.6)
     for scene, past in ((seen(blurred)[1], True), (blurred, False)):
-        assert bool(stops(scene).stays) == past
         assert (float(Pdm().plan(scene).trajectory.x[0, -1]) > AHEAD) == past
 
 
@@ -91,3 +101,69 @@ def test_one_drives_slowly_past_parked_cars() -> None:
     torch.testing.assert_close(limit[sooner], expected)
     far = street(half + 5.0, 0.0, jitter=0.0)
     assert torch.equal(careful(far.route, far.tracks, seen(far)[1].parked).limit, far.route.limit)  # type: ignore[arg-type]
+
+
+def test_nobody_is_put_into_another_lane() -> None:
+    network = ROADS["junction"](lanes=2).build()
+    lane = next(lane for lane in network.lanes if lane.id == "south_in.0")
+    scene = a_scene(network, ("south_in.0", 10.0, 8.0), "north", ("south_in.0", 30.0, 0.0))
+    other = scene.place.maps.lane_left[0] if int(scene.place.maps.lane_left[0, scene.ego.lane[0]]) >= 0 else scene.place.maps.lane_right[0]
+    assert int(other[scene.ego.lane[0]]) >= 0, lane
+    side = 1.0 if int(scene.place.maps.lane_left[0, scene.ego.lane[0]]) >= 0 else -1.0
+    half = 0.5 * float(scene.route.width[0, OWN])
+    mean = scene.tracks.mean + torch.tensor([0.0, side * (half - 0.4), 0.0, 0.0])
+    covariance = torch.diag(torch.tensor([0.36, 0.36, 0.25, 0.25])).view(1, 1, 4, 4)
+    tracks = scene.tracks._replace(mean=mean, covariance=covariance)
+    parked, after = beside(tracks, scene.ego, scene.place)
+    assert not bool(parked)
+    assert torch.equal(after.mean, mean)
+
+
+def test_depth_does_not_count_as_doubt_across() -> None:
+    half = 0.5 * float(street(0.0, 0.0).route.width[0, OWN])
+    scene = street(half - 0.5, 0.2)
+    covariance = scene.tracks.covariance.clone()
+    covariance[..., 0, 0] = 4.0
+    assert not seen(scene._replace(tracks=scene.tracks._replace(covariance=covariance)))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "standing"), [("pdm@noisy", True), ("lattice@perceived", True), ("pdm@noisy,tracker=kalman", False), ("highway@noisy", False)]
+)
+def test_planners_ask_for_the_tracker_that_knows_who_stands(name: str, standing: bool) -> None:
+    config = load_policy(name).needs.config(agents=16)
+    assert (config.tracker == "imm") == standing
+    tracker = make_tracker(config.tracker)
+    assert isinstance(tracker, KalmanTracker)
+    assert tracker.config.standing == standing
+
+
+@pytest.mark.parametrize("level", ["truth", "visible"])
+def test_scenes_tell_who_is_parked_where_not_all_is_told(level: str) -> None:
+    config = DrivingConfig(agents=64, observation=level)
+    episodes = [sample(load_scenarios("crossing/hard")[0], seed) for seed in range(3)]
+    sim = DrivingSim(build_bank(episodes, config), config, batch=3)
+    for _ in range(20):
+        sim.step(torch.zeros(3, 1, 2))
+    scene = SceneMaker(sim)()
+    if level == "truth":
+        assert scene.parked is None
+        return
+    assert scene.parked is not None and scene.parked.any()
+    speed = torch.hypot(scene.tracks.mean[..., 2], scene.tracks.mean[..., 3])
+    assert float(speed[scene.parked].max()) <= 0.3
+    few = _worlds(scene, torch.tensor([2, 0]))
+    assert few.parked is not None
+    assert torch.equal(few.parked, scene.parked[[2, 0]])
+
+
+def test_one_world_does_not_see_the_parked_cars_of_another() -> None:
+    """To the last bit: limits before bends, too."""
+    config = DrivingConfig(agents=64, observation="visible")
+    episodes = [sample(load_scenarios(name)[0], 0) for name in ("crossing/hard", "roundabout")]
+    both = DrivingSim(build_bank(episodes, config), config, batch=2)
+    alone = DrivingSim(build_bank(episodes[1:], config), config, batch=1)
+    one, two = SceneMaker(alone)(), SceneMaker(both)()
+    assert one.parked is not None and two.parked is not None
+    assert two.parked[0].any() and not two.parked[1].any()
+    assert torch.equal(two.route.limit[1], one.route.limit[0])

@@ -342,10 +342,11 @@ def _rows(value: Detections, rows: slice) -> Detections:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, while its compiler loads
+@pytest.mark.parametrize("standing", [False, True])
 @pytest.mark.parametrize("how", ["eager", pytest.param("compiled", marks=pytest.mark.slow)])
-def test_no_world_sees_another(how: str) -> None:
+def test_no_world_sees_another(how: str, standing: bool) -> None:
     """Bitwise the same in any batch and row."""
-    config, worlds = TrackerConfig(), 13
+    config, worlds = TrackerConfig(standing=standing), 13
     step_of = torch.compile(track, fullgraph=True, dynamic=False) if how == "compiled" else track
     parts = [slice(0, worlds), slice(5, 6), slice(0, 1), slice(5, 12)][: 2 if how == "compiled" else 4]  # compiling takes a while
     states = [initial_state(len(range(worlds)[part]), config) for part in parts]

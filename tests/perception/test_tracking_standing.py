@@ -37,6 +37,13 @@ def mixture(chances: Array, means: list[Array], covs: list[Array]) -> tuple[Arra
     return np.asarray(mean), np.asarray(cov)
 
 
+def expected_slowness(mean: Array, variance: float) -> float:
+    """exp(-v^2 / 2 SLOW^2) in the mean over normal velocities, by quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    along = [float(weights @ np.exp(-0.5 * (m + math.sqrt(variance) * nodes) ** 2 / SLOW**2)) / math.sqrt(2.0 * math.pi) for m in mean]
+    return along[0] * along[1]
+
+
 def test_a_cycle_is_the_textbooks() -> None:
     """Blom and Bar-Shalom 1988: mix, predict, correct, weigh, combine; models 0 moves, 1 stands; with matrices, in double precision."""
     rng = np.random.default_rng(3)
@@ -51,7 +58,7 @@ def test_a_cycle_is_the_textbooks() -> None:
         # by hand
         rate = 1.0 / STARTS + 1.0 / STOPS
         fades = 1.0 - math.exp(-rate * dt)
-        slow = math.exp(-0.5 * (means[0][2:] @ means[0][2:]) / (SLOW**2 + 0.5 * np.trace(covs[0][2:, 2:])))
+        slow = expected_slowness(means[0][2:], 0.5 * float(np.trace(covs[0][2:, 2:])))
         go, stop = fades / STARTS / rate, fades / STOPS / rate * slow
         flow = np.array([[1.0 - stop, stop], [go, 1.0 - go]])  # from row to column
         now = chance @ flow
@@ -86,9 +93,9 @@ def test_a_cycle_is_the_textbooks() -> None:
         assert float(stands.chance) == pytest.approx(chance[1], abs=1e-9)
 
 
-def test_time_in_two_parts_is_time_in_one() -> None:
-    """Chances are those of a Markov chain in continuous time, as long as speeds are the same."""
-    moves, able = target_of(np.zeros(4), np.eye(4)), torch.ones((1, 1), dtype=torch.bool)
+def test_chances_after_time_in_two_parts_are_those_in_one() -> None:
+    """Chances are those of a Markov chain in continuous time, where speeds are known to be zero."""
+    moves, able = target_of(np.zeros(4), np.diag([1.0, 1.0, 0.0, 0.0])), torch.ones((1, 1), dtype=torch.bool)
     stands = Standing(torch.full((1, 1), 0.9, dtype=torch.float64), target_of(np.zeros(4), np.diag([1.0, 1.0, 0.0, 0.0])))
     half, whole = (torch.full((1, 1), dt, dtype=torch.float64) for dt in (0.4, 0.8))
     twice = interacting(moves, interacting(moves, stands, half, STARTS, STOPS, able)[1], half, STARTS, STOPS, able)[1]
@@ -134,7 +141,7 @@ def test_who_stands_is_known_to() -> None:
         "bti,btij,btj->bt",
         *(lambda e, p: (e, torch.linalg.inv(p), e))(two.mean[..., :2] - torch.tensor([12.0, 0.0]), two.covariance[..., :2, :2]),
     )
-    assert float(squared.mean()) < 3.0  # 2 in the mean, were it as sure as it should be
+    assert 1.0 < float(squared.mean()) < 3.0  # 2 in the mean, were it as sure as it should be
 
 
 def test_who_drives_is_followed_as_before() -> None:
@@ -144,8 +151,7 @@ def test_who_drives_is_followed_as_before() -> None:
 
 def test_who_drives_off_is_noticed() -> None:
     speeds = [0.0] * 20 + [0.4 * k for k in range(1, 9)]  # 2 m/s^2 for 1.6 s
-    assert off(driven(speeds, standing=True), 3.2) < 1.5
-    assert float(driven(speeds, standing=True).mean[..., 2].median()) > 2.0
+    assert off(driven(speeds, standing=True), 3.2) < 1.2 * off(driven(speeds, standing=False), 3.2)
 
 
 def test_walkers_are_never_taken_to_stand() -> None:
