@@ -134,7 +134,8 @@ class Scene(NamedTuple):
     spot: Spot
     passage: Passage | None = None  # None: no world of the simulator has one
     spared: Tensor | None = None  # (B, T) bool: who comes the other way while the ego overtakes, see `overtaking.py`; None: nobody
-    parked: Tensor | None = None  # (B, T) bool: who stands beside the lanes, see `parked.py`; None: nobody, or all is known
+    # (B, T) bool: who stands beside the lanes; `tracks` has those put beside them, `around` has not, see `parked.py`; None: all is known
+    parked: Tensor | None = None
     blind: Tensor | None = None  # (B,) bool: houses may hide who comes; None: everybody is seen, or there are no houses
 
 
