@@ -33,6 +33,7 @@ def test_processes_change_nothing(brief: str) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_left_is_driven_again(brief: str) -> None:
     plan, told = plan_of(brief, BATCH + 6, 2), list[int]()
     killed: list[int] = []

@@ -261,6 +261,7 @@ def test_bays_are_reached_exactly_and_the_company_does_not_matter() -> None:
     assert alone.metrics == several[1].metrics
 
 
+@pytest.mark.slow
 def test_crooked_wheels_and_weak_brakes_are_coped_with() -> None:
     assert [result.end for result in parked("hybrid_astar~steer_bias=0.03,brake_limit=0.3", "parking", 2, 40, batch=2)] == ["arrived"] * 2
 
@@ -268,6 +269,7 @@ def test_crooked_wheels_and_weak_brakes_are_coped_with() -> None:
 SEEN_LATE = [1, 3]  # in world 0 the way on leads against a lane: it stands
 
 
+@pytest.mark.slow
 def test_what_is_seen_late_is_driven_round() -> None:
     """Cars farther than 11 m away are not told: paths lead through them at first."""
     bank, planner = lot(), HybridAstar()

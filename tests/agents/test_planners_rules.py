@@ -65,6 +65,7 @@ def waiting(before: float, speed: float, theirs: tuple[str, float, float], goal:
     return scene, stops(scene)
 
 
+@pytest.mark.slow
 def test_who_drives_off_at_the_line_does_not_ask_for_longer_gaps_on_the_way() -> None:
     network = ROADS["junction"](control="yield", buildings=False).build()
     end = lengths(network)["west_in.0"]

@@ -137,6 +137,7 @@ def test_the_command_drives_times_and_reports(brief: str, tmp_path: Path, capsys
     assert "did you mean 'truth'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_driven_is_lost_to_the_timing(
     brief: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +181,7 @@ def test_plans_are_counted() -> None:
     assert world_of("pdm", "merge") == "merge"
 
 
+@pytest.mark.slow
 def test_all_episodes_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are planned for at once; and a planner with a memory is given each from the start."""
     seen: list[Any] = []
