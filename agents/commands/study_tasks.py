@@ -10,6 +10,7 @@ import click
 from agents.commands.study_output import asked
 
 if TYPE_CHECKING:
+    from agents.studies.html import Cell
     from agents.studies.tasks import Row
 
 __all__ = ["run"]
@@ -28,7 +29,7 @@ def run(
     dry_run: bool,
     json_: bool,
 ) -> int:
-    """Judge, tell and write report.json; the exit code, 4 if episodes were lost to errors."""
+    """Judge, tell and write report.html and report.json; the exit code, 4 if episodes were lost to errors."""
     import torch
 
     from agents.cli import CRASHED
@@ -55,7 +56,8 @@ def run(
         rows.extend(study_tasks(plan, episodes=episodes, seed=seed, progress=tick))
     data = as_data(rows, command=asked(), seed=seed, versions=versions())
     write_atomic(folder / "report.json", as_json(data) + "\n")
-    click.echo(f"Report: {folder / 'report.json'}", err=True)
+    write_atomic(folder / "report.html", _page(rows, data["command"]))
+    click.echo(f"Report: {folder / 'report.html'}, {folder / 'report.json'}", err=True)
     if json_:
         print_json(data)
     else:
@@ -65,15 +67,37 @@ def run(
     return CRASHED if lost else 0
 
 
-def _show(rows: list[Row]) -> None:
-    from agents.commands.output import print_table
+TITLE = "What perceiving costs on tasks"
+HEADS = ("task", "policy", "level", "episodes", "success", "return", "gap")
+READING = "Rates in %, with 95 % intervals. Gap: (truth - level) / (truth - random), of returns."
+
+
+def _lines(rows: list[Row]) -> list[tuple[str, ...]]:
     from agents.evaluation.report import cell
     from agents.studies.html import signed
 
-    lines = [
+    return [
         (row.task, row.policy, row.level, f"{row.episodes}", cell(row.success, "rate"), cell(row.reward, "mean"),
          signed(row.gap, 2) if row.gap else "-")
         for row in rows
     ]  # fmt: skip
-    print_table("What perceiving costs on tasks", ("task", "policy", "level", "episodes", "success", "return", "gap"), lines)
-    click.echo("Rates in %, with 95 % intervals. Gap: (truth - level) / (truth - random), of returns.")
+
+
+def _show(rows: list[Row]) -> None:
+    from agents.commands.output import print_table
+
+    print_table(TITLE, HEADS, _lines(rows))
+    click.echo(READING)
+
+
+def _page(rows: list[Row], command: str) -> str:
+    import html
+
+    from agents.studies.html import document, section, table
+
+    def body(name: str) -> list[list[Cell]]:
+        return [[(line[1], "text"), (line[2], "text"), *line[3:]] for line in _lines(rows) if line[0] == name]
+
+    head = f"<header><h1>{TITLE}</h1>\n<p>{READING}</p>\n<p><code>{html.escape(command)}</code></p></header>\n"
+    names = dict.fromkeys(row.task for row in rows)
+    return document(TITLE, [head, *(section(name, "", table(HEADS[1:], body(name), text=2)) for name in names)])

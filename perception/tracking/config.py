@@ -75,7 +75,7 @@ class TrackerConfig:
     light_memory: float = 0.6  # share of the votes for a light's state that lasts from one update to the next
     standing: bool = False  # a second model of things that stand (`standing.py`): place and rest known better, and driving off later
     starts: float = 10.0  # s, mean time until a standing thing drives off
-    stops: float = 10.0  # s, mean time until a moving one comes to rest
+    stops: float = 10.0  # s, mean time until one that hardly moves comes to rest
     models: dict[str, KindModel] = field(default_factory=lambda: dict(DRIVING_MODELS))
     groups: tuple[tuple[str, ...], ...] = GROUPS  # classes that may be taken for each other
 

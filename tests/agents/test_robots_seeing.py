@@ -272,6 +272,9 @@ def test_the_study_on_the_command_line(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [row["policy"] for row in report["rows"]] == ["random", "expert"]
     assert report["rows"][1]["success"]["value"] == 1.0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("<tr>") == 3
+    assert ">cart_pole_vision<" in page and f">{report['rows'][1]['success']['value'] * 100:.1f}" in page
     wrong = CliRunner().invoke(cli, [*line[:4], "--scenario", "highway"])
     assert wrong.exit_code == 2
     assert "tasks have no --scenario" in wrong.output
