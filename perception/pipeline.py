@@ -92,6 +92,11 @@ class Pipeline:
         """Whether `step` must be given the truth."""
         return isinstance(self.detector, Witness)
 
+    @property
+    def needs_roads(self) -> bool:
+        """Whether the tracker makes something of the map."""
+        return getattr(self.tracker, "needs_roads", False) is True
+
     def initial(self, seed: Tensor, *, cameras: int = 1) -> PipelineState:
         """The state before the first frame of as many worlds as there are seeds (B,) int64, on their device."""
         batch, length, device = len(seed), self.config.latency, seed.device
@@ -143,7 +148,8 @@ class Pipeline:
         due = self.due(state)
         now = _Seen(self._detect(frame, labels, state, due), due, frame)
         then, late, motion, dt = self._arrive(now, state.late)
-        tracker = self.tracker.update(state.tracker, then.detections, then.frame, then.fresh)
+        more = {"roads": None if roads is None else _before(roads, motion)} if self.needs_roads else {}
+        tracker = self.tracker.update(state.tracker, then.detections, then.frame, then.fresh, **more)
         tracks = self.tracker.read(tracker, motion, dt)
         history, forecasts = self._predict(state.history, tracks, frame, roads)
         arrived = _carried(then.detections._replace(mask=then.detections.mask & then.fresh.unsqueeze(1)), motion)
@@ -186,6 +192,14 @@ class Pipeline:
         history = update_history(history, tracks, frame.motion, frame.time, frame.speed)
         roads = no_roads(len(frame.time), frame.time.device) if roads is None else roads
         return history, self.predictor.predict(history, tracks, roads)
+
+
+def _before(roads: Roads, motion: Tensor) -> Roads:
+    """The roads in the frame of an ego that has gone on by `motion` (B, 3) since."""
+    dx, dy, turn = (part.contiguous().view(-1, 1, 1) for part in motion.unbind(-1))
+    cos, sin = turn.cos(), turn.sin()
+    x, y, c, s = roads.points.unbind(-1)
+    return roads._replace(points=torch.stack((dx + x * cos - y * sin, dy + x * sin + y * cos, c * cos - s * sin, c * sin + s * cos), -1))
 
 
 class _Seen(NamedTuple):

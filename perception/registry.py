@@ -61,7 +61,7 @@ def _kalman(**options: Any) -> Tracker:
 def _imm(**options: Any) -> Tracker:
     from perception.tracking import KalmanTracker, TrackerConfig
 
-    return KalmanTracker(TrackerConfig(standing=True, **options))
+    return KalmanTracker(TrackerConfig(standing=True, walkers=(0.4, 0.4), **options))
 
 
 def _constant_velocity() -> Predictor:

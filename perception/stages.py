@@ -43,7 +43,7 @@ class Witness(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Follows things over time."""
+    """Follows things over time. One with `needs_roads = True` is given the map as well: `update(..., roads=...)`, a `Roads` or None."""
 
     @property
     def name(self) -> str: ...

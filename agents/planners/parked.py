@@ -15,22 +15,28 @@ from torch import Tensor
 from agents.planners.base import Ego, Place, Route
 from agents.planners.route import FIRST, STEP, prepared, to_frenet
 from agents.planners.stretches import place_lanes
+from perception.tracking.config import DRIVING_MODELS
 from perception.types import Tracks
 from scenarios.kinds import Kind
 from scenarios.network import LaneType
 
-__all__ = ["beside", "careful"]
+__all__ = ["beside", "careful", "entering"]
 
+WALKER = DRIVING_MODELS["pedestrian"]
 STANDS, SLOW = 0.3, 2.5  # m/s: who stands, and who surely does not
 SURELY = 2.0  # standard deviations of the speed by which that is surpassed
 UNKNOWN = 2.0  # m/s, standard deviation of a speed of which nothing is known yet
 CLEAR = 0.05  # m, by which a box beside a lane may reach into another
 BLURRED = 0.75  # m, at most, as far inside a lane may the middle be believed of who is beside it
+MOST = 3.0  # standard deviations by which somebody may be elsewhere than believed, as he cannot be where the ego is
 KNOWN = 0.05  # m, standard deviation of a place that is known exactly
 STREET = 17.0  # m/s: along roads with a higher limit, and in junctions, nobody parks
 ALONG = 2.5  # m from the edge of the lane: who is parked farther away hides nobody who could be in the way at once
 PACE = 6.0  # m/s past those who do
 BEFORE = 6.0  # m before them from where on
+JUST_MET = 0.5  # m/s, standard deviation of the speed of a walker above which
+KERB = 2.5  # m from the edge of the lane: the width of a parked car
+WALKS = 1.4  # m/s, at which people cross streets
 
 
 def beside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tracks]:
@@ -48,6 +54,7 @@ def beside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tracks]:
     stands = vehicle & (speed <= STANDS + SURELY * speed_doubt) & (speed < SLOW)
     if not bool(stands.any()):  # saves time alone
         return stands, tracks
+    x, y = torch.where(stands, _aside(x, y, tracks, ego), torch.stack((x, y))).unbind(0)
     street, inside, out_x, out_y = _inside(x, y, ego, place)
     doubt = torch.sqrt((xx * out_x * out_x + 2.0 * xy * out_x * out_y + yy * out_y * out_y).clamp(min=0.0))
     parked = stands & street & (inside < torch.where(speed_doubt < UNKNOWN, doubt.clamp(max=BLURRED), 0.0))
@@ -59,6 +66,36 @@ def beside(tracks: Tracks, ego: Ego, place: Place) -> tuple[Tensor, Tracks]:
     forward = torch.where(torch.cos(tracks.yaw) * out_y - torch.sin(tracks.yaw) * out_x < 0.0, -1.0, 1.0)
     yaw = torch.where(moved, torch.atan2(-out_x * forward, out_y * forward), tracks.yaw)
     return parked & (moved | (doubt <= KNOWN)), tracks._replace(mean=mean, yaw=yaw)
+
+
+def entering(tracks: Tracks, ego: Ego, place: Place) -> Tracks:
+    """The tracks with walkers on their way into the lane who have just come out from between parked cars.
+
+    A tracker that does not know the map takes whoever it meets to be as likely to walk one way as the other. At the edge of a street people
+    come to cross it: what of their velocity is still the tracker's first guess is `WALKS` towards the lane instead. For a Kalman filter the
+    mean it began with counts as its present variance over that at the beginning, so that this fades as they are followed.
+    """
+    doubt = 0.5 * (tracks.covariance[..., 2, 2] + tracks.covariance[..., 3, 3])
+    walker = tracks.mask & (tracks.kind == int(Kind.PEDESTRIAN)) & (doubt > JUST_MET**2)
+    if not bool(walker.any()):  # saves time alone
+        return tracks
+    x, y, vx, vy = tracks.mean.unbind(-1)
+    street, inside, out_x, out_y = _inside(x, y, ego, place)
+    share = torch.where(walker & street & (inside > -KERB), (doubt / WALKER.speed_along**2).clamp(max=1.0), 0.0)
+    mean = torch.stack((x, y, vx - WALKS * share * out_x, vy - WALKS * share * out_y), -1)
+    return tracks._replace(mean=torch.where((share > 0.0).unsqueeze(-1), mean, tracks.mean))
+
+
+def _aside(x: Tensor, y: Tensor, tracks: Tracks, ego: Ego) -> Tensor:
+    """Places (2, B, T) m with those whose boxes would overlap the ego's put to its side, where that is nearer than before or behind it
+    and not against all that is known: no more than `MOST` standard deviations."""
+    cos, sin = torch.cos(tracks.yaw).abs(), torch.sin(tracks.yaw).abs()
+    half = 0.5 * tracks.size
+    deep = 0.5 * ego.length.unsqueeze(1) + half[..., 0] * cos + half[..., 1] * sin - x.abs()
+    wide = 0.5 * ego.width.unsqueeze(1) + half[..., 0] * sin + half[..., 1] * cos - y.abs()
+    most = MOST * tracks.covariance[..., 1, 1].clamp(min=0.0).sqrt()
+    by = torch.where((wide > 0.0) & (deep > wide) & (wide <= most), wide, 0.0)
+    return torch.stack((x, y + torch.where(y < 0.0, -by, by)))
 
 
 def careful(route: Route, tracks: Tracks, parked: Tensor) -> Route:

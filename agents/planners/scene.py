@@ -14,7 +14,7 @@ from torch import Tensor
 
 from agents.planners.base import Ego, Passage, Place, Scene, Spot
 from agents.planners.overtaking import overtaking
-from agents.planners.parked import beside, careful
+from agents.planners.parked import beside, careful, entering
 from agents.planners.route import make_route
 from envs.driving.eyes import Eyes
 from envs.driving.lights import light_states
@@ -75,6 +75,7 @@ class SceneMaker:
         parked = None
         if config.observation != "truth":
             parked, tracks = beside(tracks, ego, place)
+            tracks = entering(tracks, ego, place)
             route = careful(route, tracks, parked)
         if forecasts is None:
             roads = roads_around(state, setup, self.pieces)

@@ -52,6 +52,7 @@ LIGHT_REACH = 4.0  # m between a signal head of the map and the place where one 
 LIGHT_SOURCE = 10_000  # of the first signal head, where labels are made without images
 OFF = 4  # state of a lamp that is not lit, or not seen lit
 TRACKS, DETECTIONS = 24, 32  # of a stack that looks at images; one that is told the truth has room for all there is
+ALL_TRACKS, ALL_DETECTIONS = 64, 64  # of one that looks all around: streets are lined with parked cars
 ROUND = 4  # cameras of 90 degrees that see all around, where nothing is drawn
 
 
@@ -192,7 +193,7 @@ class Eyes:
         pose = _pose(state)
         frame = self.rig.frame(state, setup, _motion(mine.pose, pose))
         labels = _truth(state, setup, self.sim.maps, self.config) if self.pipeline.needs_labels else None
-        roads = roads_around(state, setup, self.pieces) if self.config.forecasts else None
+        roads = roads_around(state, setup, self.pieces) if self.config.forecasts or self.pipeline.needs_roads else None
         pipeline, detections, tracks, forecasts = self.pipeline.step(frame, roads, labels, state=mine.pipeline)
         objects = _objects(tracks, forecasts, pose, state, setup, self.sim.maps, self.config)
         return EyesState(pipeline, pose), objects, Look(frame, detections, tracks, forecasts)
@@ -220,9 +221,10 @@ def _pipeline(config: DrivingConfig, maps: Maps) -> Pipeline:
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
     told = config.agents + 2 * maps.light_pose.shape[1] * lights_seen(config) if isinstance(detector, Witness) else 0
-    tracker = make_tracker(config.tracker, classes=detector.classes, slots=max(TRACKS, told))
+    tracks, found = (ALL_TRACKS, ALL_DETECTIONS) if len(config.cameras.split("+")) >= ROUND else (TRACKS, DETECTIONS)
+    tracker = make_tracker(config.tracker, classes=detector.classes, slots=max(tracks, told))
     settings = PipelineConfig(
-        every=config.perceive_every, latency=config.latency, drop=config.drop, slots=max(DETECTIONS, told), forecast=config.forecasts > 0
+        every=config.perceive_every, latency=config.latency, drop=config.drop, slots=max(found, told), forecast=config.forecasts > 0
     )
     return make_pipeline(detector, tracker, predictor, settings)
 

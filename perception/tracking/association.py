@@ -12,11 +12,13 @@ from perception.tracking.assignment import assign
 from perception.tracking.config import TrackerConfig
 from perception.tracking.filter import Target
 from perception.tracking.seeing import Measured
-from perception.tracking.state import TrackerState
+from perception.tracking.standing import LEAST, Standing
+from perception.tracking.state import TrackerState, believed
 from perception.types import Detections
 
 __all__ = ["associate", "newcomers", "squared_distance", "taken_twice"]
 
+MAY_MOVE = 0.01  # least chance, in this, that a standing thing has driven off since: else it would be taken for a newcomer
 BODY = 0.7  # share of the mean width of two things within which their middles cannot be
 
 
@@ -39,24 +41,40 @@ def associate(state: TrackerState, kind: Tensor, seen: Measured, config: Tracker
     and with those of a high one that lie in a wider gate, lest every outlier begin a second track of the same thing. A detection outside
     the gate may still be the track's if the two bodies would overlap: it can be nothing else.
     """
-    target = state.target
-    squared, det = squared_distance(target, seen)
+    target = believed(state)
+    squared, spread, least = _distance(state.target, state.standing, seen)
     may = torch.tensor(config.compatible, device=kind.device)
     fits = may[kind.unsqueeze(2), seen.kind.unsqueeze(1)] & (state.id >= 0).unsqueeze(2) & seen.usable.unsqueeze(1)
-    dearer = torch.where(kind.unsqueeze(2) != seen.kind.unsqueeze(1), config.kind_penalty, 0.0) + det.log()
+    dearer = torch.where(kind.unsqueeze(2) != seen.kind.unsqueeze(1), config.kind_penalty, 0.0) + spread
     dearer = dearer + torch.where(state.confirmed, 0.0, config.tentative_penalty).unsqueeze(2)
     ex, ey = target.x.unsqueeze(2) - seen.x.unsqueeze(1), target.y.unsqueeze(2) - seen.y.unsqueeze(1)
-    near = (squared <= config.gate) | _within(ex, ey, state.size[..., 1].unsqueeze(2), seen.size[..., 1].unsqueeze(1))
-    high, low = seen.score >= config.high, (seen.score >= config.low) & (seen.score < config.high)
+    near = (least <= config.gate) | _within(ex, ey, state.size[..., 1].unsqueeze(2), seen.size[..., 1].unsqueeze(1))
+    high = torch.tensor(config.highs, device=kind.device)[seen.kind]
+    high, low = seen.score >= high, (seen.score >= config.low) & (seen.score < high)
     cost = torch.where(fits & near & high.unsqueeze(1), squared.clamp(max=config.gate) + dearer, torch.inf)
     first = assign(cost, config.limit)
 
     used = (first.unsqueeze(2) == torch.arange(seen.x.shape[1], device=kind.device)).any(1)
     rest = (first < 0) & state.confirmed
-    wide = (squared <= config.gate_wide) & (state.unseen == 0).unsqueeze(2) & (high & ~used).unsqueeze(1)
+    wide = (least <= config.gate_wide) & (state.unseen == 0).unsqueeze(2) & (high & ~used).unsqueeze(1)
     again = fits & rest.unsqueeze(2) & ((near & low.unsqueeze(1)) | wide)
     second = assign(torch.where(again, squared.clamp(max=config.gate_wide) + dearer, torch.inf), config.limit)
     return torch.where(first >= 0, first, second)
+
+
+def _distance(moves: Target, stands: Standing | None, seen: Measured) -> tuple[Tensor, Tensor, Tensor]:
+    """d^2, ln det S and the least d^2 of any model (B, T, D). Of two models the first two are those of the one that makes a detection
+    likelier, with -2 ln of its chance in ln det S."""
+    squared, det = squared_distance(moves, seen)
+    if stands is None:
+        return squared, det.log(), squared
+    other, its = squared_distance(stands.at, seen)
+    chance = stands.chance.unsqueeze(2)
+    spread = det.log() - 2.0 * (1.0 - chance).clamp(min=MAY_MOVE).log()
+    still = its.log() - 2.0 * chance.clamp(min=LEAST).log()
+    better = (chance > 0.0) & (other + still < squared + spread)
+    least = torch.where(chance > 0.0, torch.minimum(squared, other), squared)
+    return torch.where(better, other, squared), torch.where(better, still, spread), least
 
 
 def newcomers(
@@ -67,7 +85,7 @@ def newcomers(
     target, size and kind are the tracks' after their update.
     """
     matched = match.unsqueeze(2) == torch.arange(seen.x.shape[1], device=match.device)  # (B, T, D)
-    new = seen.usable & (seen.score >= config.high) & ~matched.any(1)
+    new = seen.usable & (seen.score >= torch.tensor(config.highs, device=match.device)[seen.kind]) & ~matched.any(1)
     light, lamp = kind == config.light, seen.kind == config.light
     now = (alive & (match >= 0)).unsqueeze(2) & (light.unsqueeze(2) == lamp.unsqueeze(1))
     ex, ey = target.x.unsqueeze(2) - seen.x.unsqueeze(1), target.y.unsqueeze(2) - seen.y.unsqueeze(1)

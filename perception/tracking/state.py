@@ -18,7 +18,7 @@ from perception.tracking.filter import Motion, Target
 from perception.tracking.standing import Standing, combined, interacting
 from perception.types import Tracks
 
-__all__ = ["TrackerState", "coast", "empty_tracks", "extrapolate", "initial_state", "model_of", "read"]
+__all__ = ["TrackerState", "believed", "coast", "empty_tracks", "extrapolate", "initial_state", "model_of", "read"]
 
 
 class TrackerState(NamedTuple):
@@ -82,7 +82,7 @@ def initial_state(batch: int, config: TrackerConfig, device: torch.device | str 
         time=torch.zeros(batch, device=device),
         pending=torch.zeros(batch, device=device),
         started=torch.zeros(batch, dtype=torch.bool, device=device),
-        standing=Standing(real(), Target(**{name: real() for name in Target._fields})) if config.standing else None,
+        standing=Standing(real(), Target(**{name: real() for name in Target._fields}), real()) if config.standing else None,
     )
 
 
@@ -97,7 +97,9 @@ def coast(state: TrackerState, motion: Tensor, dt: Tensor, config: TrackerConfig
     wander = row("wander") * dt
     target, standing = state.target, state.standing
     if standing is not None:
-        target, standing = interacting(target, standing, dt, config.starts, config.stops, row("stands") > 0.0)
+        target, standing = interacting(
+            target, standing, dt, config.starts + (config.leaves - config.starts) * standing.aside, config.stops, row("stands") > 0.0
+        )
         at = standing.at._replace(pxx=standing.at.pxx + wander, pyy=standing.at.pyy + wander)
         standing = standing._replace(at=kalman.moved(at, move))
     target = kalman.predicted(target, dt, noise)
@@ -112,9 +114,14 @@ def extrapolate(state: TrackerState, motion: Tensor, dt: Tensor, config: Tracker
     return read(coast(state, motion, dt, config), config)
 
 
+def believed(state: TrackerState) -> Target:
+    """Place and velocity (B, T), of all models."""
+    return state.target if state.standing is None else combined(state.target, state.standing)
+
+
 def read(state: TrackerState, config: TrackerConfig) -> Tracks:
     """The confirmed tracks; elsewhere zeros, id, light and source -1."""
-    kind, t = state.votes.argmax(2), state.target if state.standing is None else combined(state.target, state.standing)
+    kind, t = state.votes.argmax(2), believed(state)
     mask = (state.id >= 0) & state.confirmed
     lit = mask & (kind == config.light)
 

@@ -24,9 +24,9 @@ from perception.tracking.association import associate, newcomers, taken_twice
 from perception.tracking.config import TrackerConfig
 from perception.tracking.filter import Target
 from perception.tracking.seeing import Measured, in_plain_view, measured
-from perception.tracking.standing import Standing, weighed
-from perception.tracking.state import TrackerState, coast, extrapolate, initial_state, model_of, read
-from perception.types import Detections, SensorFrame, Tracks
+from perception.tracking.standing import Standing, beside, blurred, weighed
+from perception.tracking.state import TrackerState, believed, coast, extrapolate, initial_state, model_of, read
+from perception.types import Detections, Roads, SensorFrame, Tracks
 
 __all__ = ["KalmanTracker", "track"]
 
@@ -41,14 +41,17 @@ class KalmanTracker:
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
         self.name = "imm" if self.config.standing else "kalman"
+        self.needs_roads = self.config.standing
 
     def initial(self, batch: int, device: torch.device | str = "cpu") -> TrackerState:
         """Nothing tracked in any of `batch` worlds."""
         return initial_state(batch, self.config, device)
 
-    def update(self, state: TrackerState, detections: Detections, frame: SensorFrame, fresh: Tensor) -> TrackerState:
+    def update(
+        self, state: TrackerState, detections: Detections, frame: SensorFrame, fresh: Tensor, roads: Roads | None = None
+    ) -> TrackerState:
         """One frame further; fresh (B,) bool: worlds that have detections, in the others tracks coast."""
-        return track(state, detections, frame, self.config, fresh)[0]
+        return track(state, detections, frame, self.config, fresh, roads)[0]
 
     def read(self, state: TrackerState, motion: Tensor, dt: Tensor) -> Tracks:
         """The tracks `dt` (B,) s after the state, in the ego frame that is `motion` (B, 3) from the state's."""
@@ -56,26 +59,34 @@ class KalmanTracker:
 
 
 def track(
-    state: TrackerState, detections: Detections, frame: SensorFrame, config: TrackerConfig, fresh: Tensor | None = None
+    state: TrackerState,
+    detections: Detections,
+    frame: SensorFrame,
+    config: TrackerConfig,
+    fresh: Tensor | None = None,
+    roads: Roads | None = None,
 ) -> tuple[TrackerState, Tracks]:
     """One frame further.
 
     Of the frame, camera, motion, time and the image's size matter, not its content. Detections without a finite place on the ground are
     passed over; NaN in size, yaw or sigma is understood as unknown. fresh (B,) bool: worlds whose detector ran; in the others tracks are
-    only carried on, nothing counts as missed. A pure function without branches on data; a world's result does not depend on the others.
+    only carried on, nothing counts as missed. roads: in the ego frame; who is met beside them is likelier to stand. A pure function without
+    branches on data; a world's result does not depend on the others.
     """
     fresh = torch.ones_like(state.started) if fresh is None else fresh
     dt = torch.where(state.started, (frame.time - state.time).clamp(0.0, 10.0), 0.0)
     state = coast(state, frame.motion, dt, config)._replace(time=frame.time, started=torch.ones_like(state.started))
     seen = measured(detections, frame, fresh, config)
     kind = state.votes.argmax(2)
-    visible = in_plain_view(state.id >= 0, state.target, state.heading, state.size, kind, frame, config)
+    visible = in_plain_view(state.id >= 0, believed(state), state.heading, state.size, kind, frame, config)
     match = associate(state, kind, seen, config)  # (B, T)
     state = _missed(state, match, visible, dt, fresh, config)
     state = _corrected(state, match, detections, seen, config)
-    born = newcomers(state.id >= 0, match, state.target, state.size, kind, seen, detections, config)
+    born = newcomers(state.id >= 0, match, believed(state), state.size, kind, seen, detections, config)
     state = _ended(state, match, kind, fresh, config)
-    state = _begun(state, born, detections, seen, config)
+    state = _begun(state, born, detections, seen, roads, config)
+    if state.standing is not None and roads is not None:
+        state = state._replace(standing=state.standing._replace(aside=_aside(state, roads)))
     return state, read(state, config)
 
 
@@ -110,9 +121,9 @@ def _corrected(state: TrackerState, match: Tensor, detections: Detections, seen:
     x, y = at(seen.x), at(seen.y)
     standing = state.standing
     if standing is not None:
-        chance = weighed(state.target, standing, x, y, noise)
-        rests = kalman.updated(standing.at, x, y, noise)
-        standing = Standing(chosen(chance, standing.chance), map_tensors(chosen, rests, standing.at))
+        chance = weighed(state.target, standing, x, y, noise, config.news)
+        rests = kalman.updated(standing.at, x, y, blurred(noise, config.news))
+        standing = Standing(chosen(chance, standing.chance), map_tensors(chosen, rests, standing.at), standing.aside)
     target = kalman.updated(state.target, x, y, noise)
     target = Target(*(chosen(new, old) for new, old in zip(target, state.target, strict=True)))
     score, kind = at(seen.score), at(seen.kind)
@@ -135,7 +146,7 @@ def _corrected(state: TrackerState, match: Tensor, detections: Detections, seen:
         belief=chosen(odds / (1.0 + odds), state.belief),
         votes=votes,
         light_votes=chosen(state.light_votes * config.light_memory + vote, state.light_votes),
-        confirmed=state.confirmed | (hit & ((hits >= config.hits) | (score >= config.sure))),
+        confirmed=state.confirmed | (hit & ((hits >= config.hits) | (score >= _sure(kind, config)))),
         source=torch.where(hit & (source >= 0), source, state.source),
         box=chosen(at(detections.box), state.box),
         standing=standing,
@@ -164,7 +175,7 @@ def _turned(state: TrackerState, target: Target, told: Tensor, new: Tensor, kind
 
 def _ended(state: TrackerState, match: Tensor, kind: Tensor, fresh: Tensor, config: TrackerConfig) -> TrackerState:
     """Slots of tracks nobody should believe in any more become free."""
-    t, update = state.target, fresh.unsqueeze(1)
+    t, update = believed(state), fresh.unsqueeze(1)
     away = (t.pxx + t.pyy > 2.0 * config.sigma_max**2) | (t.x * t.x + t.y * t.y > config.reach**2)
     tired = (state.missed > config.coast_visible) | (state.lost > config.coast_hidden) | (state.belief < config.belief_min)
     failed = update & ~state.confirmed & (state.age - state.hits + 1 > config.window - config.hits)
@@ -172,7 +183,9 @@ def _ended(state: TrackerState, match: Tensor, kind: Tensor, fresh: Tensor, conf
     return state._replace(id=torch.where(away | tired | failed | double, -1, state.id))
 
 
-def _begun(state: TrackerState, born: Tensor, detections: Detections, seen: Measured, config: TrackerConfig) -> TrackerState:
+def _begun(
+    state: TrackerState, born: Tensor, detections: Detections, seen: Measured, roads: Roads | None, config: TrackerConfig
+) -> TrackerState:
     """The k-th of the `born` (B, D) bool goes to the k-th free slot, for as many as there are."""
     free = state.id < 0
     turn_free, turn_born = free.cumsum(1), born.cumsum(1)
@@ -197,6 +210,8 @@ def _begun(state: TrackerState, born: Tensor, detections: Detections, seen: Meas
     ids = state.next_id.unsqueeze(1) + turn_free - 1
     light = at(detections.light)
     vote = _one_hot(light.clamp(min=0), 5) * score.unsqueeze(2) * (light >= 0).unsqueeze(2)
+    stands, aside = row("stands"), zero if roads is None else beside(x, y, noise, roads)
+    stands = stands + (row("parks") - stands) * aside
     return TrackerState(
         id=put(ids, state.id),
         target=Target(*(put(value, old) for value, old in zip(target, state.target, strict=True))),
@@ -212,15 +227,26 @@ def _begun(state: TrackerState, born: Tensor, detections: Detections, seen: Meas
         unseen=put(torch.zeros_like(ids), state.unseen),
         lost=put(zero, state.lost),
         missed=put(zero, state.missed),
-        confirmed=put((score >= config.sure) | (config.hits == 1), state.confirmed),
+        confirmed=put((score >= _sure(kind, config)) | (config.hits == 1), state.confirmed),
         source=put(at(detections.source), state.source),
         box=put(at(detections.box), state.box),
         next_id=state.next_id + new.sum(1),
         time=state.time,
         pending=state.pending,
         started=state.started,
-        standing=state.standing and map_tensors(put, Standing(row("stands"), rests), state.standing),
+        standing=state.standing and map_tensors(put, Standing(stands, rests, aside), state.standing),
     )
+
+
+def _sure(kind: Tensor, config: TrackerConfig) -> Tensor:
+    """Scores of things of those kinds that are believed at once."""
+    return torch.tensor(config.sures, device=kind.device)[kind]
+
+
+def _aside(state: TrackerState, roads: Roads) -> Tensor:
+    """(B, T) probability that a track is beside all lanes."""
+    t = believed(state)
+    return torch.where(state.id >= 0, beside(t.x, t.y, kalman.Symmetric(t.pxx, t.pxy, t.pyy), roads), 0.0)
 
 
 def _picker(pick: Tensor) -> Callable[[Tensor], Tensor]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from agents.planners.base import Scene
-from agents.planners.parked import BEFORE, BLURRED, PACE, beside, careful
+from agents.planners.parked import BEFORE, BLURRED, JUST_MET, PACE, WALKER, WALKS, beside, careful, entering
 from agents.planners.pdm import Pdm
 from agents.planners.route import FIRST, OWN, STEP, to_frenet
 from agents.planners.scene import SceneMaker
@@ -101,6 +102,48 @@ def test_one_drives_slowly_past_parked_cars() -> None:
     torch.testing.assert_close(limit[sooner], expected)
     far = street(half + 5.0, 0.0, jitter=0.0)
     assert torch.equal(careful(far.route, far.tracks, seen(far)[1].parked).limit, far.route.limit)  # type: ignore[arg-type]
+
+
+def test_who_cannot_be_where_the_ego_is_stands_beside_it() -> None:
+    """Seen half inside the ego, in its lane by much more than his doubt, and within three standard deviations of its side."""
+    half, width = 0.5 * float(street(0.0, 0.0).route.width[0, OWN]), float(street(0.0, 0.0).ego.width[0])
+    for doubt, parked in ((0.5, True), (0.3, False)):
+        scene = street(0.7, doubt)
+        near = scene.tracks.mean.clone()
+        near[..., 0] = 1.5
+        scene = scene._replace(tracks=scene.tracks._replace(mean=near))
+        assert 0.5 * width + HALF - 0.7 == pytest.approx(1.1, abs=0.15)  # to the ego's side
+        found, after = seen(scene)
+        assert found == parked
+        assert lateral(after) == pytest.approx(-half - HALF if parked else -0.7, abs=1e-3)
+
+
+def test_who_comes_out_between_parked_cars_is_on_his_way_in() -> None:
+    """A Kalman filter that began with that mean says the same: without white acceleration what is left of the mean goes with P(v)."""
+    half, dt, places = 0.5 * float(street(0.0, 0.0).route.width[0, OWN]), 0.1, [0.1, 0.25, 0.2, 0.5]
+    prior = float(WALKER.speed_along)
+
+    def followed(begins: float, count: int) -> tuple[float, float]:
+        """Speed and its variance after `count` looks with errors of 0.3 m, by matrices."""
+        mean, cov = np.array([0.0, begins]), np.diag([1e6, prior**2])
+        f = np.array([[1.0, dt], [0.0, 1.0]])
+        for k in range(count):
+            mean, cov = (mean, cov) if k == 0 else (f @ mean, f @ cov @ f.T)
+            gain = cov[:, 0] / (cov[0, 0] + 0.09)
+            mean, cov = mean + gain * (places[k] - mean[0]), cov - np.outer(gain, cov[0])
+        return float(mean[1]), float(cov[1, 1])
+
+    for count in (1, 2, 4):
+        guess, variance = followed(0.0, count)
+        scene = street(half + 0.5, 0.4, speed=0.0, jitter=variance**0.5, kind=Kind.PEDESTRIAN)
+        tracks = scene.tracks._replace(mean=scene.tracks.mean + torch.tensor([0.0, 0.0, 0.0, guess]))
+        after = entering(tracks, scene.ego, scene.place)
+        assert variance > JUST_MET**2
+        assert float(after.mean[0, 0, 3]) == pytest.approx(followed(WALKS, count)[0], abs=2e-3)  # to the left, into the lane
+        assert float(after.mean[0, 0, 2]) == pytest.approx(0.0, abs=1e-3)
+    for other in (street(half + 0.5, 0.4, jitter=0.3, kind=Kind.PEDESTRIAN), street(half + 0.5, 0.4, jitter=1.5),
+                  street(half + 3.0, 0.4, jitter=1.5, kind=Kind.PEDESTRIAN)):  # fmt: skip
+        assert torch.equal(entering(other.tracks, other.ego, other.place).mean, other.tracks.mean)
 
 
 def test_nobody_is_put_into_another_lane() -> None:

@@ -17,7 +17,7 @@ from perception.prediction.kinematic import ConstantVelocity
 from perception.registry import StageError, make_detector, make_pipeline, make_predictor, make_tracker
 from perception.states import from_arrays, move, select, tensors, to_arrays
 from perception.tracking import KalmanTracker, TrackerConfig
-from perception.types import Camera, Detections, Labels, SensorFrame
+from perception.types import Camera, Detections, Labels, Roads, SensorFrame
 
 DT = 0.1
 
@@ -332,3 +332,38 @@ def test_select_takes_whole_worlds() -> None:
     a, b = stack.initial(seeds(3)), stack.initial(seeds(3, 10))
     chosen: PipelineState = select(torch.tensor([True, False, True]), a, b)
     assert chosen.seed.tolist() == [0, 11, 2]
+
+
+def test_roads_reach_a_tracker_that_asks_for_them_in_the_frame_of_its_detections() -> None:
+    """Late detections: the map of now, turned back by the way that the ego has gone since."""
+
+    class Asks(KalmanTracker):
+        def __init__(self) -> None:
+            super().__init__()
+            self.needs_roads, self.given = True, list[Roads | None]()
+
+        def update(self, state: Any, detections: Any, frame: Any, fresh: Any, roads: Roads | None = None) -> Any:
+            self.given.append(roads)
+            return super().update(state, detections, frame, fresh)
+
+    x, y, turn = 2.0, -0.5, 0.3
+    there = torch.tensor([3.0, 1.0])  # of a point of the road, in the frame of then
+    cos, sin = math.cos(turn), math.sin(turn)
+    now = torch.tensor([[cos, sin], [-sin, cos]]) @ (there - torch.tensor([x, y]))
+    points = torch.tensor([*now, math.cos(-turn), math.sin(-turn)]).view(1, 1, 1, 4)
+    none = torch.full((1, 1, 3), -1, dtype=torch.int64)
+    roads = Roads(points, torch.ones(1, 1), torch.zeros((1, 1), dtype=torch.int64), none, torch.ones((1, 1), dtype=torch.bool))
+    world = World(1)
+    for latency, expected in ((0, points), (1, torch.tensor([*there, 1.0, 0.0]).view(1, 1, 1, 4))):
+        tracker = Asks()
+        pipeline = Pipeline(Oracle(), tracker, None, PipelineConfig(latency=latency, forecast=False))
+        state = pipeline.initial(torch.zeros(1, dtype=torch.int64))
+        for k in range(2):
+            frame, labels = world.at(k)
+            frame = frame._replace(motion=torch.tensor([[x, y, turn]]))
+            state = pipeline.step(frame, roads, labels, state=state)[0]
+        assert pipeline.needs_roads
+        last = tracker.given[-1]
+        assert last is not None
+        torch.testing.assert_close(last.points, expected)
+    assert not Pipeline(Oracle(), KalmanTracker(), None).needs_roads
