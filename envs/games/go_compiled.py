@@ -20,32 +20,39 @@ class CompiledGo:
     """Rules of one size. near (P, 4) and stones (2, P + 1) as `Go` has them."""
 
     def __init__(self, size: int, komi: float, near: NDArray[np.int64], stones: NDArray[np.uint64]) -> None:
-        self.size, self.points, self.longest = size, size * size, 2 * size * size
-        every = np.arange(self.points)
-        around = np.stack([_words(side[side < self.points]) for side in near])
-        masks = np.stack([_words(every), _words(every[every % size != 0]), _words(every[every % size != size - 1])])
-        shift = _shift(stones[:, :-1])
+        self.size, self.points = size, size * size
+        every, shift = np.arange(self.points), _shift(stones[:, :-1])
         which = np.full((2, int(kernels.BUCKETS) + 1), self.points, dtype=np.int16)
         for colour in range(2):
             which[colour, _buckets(stones[colour, :-1], shift)] = every
-        self.board = kernels.Board(size, float(komi), near, around, masks, stones, which, np.uint64(shift))
+        sets = (_words(points) for points in (every, every[every % size != size - 1], every[every % size != 0]))
+        self.board = kernels.Board(size, self.points, float(komi), np.uint64(shift), *(word for words in sets for word in words))
+        self.tables = kernels.Tables(
+            near=near,
+            around=np.ascontiguousarray(np.stack([_words(side[side < self.points]) for side in near], axis=1)),
+            stones=stones,
+            which=which,
+            liberties=np.zeros((2, 2 * self.points + 1), dtype=np.uint64),
+            short=np.zeros(self.points + 1, dtype=np.uint8),
+            gain=np.zeros(self.points, dtype=np.uint64),
+        )
 
     def legal(self, state: GoState) -> Flags:
         """(K, P + 1)."""
         out = np.empty((len(state.done), self.points + 1), dtype=np.bool_)
-        kernels.legal_moves(_plain(state), self.board, out)
+        kernels.legal_moves(_plain(state), self.board, self.tables, out)
         return out
 
     def sensible(self, state: GoState, legal: Flags) -> Flags:
         """(K, P + 1)."""
         out = np.empty((len(state.done), self.points + 1), dtype=np.bool_)
-        kernels.sensible_moves(_plain(state), self.board, np.ascontiguousarray(legal), out)
+        kernels.sensible_moves(_plain(state), self.board, self.tables, np.ascontiguousarray(legal), out)
         return out
 
     def choose(self, state: GoState, numbers: NDArray[np.float64], sensible: bool) -> Actions:
         """(K,)."""
         out = np.empty(len(state.done), dtype=np.int64)
-        kernels.pick_moves(_plain(state), self.board, self._numbers(numbers, out.shape), sensible, out)
+        kernels.pick_moves(_plain(state), self.board, self.tables, self._numbers(numbers, out.shape), sensible, out)
         return out
 
     def step(self, state: GoState, action: Actions) -> GoState:
@@ -55,13 +62,13 @@ class CompiledGo:
             raise IndexError(f"{len(state.done)} games, moves of shape {moves.shape}")
         if moves.size and not (moves.min() >= 0 and moves.max() <= self.points):
             raise IndexError(f"moves of {self.size}x{self.size} are 0 to {self.points}")
-        kernels.play_moves(after, self.board, moves)
+        kernels.play_moves(after, self.board, self.tables, moves)
         return after
 
     def play_out(self, state: GoState, numbers: NDArray[np.float64], sensible: bool) -> GoState:
         """The ends of games."""
         after = _copy(state)
-        kernels.play_out(after, self.board, self._numbers(numbers, (len(state.done), numbers.shape[1])), sensible)
+        kernels.play_out(after, self.board, self.tables, self._numbers(numbers, (len(state.done), numbers.shape[1])), sensible)
         return after
 
     def observe(self, state: GoState) -> NDArray[np.int8]:

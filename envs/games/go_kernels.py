@@ -1,8 +1,8 @@
 """The rules of Go compiled by numba (extra `games`): what `envs.games.go` says with arrays, game by game. Imported when first needed.
 
-A set of points is two words, bit p of `low` and bit p - 64 of `high`. A chain's liberties are such a set, at the point that stands for it.
-Whether a move brings a position back is asked the other way round: for each position that has been, which stone would lead there, by a
-table over bits of the hash (`Board.which`).
+A set of points is two words, bit p of `low` and bit p - 64 of `high`: neighbours are shifts. A chain's liberties are such a set, at the
+point that stands for it. Whether a move brings a position back is asked the other way round: for each position that has been, which stone
+would lead there, by a table over bits of the hash (`Tables.which`). Helpers are given the arrays they use and no more: each costs.
 
 Shapes: K games, P points, T moves at most.
 """
@@ -16,32 +16,46 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUCKETS", "Board", "legal_moves", "observed", "pick_moves", "play_moves", "play_out", "sensible_moves"]
+__all__ = ["BUCKETS", "Board", "Tables", "legal_moves", "observed", "pick_moves", "play_moves", "play_out", "sensible_moves"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 State = Any  # of `envs.games.go`, a NamedTuple of arrays; numba sees its fields
 Set = tuple[Any, Any]  # of points: words of 64 bits, low and high
 
 ONE, ZERO = np.uint64(1), np.uint64(0)
-BUCKETS = np.uint64(4095)  # of `Board.which`, less one: all bits set
+BUCKETS = np.uint64(4095)  # of `Tables.which`, less one: all bits set
 
 
 class Board(NamedTuple):
-    """What depends on the size alone."""
+    """Numbers that depend on the size alone; the words are sets of points."""
 
     size: int
+    points: int
     komi: float
+    shift: np.uint64  # of `Tables.which`
+    every_low: np.uint64
+    every_high: np.uint64
+    left_low: np.uint64  # not in the last column: has a point to the right
+    left_high: np.uint64
+    right_low: np.uint64  # not in the first column
+    right_high: np.uint64
+
+
+class Tables(NamedTuple):
+    """Arrays that depend on the size alone, and room to work in."""
+
     near: NDArray[np.int64]  # (P, 4) neighbours; P where there is none
-    around: NDArray[np.uint64]  # (P, 2) the same as sets
-    masks: NDArray[np.uint64]  # (3, 2) all points, those not in the first column, those not in the last
+    around: NDArray[np.uint64]  # (2, P) the same as sets
     stones: NDArray[np.uint64]  # (2, P + 1) the hash's random numbers
-    which: NDArray[np.int16]  # (2, BUCKETS + 1) the point whose number has those bits; P: none
-    shift: np.uint64  # where in the number they are
+    which: NDArray[np.int16]  # (2, BUCKETS + 1) the point whose number has those bits, from `shift` on; P: none
+    liberties: NDArray[np.uint64]  # (2, 2 P + 1) of chains; from P on nobody's
+    short: NDArray[np.uint8]  # (P + 1,) whether a chain has one liberty
+    gain: NDArray[np.uint64]  # (P,) hash of what a move takes
 
 
 def compiled(function: F) -> F:
     """By numba when first called, and kept on disk."""
-    out: F = numba.njit(cache=True)(function)
+    out: F = numba.njit(cache=True, _nrt=False)(function)
     return out
 
 
@@ -69,15 +83,14 @@ def lowest(low: Any, high: Any) -> int:
 
 
 @compiled
-def neighbours(low: Any, high: Any, board: Board) -> Set:
-    """The points beside a set, which may be in it."""
-    size, rest = np.uint64(board.size), np.uint64(64 - board.size)
-    masks = board.masks
-    right_low, right_high = low & masks[2, 0], high & masks[2, 1]
-    left_low, left_high = low & masks[1, 0], high & masks[1, 1]
-    found_low = (low << size) | (low >> size) | (high << rest) | (right_low << ONE) | (left_low >> ONE) | (left_high << np.uint64(63))
-    found_high = (high << size) | (low >> rest) | (high >> size) | (right_high << ONE) | (right_low >> np.uint64(63)) | (left_high >> ONE)
-    return found_low & masks[0, 0], found_high & masks[0, 1]
+def beside(low: Any, high: Any, board: Board) -> Set:
+    """The neighbours of a set, which may be in it."""
+    size, rest, last = np.uint64(board.size), np.uint64(64 - board.size), np.uint64(63)
+    right_low, right_high = low & board.left_low, high & board.left_high
+    left_low, left_high = low & board.right_low, high & board.right_high
+    found_low = (low << size) | (low >> size) | (high << rest) | (right_low << ONE) | (left_low >> ONE) | (left_high << last)
+    found_high = (high << size) | (low >> rest) | (high >> size) | (right_high << ONE) | (right_low >> last) | (left_high >> ONE)
+    return found_low & board.every_low, found_high & board.every_high
 
 
 @compiled
@@ -92,39 +105,75 @@ def where(values: Any, b: int, wanted: int, points: int) -> Set:
 
 
 @compiled
-def find_liberties(state: State, b: int, board: Board, low: Any, high: Any, liberties: Any) -> None:
-    """Fill liberties (P + 1, 2) of every chain, given the empty points."""
-    points = board.size * board.size
+def in_atari(chain: Any, b: int, board: Board, low: Any, high: Any, around: Any, liberties: Any, short: Any) -> Set:
+    """The stones whose chain has one liberty, the empty points being given; and fill liberties and short."""
+    points = board.points
     liberties[:] = ZERO
     for p in range(min(points, 64 + board.size)):
-        liberties[state.chain[b, p], 0] |= low & board.around[p, 0]
-    for p in range(max(64 - board.size, 0), points):
-        liberties[state.chain[b, p], 1] |= high & board.around[p, 1]
+        c = np.uint16(chain[b, p])
+        liberties[0, c + np.uint16(p * (c == points))] |= low & around[0, p]  # not all empty points to one place: each waits for the last
+    for p in range(64 - board.size, points):
+        c = np.uint16(chain[b, p])
+        liberties[1, c + np.uint16(p * (c == points))] |= high & around[1, p]
+    for p in range(points):
+        first, second = liberties[0, p], liberties[1, p]
+        more = (first & (first - ONE)) | (second & (second - ONE))
+        short[p] = (more == ZERO) & ((first == ZERO) != (second == ZERO))
+    found_low, found_high = ZERO, ZERO
+    for p in range(min(points, 64)):
+        found_low |= np.uint64(short[np.uint16(chain[b, p])]) << np.uint64(p)
+    for p in range(64, points):
+        found_high |= np.uint64(short[np.uint16(chain[b, p])]) << np.uint64(p - 64)
+    return found_low, found_high
 
 
 @compiled
-def repeats(state: State, b: int, board: Board, own: int, taken: Set, gain: Any, free: Set) -> Set:
-    """Which of the free points would bring a position back; taken: those that capture, gain (P,) the hash of what they take."""
+def captures(chain: Any, b: int, board: Board, low: Any, high: Any, lost: Any, liberties: Any, gain: Any) -> Set:
+    """Where the chains in atari among those stones can be taken, and fill gain. lost (P + 1,): what a stone is in the hash."""
+    taken_low, taken_high = ZERO, ZERO
+    here_low, here_high = ZERO, ZERO
+    for p in range(min(board.points, 64)):
+        here_low |= np.uint64(chain[b, p] == p) << np.uint64(p)
+    for p in range(64, board.points):
+        here_high |= np.uint64(chain[b, p] == p) << np.uint64(p - 64)
+    low, high = low & here_low, high & here_high
+    gain[:] = ZERO
+    while low | high:
+        p = lowest(low, high)
+        one = bit(p)
+        low &= ~one[0]
+        high &= ~one[1]
+        taken_low |= liberties[0, p]
+        taken_high |= liberties[1, p]
+        total = ZERO
+        for q in range(board.points):
+            total += lost[q] if chain[b, q] == p else ZERO
+        gain[lowest(liberties[0, p], liberties[1, p])] += total
+    return taken_low, taken_high
+
+
+@compiled
+def repeats(history: Any, b: int, moves: int, board: Board, stones: Any, which: Any, taken: Set, gain: Any) -> Set:
+    """Where a stone brings a position back; taken: the points that capture. stones (P + 1,) and which of whoever is to move."""
     low, high = ZERO, ZERO
-    points, moves = board.size * board.size, state.moves[b]
-    now = state.history[b, moves]
+    now = history[b, moves]
     for t in range(moves + 1):
-        stone = state.history[b, t] - now
-        p = board.which[own, (stone >> board.shift) & BUCKETS]
-        if board.stones[own, p] == stone and p != points:
+        stone = history[b, t] - now
+        p = which[(stone >> board.shift) & BUCKETS]
+        if stones[p] == stone and p != board.points:
             here = bit(p)
             low |= here[0] & ~taken[0]
             high |= here[1] & ~taken[1]
-    left_low, left_high = free[0] & taken[0], free[1] & taken[1]
+    left_low, left_high = taken
     while left_low | left_high:
         p = lowest(left_low, left_high)
         here = bit(p)
         left_low &= ~here[0]
         left_high &= ~here[1]
-        after = now + board.stones[own, p] - gain[p]
+        after = now + stones[p] - gain[p]
         again = False
         for t in range(moves + 1):
-            again |= state.history[b, t] == after
+            again |= history[b, t] == after
         if again:
             low |= here[0]
             high |= here[1]
@@ -132,63 +181,36 @@ def repeats(state: State, b: int, board: Board, own: int, taken: Set, gain: Any,
 
 
 @compiled
-def legal_points(state: State, b: int, board: Board, liberties: Any, gain: Any) -> tuple[Set, Set]:
-    """Where a stone may be played in a game that is not over; and the points beside what is not own, an eye being none of them."""
-    points, own = board.size * board.size, np.int64(state.player[b])
+def legal_points(
+    b: int, board: Board, cells: Any, chain: Any, history: Any, moves: int, captured: bool, own: int, tables: Tables
+) -> tuple[Any, Any, Any, Any]:
+    """Where a stone may be played in a game that is not over; and where it would fill no own eye."""
     colour = 1 - 2 * own
-    mine, others = where(state.cells, b, colour, points), where(state.cells, b, -colour, points)
-    low, high = board.masks[0, 0] & ~(mine[0] | others[0]), board.masks[0, 1] & ~(mine[1] | others[1])
-    airy = neighbours(low, high, board)
+    mine, others = where(cells, b, colour, board.points), where(cells, b, -colour, board.points)
+    low, high = board.every_low & ~(mine[0] | others[0]), board.every_high & ~(mine[1] | others[1])
+    airy, touched = beside(low, high, board), beside(others[0], others[1], board)
     free_low, free_high = low & airy[0], high & airy[1]
-    beside = neighbours(others[0], others[1], board)
-    useful = airy[0] | beside[0], airy[1] | beside[1]
-    left_low, left_high = low & ~airy[0], high & ~airy[1]
-    ko = state.captured[b]
-    if (left_low | left_high) != ZERO or ko:
-        find_liberties(state, b, board, low, high, liberties)
-    while left_low | left_high:  # points without an empty one beside them
-        p = lowest(left_low, left_high)
-        here = bit(p)
-        left_low &= ~here[0]
-        left_high &= ~here[1]
-        breathes = False
-        for k in range(4):
-            n = board.near[p, k]
-            chain = state.chain[b, n]
-            last = (liberties[chain, 0] == here[0]) & (liberties[chain, 1] == here[1])
-            breathes |= ((state.cells[b, n] == colour) & ~last) | ((state.cells[b, n] == -colour) & last)
-        if breathes:
-            free_low |= here[0]
-            free_high |= here[1]
-    if ko:
-        gain[:] = ZERO
-        taken_low, taken_high = ZERO, ZERO
-        for p in range(points):
-            if state.chain[b, p] != p or state.cells[b, p] != -colour:
-                continue
-            short_low, short_high = liberties[p, 0], liberties[p, 1]
-            one = (short_low & (short_low - ONE)) | (short_high & (short_high - ONE)) | np.uint64((short_low != ZERO) & (short_high != ZERO))
-            if one == ZERO:
-                taken_low |= short_low
-                taken_high |= short_high
-                lost = ZERO
-                for q in range(points):
-                    lost += board.stones[1 - own, q] * np.uint64(state.chain[b, q] == p)
-                gain[lowest(short_low, short_high)] += lost
-        again = repeats(state, b, board, own, (taken_low, taken_high), gain, (free_low, free_high))
-        free_low &= ~again[0]
-        free_high &= ~again[1]
-    return (free_low, free_high), useful
+    if free_low != low or free_high != high or captured:
+        short = in_atari(chain, b, board, low, high, tables.around, tables.liberties, tables.short)
+        joined = beside(mine[0] & ~short[0], mine[1] & ~short[1], board)
+        takes = beside(others[0] & short[0], others[1] & short[1], board)
+        free_low |= low & (joined[0] | takes[0])
+        free_high |= high & (joined[1] | takes[1])
+        if captured:
+            foe_low, foe_high = others[0] & short[0], others[1] & short[1]
+            taken = captures(chain, b, board, foe_low, foe_high, tables.stones[1 - own], tables.liberties, tables.gain)
+            again = repeats(history, b, moves, board, tables.stones[own], tables.which[own], taken, tables.gain)
+            free_low &= ~again[0]
+            free_high &= ~again[1]
+    return free_low, free_high, free_low & (airy[0] | touched[0]), free_high & (airy[1] | touched[1])
 
 
 @compiled
-def chosen(free: Set, useful: Set, sensible: bool, number: float, points: int) -> int:
-    """The move at the share `number` of those that are legal, or of the sensible ones, in order; the pass is the last."""
-    low, high = free
-    if sensible:
-        low, high = low & useful[0], high & useful[1]
-    first, stones = count(low), count(low) + count(high)
-    moves = max(stones, 1) if sensible else stones + 1
+def chosen(low: Any, high: Any, passes: bool, number: float, points: int) -> int:
+    """The move at the share `number` of a set's, in order; passes: whether the pass is the last of them, which it is in an empty set."""
+    first = count(low)
+    stones = first + count(high)
+    moves = stones + 1 if passes else max(stones, 1)
     k = min(np.int64(number * moves), moves - 1)
     if k >= stones:
         return points
@@ -203,166 +225,160 @@ def chosen(free: Set, useful: Set, sensible: bool, number: float, points: int) -
 
 
 @compiled
-def dies(state: State, b: int, board: Board, chain: int) -> bool:
-    """Whether none of a chain's stones has an empty point beside it."""
-    points = board.size * board.size
-    for p in range(points):
-        if state.chain[b, p] == chain:
-            for k in range(4):
-                if state.cells[b, board.near[p, k]] == 0:
-                    return False
-    return True
-
-
-@compiled
-def score(state: State, b: int, board: Board) -> int:
+def score(cells: Any, b: int, board: Board) -> int:
     """Points of black less those of white."""
-    points = board.size * board.size
-    black, white = where(state.cells, b, 1, points), where(state.cells, b, -1, points)
-    low, high = board.masks[0, 0] & ~(black[0] | white[0]), board.masks[0, 1] & ~(black[1] | white[1])
-    both = 0
-    for colour in range(2):
-        reach_low, reach_high = black if colour == 0 else white
+    black, white = where(cells, b, 1, board.points), where(cells, b, -1, board.points)
+    low, high = board.every_low & ~(black[0] | white[0]), board.every_high & ~(black[1] | white[1])
+    ahead, reach = 0, black
+    for sign in (1, -1):
         while True:
-            beside = neighbours(reach_low, reach_high, board)
-            more_low, more_high = low & beside[0] & ~reach_low, high & beside[1] & ~reach_high
+            more = beside(reach[0], reach[1], board)
+            more_low, more_high = low & more[0] & ~reach[0], high & more[1] & ~reach[1]
             if (more_low | more_high) == ZERO:
                 break
-            reach_low |= more_low
-            reach_high |= more_high
-        reached = count(reach_low) + count(reach_high)
-        both += reached if colour == 0 else -reached
-    return both
+            reach = (reach[0] | more_low, reach[1] | more_high)
+        ahead += sign * (count(reach[0]) + count(reach[1]))
+        reach = white
+    return ahead
 
 
 @compiled
-def play_stone(state: State, b: int, board: Board, p: int) -> None:
-    """Put a stone there, join chains, take off what has no liberty; the hash of the position now goes to the next place of the history."""
-    points, own = board.size * board.size, np.int64(state.player[b])
+def play_stone(b: int, p: int, own: int, board: Board, cells: Any, chain: Any, near: Any, lost: Any) -> tuple[bool, Any]:
+    """Put a stone there, join chains, take off what has no liberty: whether something was taken, and its hash. lost: as in `captures`."""
     colour = 1 - 2 * own
-    now = state.history[b, state.moves[b]] + board.stones[own, p]
-    state.cells[b, p] = colour
-    state.chain[b, p] = p
+    cells[b, p] = colour
+    chain[b, p] = p
+    held = False
     for k in range(4):
-        n = board.near[p, k]
-        if state.cells[b, n] == colour:
-            old = state.chain[b, n]
-            if old != p:
-                for q in range(points):
-                    state.chain[b, q] = p if state.chain[b, q] == old else state.chain[b, q]
-    dead = (np.int64(-1), np.int64(-1), np.int64(-1), np.int64(-1))
-    for k in range(4):
-        n = board.near[p, k]
-        if state.cells[b, n] == -colour:
-            chain = np.int64(state.chain[b, n])
-            if chain not in dead and dies(state, b, board, chain):
-                dead = (chain, dead[0], dead[1], dead[2])
-    for chain in dead:
-        if chain >= 0:
-            state.captured[b] = True
-            for q in range(points):
-                if state.chain[b, q] == chain:
-                    now -= board.stones[1 - own, q]
-                    state.cells[b, q] = 0
-                    state.chain[b, q] = points
-    state.history[b, state.moves[b] + 1] = now
+        n = near[p, k]
+        if cells[b, n] == colour and chain[b, n] != p:
+            old = chain[b, n]
+            for q in range(board.points):
+                chain[b, q] = p if chain[b, q] == old else chain[b, q]
+        elif cells[b, n] == -colour:
+            airy = False
+            for j in range(4):
+                airy |= cells[b, near[n, j]] == 0
+            held |= not airy
+    gone_low, gone_high = ZERO, ZERO
+    if held:  # some neighbour has no liberty of its own
+        empty = where(cells, b, 0, board.points)
+        air = beside(empty[0], empty[1], board)
+        for k in range(4):
+            n = near[p, k]
+            if cells[b, n] == -colour:
+                low, high = where(chain, b, chain[b, n], board.points)
+                if ((low & air[0]) | (high & air[1])) == ZERO:
+                    gone_low |= low
+                    gone_high |= high
+    total, any_ = ZERO, (gone_low | gone_high) != ZERO
+    while gone_low | gone_high:
+        q = lowest(gone_low, gone_high)
+        here = bit(q)
+        gone_low &= ~here[0]
+        gone_high &= ~here[1]
+        total += lost[q]
+        cells[b, q] = 0
+        chain[b, q] = board.points
+    return any_, total
 
 
 @compiled
-def play_move(state: State, b: int, board: Board, action: int) -> None:
+def play_move(b: int, action: int, board: Board, state: State, tables: Tables) -> None:
     """One move in a game that is not over, in place."""
-    points = board.size * board.size
-    passes = action == points
-    if passes:
-        state.history[b, state.moves[b] + 1] = state.history[b, state.moves[b]]
-    else:
-        play_stone(state, b, board, action)
-    state.moves[b] += 1
-    done = (passes and state.passed[b]) or state.moves[b] >= 2 * points
+    moves, own, now = np.int64(state.moves[b]), np.int64(state.player[b]), state.history[b, state.moves[b]]
+    passes = action == board.points
+    if not passes:
+        any_, gone = play_stone(b, action, own, board, state.cells, state.chain, tables.near, tables.stones[1 - own])
+        now += tables.stones[own, action] - gone
+        state.captured[b] |= any_
+    state.history[b, moves + 1] = now
+    done = (passes and state.passed[b]) or moves + 1 >= 2 * board.points
+    state.moves[b] = moves + 1
     state.passed[b] = passes
-    state.player[b] ^= 1
-    state.done[b] = done
+    state.player[b] = 1 - own
     if done:
-        ahead = score(state, b, board) - board.komi
+        state.done[b] = True
+        ahead = score(state.cells, b, board) - board.komi
         state.outcome[b] = 1 if ahead > 0 else (-1 if ahead < 0 else 0)
 
 
 @compiled
-def legal_moves(state: State, board: Board, out: Any) -> None:
+def legal_moves(state: State, board: Board, tables: Tables, out: Any) -> None:
     """Fill out (K, P + 1)."""
-    points = board.size * board.size
-    liberties, gain = np.empty((points + 1, 2), dtype=np.uint64), np.empty(points, dtype=np.uint64)
-    for b in range(len(state.moves)):
-        if state.done[b]:
-            out[b] = False
-            continue
-        (low, high), _ = legal_points(state, b, board, liberties, gain)
-        for p in range(min(points, 64)):
+    cells, chain, history, moves, captured, _, player, done, _ = state
+    for b in range(len(moves)):
+        low, high = ZERO, ZERO
+        if not done[b]:
+            low, high, _, _ = legal_points(b, board, cells, chain, history, moves[b], captured[b], np.int64(player[b]), tables)
+        for p in range(min(board.points, 64)):
             out[b, p] = (low >> np.uint64(p)) & ONE
-        for p in range(64, points):
+        for p in range(64, board.points):
             out[b, p] = (high >> np.uint64(p - 64)) & ONE
-        out[b, points] = True
+        out[b, board.points] = not done[b]
 
 
 @compiled
-def sensible_moves(state: State, board: Board, legal: Any, out: Any) -> None:
+def sensible_moves(state: State, board: Board, tables: Tables, legal: Any, out: Any) -> None:
     """Fill out (K, P + 1) with the legal moves that fill no own eye."""
-    points = board.size * board.size
     for b in range(len(state.moves)):
-        opposite = 2 * np.int64(state.player[b]) - 1
-        any_ = False
-        for p in range(points):
-            beside = False
+        opposite, found = 2 * np.int64(state.player[b]) - 1, False
+        for p in range(board.points):
+            useful = False
             for k in range(4):
-                cell = state.cells[b, board.near[p, k]]
-                beside |= (cell == opposite) | (cell == 0)
-            out[b, p] = legal[b, p] & beside
-            any_ |= out[b, p]
-        out[b, points] = legal[b, points] & (not any_)
+                cell = state.cells[b, tables.near[p, k]]
+                useful |= (cell == opposite) | (cell == 0)
+            out[b, p] = legal[b, p] & useful
+            found |= out[b, p]
+        out[b, board.points] = legal[b, board.points] & (not found)
 
 
 @compiled
-def pick_moves(state: State, board: Board, numbers: Any, sensible: bool, out: Any) -> None:
+def pick_moves(state: State, board: Board, tables: Tables, numbers: Any, sensible: bool, out: Any) -> None:
     """Fill out (K,) with a move for each number, 0 in games that are over."""
-    points = board.size * board.size
-    liberties, gain = np.empty((points + 1, 2), dtype=np.uint64), np.empty(points, dtype=np.uint64)
-    for b in range(len(state.moves)):
-        if state.done[b]:
-            out[b] = 0
-        else:
-            free, useful = legal_points(state, b, board, liberties, gain)
-            out[b] = chosen(free, useful, sensible, numbers[b], points)
+    cells, chain, history, moves, captured, _, player, done, _ = state
+    for b in range(len(moves)):
+        out[b] = 0
+        if not done[b]:
+            low, high, wise_low, wise_high = legal_points(
+                b, board, cells, chain, history, moves[b], captured[b], np.int64(player[b]), tables
+            )
+            if sensible:
+                low, high = wise_low, wise_high
+            out[b] = chosen(low, high, not sensible, numbers[b], board.points)
 
 
 @compiled
-def play_moves(state: State, board: Board, action: Any) -> None:
+def play_moves(state: State, board: Board, tables: Tables, action: Any) -> None:
     """One move in every game that is not over, in place."""
     for b in range(len(state.moves)):
         if not state.done[b]:
-            play_move(state, b, board, action[b])
+            play_move(b, action[b], board, state, tables)
 
 
 @compiled
-def play_out(state: State, board: Board, numbers: Any, sensible: bool) -> None:
-    """Every game to its end, in place, by a number (K, moves left) for each move."""
-    points = board.size * board.size
-    liberties, gain = np.empty((points + 1, 2), dtype=np.uint64), np.empty(points, dtype=np.uint64)
-    for b in range(len(state.moves)):
+def play_out(state: State, board: Board, tables: Tables, numbers: Any, sensible: bool) -> None:
+    """Every game to its end or that of its numbers (K, M), one for each move, in place."""
+    cells, chain, history, moves, captured, _, player, done, _ = state
+    for b in range(len(moves)):
         for t in range(numbers.shape[1]):
-            if state.done[b]:
+            if done[b]:
                 break
-            free, useful = legal_points(state, b, board, liberties, gain)
-            play_move(state, b, board, chosen(free, useful, sensible, numbers[b, t], points))
+            low, high, wise_low, wise_high = legal_points(
+                b, board, cells, chain, history, moves[b], captured[b], np.int64(player[b]), tables
+            )
+            if sensible:
+                low, high = wise_low, wise_high
+            play_move(b, chosen(low, high, not sensible, numbers[b, t], board.points), board, state, tables)
 
 
 @compiled
 def observed(state: State, board: Board, out: Any) -> None:
     """Fill out (K, 4, P): own stones, the opponent's, whether black is to move, whether the last move was a pass."""
-    points = board.size * board.size
     for b in range(len(state.moves)):
         colour = 1 - 2 * np.int64(state.player[b])
-        for p in range(points):
+        for p in range(board.points):
             out[b, 0, p] = state.cells[b, p] == colour
             out[b, 1, p] = state.cells[b, p] == -colour
-            out[b, 2, p] = colour == 1
-            out[b, 3, p] = state.passed[b]
+        out[b, 2] = colour == 1
+        out[b, 3] = state.passed[b]
