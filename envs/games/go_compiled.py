@@ -57,12 +57,12 @@ class CompiledGo:
 
     def step(self, state: GoState, action: Actions) -> GoState:
         """Raises IndexError for what is no move of this board: compiled code would write anywhere."""
-        moves, after = np.array(action, dtype=np.int64, ndmin=1), _copy(state)
+        moves, after = np.ascontiguousarray(action, dtype=np.int64), type(state)(*(np.empty(a.shape, a.dtype) for a in state))
         if moves.shape != state.done.shape:
             raise IndexError(f"{len(state.done)} games, moves of shape {moves.shape}")
         if moves.size and not (moves.min() >= 0 and moves.max() <= self.points):
             raise IndexError(f"moves of {self.size}x{self.size} are 0 to {self.points}")
-        kernels.play_moves(after, self.board, self.tables, moves)
+        kernels.play_moves(_plain(state), self.board, self.tables, moves, after)
         return after
 
     def play_out(self, state: GoState, numbers: NDArray[np.float64], sensible: bool) -> GoState:

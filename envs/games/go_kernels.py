@@ -108,7 +108,9 @@ def where(values: Any, b: int, wanted: int, points: int) -> Set:
 def in_atari(chain: Any, b: int, board: Board, low: Any, high: Any, around: Any, liberties: Any, short: Any) -> Set:
     """The stones whose chain has one liberty, the empty points being given; and fill liberties and short."""
     points = board.points
-    liberties[:] = ZERO
+    for p in range(points):
+        liberties[0, p] = ZERO
+        liberties[1, p] = ZERO
     for p in range(min(points, 64 + board.size)):
         c = np.uint16(chain[b, p])
         liberties[0, c + np.uint16(p * (c == points))] |= low & around[0, p]  # not all empty points to one place: each waits for the last
@@ -349,9 +351,17 @@ def pick_moves(state: State, board: Board, tables: Tables, numbers: Any, sensibl
 
 
 @compiled
-def play_moves(state: State, board: Board, tables: Tables, action: Any) -> None:
-    """One move in every game that is not over, in place."""
-    for b in range(len(state.moves)):
+def play_moves(before: State, board: Board, tables: Tables, action: Any, state: State) -> None:
+    """Fill `state` with what one move in every game that is not over makes of `before`."""
+    for b in range(len(action)):  # game by game, which stays in the nearest cache
+        for p in range(board.points + 1):
+            state.cells[b, p] = before.cells[b, p]
+        for p in range(board.points + 1):
+            state.chain[b, p] = before.chain[b, p]
+        for t in range(2 * board.points + 1):
+            state.history[b, t] = before.history[b, t]
+        state.moves[b], state.captured[b], state.passed[b] = before.moves[b], before.captured[b], before.passed[b]
+        state.player[b], state.done[b], state.outcome[b] = before.player[b], before.done[b], before.outcome[b]
         if not state.done[b]:
             play_move(b, action[b], board, state, tables)
 
