@@ -8,7 +8,8 @@ as compiled by numba and in numpy, and compiled also with whole games to their e
 times; told are their medians.
 
 Search: positions added per second to the trees of 128 games, Gumbel, 32 a move, from a few random moves on; without a network (`Uniform`)
-and with one of random weights that is asked anew about everything new. Self-play: moves and games per second, as AlphaZero learns from them.
+and with one of random weights that remembers nothing of the searches before. Self-play: moves and games per second, at AlphaZero's own
+settings.
 
 What is not installed is left out (pip install open_spiel; PettingZoo's Go needs pygame-ce too). Prints the figures and writes them to
 benchmarks/results/games-speed-DATE.json.

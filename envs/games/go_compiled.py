@@ -57,7 +57,7 @@ class CompiledGo:
 
     def step(self, state: GoState, action: Actions) -> GoState:
         """Raises IndexError for what is no move of this board: compiled code would write anywhere."""
-        moves, after = np.ascontiguousarray(action, dtype=np.int64), type(state)(*(np.empty(a.shape, a.dtype) for a in state))
+        moves, after = np.ascontiguousarray(action, dtype=np.int64), type(state)._make(np.empty(a.shape, a.dtype) for a in state)
         if moves.shape != state.done.shape:
             raise IndexError(f"{len(state.done)} games, moves of shape {moves.shape}")
         if moves.size and not (moves.min() >= 0 and moves.max() <= self.points):
@@ -85,7 +85,7 @@ class CompiledGo:
 
 def _copy(state: GoState) -> GoState:
     """For one kind of array, so that everything is compiled once."""
-    return type(state)(*(np.array(field, order="C") for field in state))
+    return type(state)._make(np.array(field, order="C") for field in state)
 
 
 def _plain(state: GoState) -> GoState:
@@ -108,5 +108,3 @@ def _buckets(numbers: NDArray[np.uint64], shift: int) -> NDArray[np.uint64]:
 def _shift(stones: NDArray[np.uint64]) -> int:
     """Where in the random numbers (2, P) twelve bits are that no two of a colour share. There is such a place for every size."""
     return next(s for s in range(53) if all(len(set(_buckets(row, s).tolist())) == len(row) for row in stones))
-
-

@@ -3,6 +3,7 @@
 A set of points is two words, bit p of `low` and bit p - 64 of `high`: neighbours are shifts. A chain's liberties are such a set, at the
 point that stands for it. Whether a move brings a position back is asked the other way round: for each position that has been, which stone
 would lead there, by a table over bits of the hash (`Tables.which`). Helpers are given the arrays they use and no more: each costs.
+All is in one file, because numba takes what it has kept on disk for fresh as long as this file is.
 
 Shapes: K games, P points, T moves at most.
 """
@@ -10,19 +11,23 @@ Shapes: K games, P points, T moves at most.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.options import DefaultOptions
 from numpy.typing import NDArray
 
 __all__ = ["BUCKETS", "Board", "Tables", "legal_moves", "observed", "pick_moves", "play_moves", "play_out", "sensible_moves"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 State = Any  # of `envs.games.go`, a NamedTuple of arrays; numba sees its fields
+Int = Any  # any whole number of numpy's or Python's
 Set = tuple[Any, Any]  # of points: words of 64 bits, low and high
 
 ONE, ZERO = np.uint64(1), np.uint64(0)
+# References to arrays are not counted, which would take half the time. Numba does not document this option: without it all is the same.
+UNCOUNTED: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
 BUCKETS = np.uint64(4095)  # of `Tables.which`, less one: all bits set
 
 
@@ -54,19 +59,22 @@ class Tables(NamedTuple):
 
 
 def compiled(function: F) -> F:
-    """By numba when first called, and kept on disk."""
-    out: F = numba.njit(cache=True, _nrt=False)(function)
-    return out
+    """By numba when first called, and kept on disk where there is a place for it. The interpreter's lock is held throughout, so the room
+    to work in is nobody else's."""
+    try:
+        return cast(F, numba.njit(cache=True, **UNCOUNTED)(function))
+    except RuntimeError:  # nowhere to write
+        return cast(F, numba.njit(**UNCOUNTED)(function))
 
 
 @compiled
-def bit(p: int) -> Set:
+def bit(p: Int) -> Set:
     """The set of one point."""
     return (ONE << np.uint64(p), ZERO) if p < 64 else (ZERO, ONE << np.uint64(p - 64))
 
 
 @compiled
-def count(word: Any) -> int:
+def count(word: Any) -> Int:
     """Bits that are set (Hacker's Delight, 5-1)."""
     word = word - ((word >> ONE) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -75,7 +83,7 @@ def count(word: Any) -> int:
 
 
 @compiled
-def lowest(low: Any, high: Any) -> int:
+def lowest(low: Any, high: Any) -> Int:
     """The first point of a set that has one."""
     if low:
         return count((low & (~low + ONE)) - ONE)
@@ -94,7 +102,7 @@ def beside(low: Any, high: Any, board: Board) -> Set:
 
 
 @compiled
-def where(values: Any, b: int, wanted: int, points: int) -> Set:
+def where(values: Any, b: Int, wanted: Int, points: Int) -> Set:
     """The points that have a value."""
     low, high = ZERO, ZERO
     for p in range(min(points, 64)):
@@ -105,7 +113,7 @@ def where(values: Any, b: int, wanted: int, points: int) -> Set:
 
 
 @compiled
-def in_atari(chain: Any, b: int, board: Board, low: Any, high: Any, around: Any, liberties: Any, short: Any) -> Set:
+def in_atari(chain: Any, b: Int, board: Board, low: Any, high: Any, around: Any, liberties: Any, short: Any) -> Set:
     """The stones whose chain has one liberty, the empty points being given; and fill liberties and short."""
     points = board.points
     for p in range(points):
@@ -130,7 +138,7 @@ def in_atari(chain: Any, b: int, board: Board, low: Any, high: Any, around: Any,
 
 
 @compiled
-def captures(chain: Any, b: int, board: Board, low: Any, high: Any, lost: Any, liberties: Any, gain: Any) -> Set:
+def captures(chain: Any, b: Int, board: Board, low: Any, high: Any, lost: Any, liberties: Any, gain: Any) -> Set:
     """Where the chains in atari among those stones can be taken, and fill gain. lost (P + 1,): what a stone is in the hash."""
     taken_low, taken_high = ZERO, ZERO
     here_low, here_high = ZERO, ZERO
@@ -155,7 +163,7 @@ def captures(chain: Any, b: int, board: Board, low: Any, high: Any, lost: Any, l
 
 
 @compiled
-def repeats(history: Any, b: int, moves: int, board: Board, stones: Any, which: Any, taken: Set, gain: Any) -> Set:
+def repeats(history: Any, b: Int, moves: Int, board: Board, stones: Any, which: Any, taken: Set, gain: Any) -> Set:
     """Where a stone brings a position back; taken: the points that capture. stones (P + 1,) and which of whoever is to move."""
     low, high = ZERO, ZERO
     now = history[b, moves]
@@ -184,7 +192,7 @@ def repeats(history: Any, b: int, moves: int, board: Board, stones: Any, which: 
 
 @compiled
 def legal_points(
-    b: int, board: Board, cells: Any, chain: Any, history: Any, moves: int, captured: bool, own: int, tables: Tables
+    b: Int, board: Board, cells: Any, chain: Any, history: Any, moves: Int, captured: Any, own: Int, tables: Tables
 ) -> tuple[Any, Any, Any, Any]:
     """Where a stone may be played in a game that is not over; and where it would fill no own eye."""
     colour = 1 - 2 * own
@@ -208,7 +216,7 @@ def legal_points(
 
 
 @compiled
-def chosen(low: Any, high: Any, passes: bool, number: float, points: int) -> int:
+def chosen(low: Any, high: Any, passes: bool, number: float, points: Int) -> Int:
     """The move at the share `number` of a set's, in order; passes: whether the pass is the last of them, which it is in an empty set."""
     first = count(low)
     stones = first + count(high)
@@ -227,7 +235,7 @@ def chosen(low: Any, high: Any, passes: bool, number: float, points: int) -> int
 
 
 @compiled
-def score(cells: Any, b: int, board: Board) -> int:
+def score(cells: Any, b: Int, board: Board) -> Int:
     """Points of black less those of white."""
     black, white = where(cells, b, 1, board.points), where(cells, b, -1, board.points)
     low, high = board.every_low & ~(black[0] | white[0]), board.every_high & ~(black[1] | white[1])
@@ -245,7 +253,7 @@ def score(cells: Any, b: int, board: Board) -> int:
 
 
 @compiled
-def play_stone(b: int, p: int, own: int, board: Board, cells: Any, chain: Any, near: Any, lost: Any) -> tuple[bool, Any]:
+def play_stone(b: Int, p: Int, own: Int, board: Board, cells: Any, chain: Any, near: Any, lost: Any) -> tuple[bool, Any]:
     """Put a stone there, join chains, take off what has no liberty: whether something was taken, and its hash. lost: as in `captures`."""
     colour = 1 - 2 * own
     cells[b, p] = colour
@@ -286,7 +294,7 @@ def play_stone(b: int, p: int, own: int, board: Board, cells: Any, chain: Any, n
 
 
 @compiled
-def play_move(b: int, action: int, board: Board, state: State, tables: Tables) -> None:
+def play_move(b: Int, action: Int, board: Board, state: State, tables: Tables) -> None:
     """One move in a game that is not over, in place."""
     moves, own, now = np.int64(state.moves[b]), np.int64(state.player[b]), state.history[b, state.moves[b]]
     passes = action == board.points
