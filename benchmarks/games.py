@@ -9,7 +9,7 @@ times; told are their medians.
 
 Search: positions added per second to the trees of 128 games, Gumbel, 32 a move, from a few random moves on; without a network (`Uniform`)
 and with one of random weights that remembers nothing of the searches before. Self-play: moves and games per second, at AlphaZero's own
-settings.
+settings, over the first 128 games that end.
 
 What is not installed is left out (pip install open_spiel; PettingZoo's Go needs pygame-ce too). Prints the figures and writes them to
 benchmarks/results/games-speed-DATE.json.
@@ -47,7 +47,7 @@ from scenarios.files import write_atomic
 
 OPEN_SPIEL = {"tic_tac_toe": "tic_tac_toe", "connect_four": "connect_four", "gomoku": "gomoku", "othello": "othello"}
 PETTING_ZOO = {"tic_tac_toe": "tictactoe_v3", "connect_four": "connect_four_v3"}
-SEARCHED = ("connect_four", "go_5x5", "go_9x9")
+SEARCHED = ("connect_four", "go_5x5")
 AT_ONCE, SIMULATIONS, PORTION = 128, 32, 128  # games searched in step, waves a move, positions that go through the network together
 CHANNELS, BLOCKS = 32, 4
 
@@ -154,26 +154,18 @@ def searches(name: str, seconds: float) -> dict[str, Any]:
         return AT_ONCE * SIMULATIONS
 
     settings = AlphaZeroConfig(game=name, games=AT_ONCE, channels=CHANNELS, blocks=BLOCKS)
-    play, judge, games = SelfPlay(game, settings, random), asked(), 0
-
-    def self_play() -> int:
-        nonlocal games
-        games += play.play(judge, 2).games
-        return 2 * AT_ONCE
-
-    while not games:  # until games of all ages are under way
-        self_play()
-    games, moves, begun = 0, 0, time.process_time()
-    while time.process_time() - begun < 4 * seconds:
-        moves += self_play()
-    took = time.process_time() - begun
+    play, judge, moves, ended, length, begun = SelfPlay(game, settings, random), asked(), 0, 0, 0, time.process_time()
+    while ended < AT_ONCE:
+        played = play.play(judge, 2)
+        moves, ended, length = moves + 2 * AT_ONCE, ended + played.games, length + played.moves
+    rate = moves / (time.process_time() - begun)
     return {
         "game": name,
         "simulations_per_second": {
             "no network": per_second(lambda: grow(Uniform()), time.process_time, seconds),
             "network": per_second(lambda: grow(None), time.process_time, seconds),
         },
-        "self_play": {"moves_per_second": moves / took, "games_per_second": games / took, "settings": settings.as_dict()},
+        "self_play": {"moves_per_second": rate, "games_per_second": rate * ended / length, "settings": settings.as_dict()},
     }
 
 
@@ -200,7 +192,9 @@ def main(names: tuple[str, ...], batch: int, seconds: float, rounds: int, search
         found.append(searches(name, seconds))
         simulations, played = found[-1]["simulations_per_second"], found[-1]["self_play"]
         told = "  ".join(f"{each} {rate:,.0f}" for each, rate in simulations.items())
-        click.echo(f"{name:13} simulations/s: {told}  self-play: {played['moves_per_second']:.0f} moves/s")
+        click.echo(
+            f"{name:13} simulations/s: {told}  self-play: {played['moves_per_second']:.0f} moves/s, {played['games_per_second']:.1f} games/s"
+        )
     data = {
         "what": (__doc__ or "").splitlines()[0],
         "unit": "per second of processor time of one thread",
