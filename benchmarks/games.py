@@ -186,15 +186,16 @@ def main(names: tuple[str, ...], batch: int, seconds: float, rounds: int, search
     for name in names or GAMES:
         rows.append(rules(name, batch, seconds, rounds))
         told = "  ".join(f"{each} {rate / 1e6:.3g} M" for each, rate in rows[-1]["moves_per_second"].items())
-        times = "  ".join(f"{rate:.3g}x {peer}" for peer, rate in rows[-1]["ours, times"].items())
-        click.echo(f"{name:13} moves/s: {told}  ours: {times or 'no peer'}")
+        click.echo(f"{name:13} moves/s: {told}")
+        for each in ("ours", "whole games"):
+            if times := rows[-1].get(f"{each}, times"):
+                click.echo(f"{'':13} {each}: " + "  ".join(f"{rate:.3g}x {peer}" for peer, rate in times.items()))
     for name in (name for name in names or SEARCHED if searching):
         found.append(searches(name, seconds))
         simulations, played = found[-1]["simulations_per_second"], found[-1]["self_play"]
         told = "  ".join(f"{each} {rate:,.0f}" for each, rate in simulations.items())
-        click.echo(
-            f"{name:13} simulations/s: {told}  self-play: {played['moves_per_second']:.0f} moves/s, {played['games_per_second']:.1f} games/s"
-        )
+        speed = f"{played['moves_per_second']:.0f} moves/s, {played['games_per_second']:.1f} games/s"
+        click.echo(f"{name:13} simulations/s: {told}  self-play: {speed}")
     data = {
         "what": (__doc__ or "").splitlines()[0],
         "unit": "per second of processor time of one thread",
