@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .
 	@touch $@
 
-TESTED := $(VENV)/.installed-dev,commonroad,video,onnx,metrics,robots
+TESTED := $(VENV)/.installed-dev,commonroad,games,video,onnx,metrics,robots
 
 demo: $(VENV)/.installed
 	rm -rf runs/demo

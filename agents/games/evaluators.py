@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.games import Game
+from envs.games import Game, nth_legal
 from envs.games.go import Go
 
 __all__ = ["Rollouts", "Uniform", "random_moves"]
@@ -35,6 +35,8 @@ class Rollouts:
     def __call__(self, state: Any, legal: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Zeros, and the outcome for the player to move."""
         mine, at = 1 - 2 * state.player.astype(np.int64), state
+        if isinstance(self.game, Go):  # all numbers at once, so that the games can be played in one call
+            at = self.game.play_out(state, self.random.random((len(mine), self.game.longest - int(state.moves.min()))))
         while not at.done.all():
             at = self.game.step(at, random_moves(self.game, at, self.random))
         return np.zeros(legal.shape, dtype=np.float32), (at.outcome * mine).astype(np.float32)
@@ -42,7 +44,5 @@ class Rollouts:
 
 def random_moves(game: Game[Any], state: Any, random: np.random.Generator) -> NDArray[np.int64]:
     """(K,) a legal move of each game, all equally likely; in Go none that fills an own eye, and no pass while another is left."""
-    legal = game.legal(state)
-    if isinstance(game, Go):
-        legal = game.sensible(state, legal)
-    return np.asarray((random.random(legal.shape, dtype=np.float32) * legal).argmax(axis=1))
+    numbers = random.random(len(state.done))
+    return game.choose(state, numbers, sensible=True) if isinstance(game, Go) else nth_legal(game.legal(state), numbers)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from envs.games.game import Game, IllegalMove, join, merge, perft, play, put, take
+from envs.games.game import Game, IllegalMove, join, merge, nth_legal, perft, play, put, take
 from envs.games.registry import GAMES, UnknownGame, game_named
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "game_named",
     "join",
     "merge",
+    "nth_legal",
     "perft",
     "play",
     "put",

@@ -26,6 +26,7 @@ __all__ = [
     "check_legal",
     "join",
     "merge",
+    "nth_legal",
     "perft",
     "play",
     "put",
@@ -143,6 +144,14 @@ def play(game: Game[S], state: S, action: Actions) -> S:
     """As `game.step`, but an illegal move raises IllegalMove."""
     check_legal(game, state, action)
     return game.step(state, action)
+
+
+def nth_legal(legal: Flags, numbers: NDArray[np.float64]) -> Actions:
+    """(B,) the move at the share numbers (B,), 0 to below 1, of those that are legal (B, A), in order: with uniform numbers all are equally
+    likely. 0 where none is."""
+    count = np.count_nonzero(legal, axis=1)
+    k = np.minimum((numbers * count).astype(np.int64), count - 1)
+    return np.asarray((np.cumsum(legal, axis=1, dtype=np.int16) > k[:, None]).argmax(axis=1))
 
 
 def perft(game: Game[Any], depth: int) -> list[int]:

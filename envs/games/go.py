@@ -6,20 +6,27 @@ n * squares = sum^2 (Cauchy-Schwarz; the idea is that of pgx and of the "pseudo-
 a 64-bit hash that adds a random number for each stone (Zobrist 1970, with sums modulo 2^64 in place of exclusive or): two positions of
 a game are taken for one another with probability 2^-64.
 
+With numba (extra `games`) compiled code does the same game by game, to the same bits and many times as fast (`envs.games.go_kernels`).
+
 Shapes: B games, P points, T moves at most; point P stands for what is off the board.
 """
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import Any, NamedTuple, TypeVar
+import warnings
+from functools import cached_property, reduce
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.games.bits import Words
-from envs.games.game import Actions, Flags, merge, square_symmetries, take
+from envs.games.game import Actions, Flags, merge, nth_legal, square_symmetries, take
 from envs.games.text import grid_text, point_name
+
+if TYPE_CHECKING:
+    from envs.games.go_compiled import CompiledGo
 
 __all__ = ["Go", "GoState", "area"]
 
@@ -48,13 +55,14 @@ class Go:
     """Rules of Go on `size` x `size`. Action size * r + c plays in row r from the top and column c from the left; size^2 passes.
 
     Two passes end the game, or 2 size^2 moves. All stones on the board then count as alive. White gets `komi` points.
-    Raises ValueError for a size that is not 2 to 9, or a komi that is no multiple of a half.
+    compiled: whether numba computes; None: where it is installed. The results are the same. Raises ValueError for a size that is not 2 to
+    9, or a komi that is no multiple of a half, and ModuleNotFoundError where numba is asked for and missing.
     """
 
     planes = inputs = 4
     line = 0
 
-    def __init__(self, size: int, *, komi: float) -> None:
+    def __init__(self, size: int, *, komi: float, compiled: bool | None = None) -> None:
         if not 2 <= size <= SIZE_MAX:
             raise ValueError(f"size={size}: must be 2 to {SIZE_MAX}")
         if 2.0 * komi != round(2.0 * komi):
@@ -71,6 +79,28 @@ class Go:
         random = np.random.Generator(np.random.PCG64(20_061_953))  # fixed, so that hashes are the same in every process
         self._stones = random.integers(2**64, size=(2, self.points + 1), dtype=np.uint64)  # (2, P + 1) of black, of white
         self._stones[:, -1] = 0
+        self._wanted = compiled
+        if compiled:
+            self._fast  # noqa: B018  (raises without numba)
+
+    @cached_property
+    def _fast(self) -> CompiledGo | None:
+        """Looked for when first needed, because numba takes a second to import."""
+        if self._wanted is False or (self._wanted is None and find_spec("numba") is None):
+            return None
+        try:
+            from envs.games.go_compiled import CompiledGo
+        except ImportError as error:
+            if self._wanted:
+                raise ModuleNotFoundError(f"compiled rules of Go need numba: pip install 'closedloop[games]' ({error})") from error
+            warnings.warn(f"Go is played without numba, which cannot be imported: {error}", stacklevel=2)
+            return None
+        return CompiledGo(self.rows, self.komi, self._near, self._stones)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether numba computes."""
+        return self._fast is not None
 
     def initial(self, batch: int) -> GoState:
         """Empty boards, black to move."""
@@ -90,6 +120,8 @@ class Go:
 
     def legal(self, state: GoState) -> Flags:
         """(B, P + 1) points where a stone has, joins or makes a liberty and makes no position anew; and the pass."""
+        if (fast := self._fast) is not None:
+            return fast.legal(state)
         colour = (1 - 2 * state.player)[:, None]
         near = self._sides(state.cells, OFF)
         open_ = [side == 0 for side in near]
@@ -104,11 +136,30 @@ class Go:
 
     def sensible(self, state: GoState, legal: Flags) -> Flags:
         """(B, P + 1) the legal moves that fill no own eye (a point with own stones or the edge all around); the pass if there is none."""
+        if (fast := self._fast) is not None:
+            return fast.sensible(state, legal)
         colour = (1 - 2 * state.player)[:, None]
         useful = legal.copy()
         useful[:, :-1] &= _any([(side != colour) & (side != OFF) for side in self._sides(state.cells, OFF)])
         useful[:, -1] &= ~useful[:, :-1].any(axis=1)
         return useful
+
+    def choose(self, state: GoState, numbers: NDArray[np.float64], *, sensible: bool = False) -> Actions:
+        """(B,) the move at the share numbers (B,), 0 to below 1, of all that are legal, or sensible, in order; 0 where the game is over."""
+        if (fast := self._fast) is not None:
+            return fast.choose(state, numbers, sensible)
+        legal = self.legal(state)
+        return nth_legal(self.sensible(state, legal) if sensible else legal, numbers)
+
+    def play_out(self, state: GoState, numbers: NDArray[np.float64], *, sensible: bool = True) -> GoState:
+        """Every game after as many moves as there are numbers (B, M), each chosen by its number, or at its end."""
+        if (fast := self._fast) is not None:
+            return fast.play_out(state, numbers, sensible)
+        for column in numbers.T:
+            if state.done.all():
+                break
+            state = self.step(state, self.choose(state, column, sensible=sensible))
+        return state
 
     def _sides(self, values: NDArray[T], beyond: Any) -> list[NDArray[T]]:
         """Four of (B, P): what values (B, P + 1) has above, below, left and right of each point; `beyond` off the board.
@@ -119,7 +170,7 @@ class Go:
         board = np.full((batch, size + 2, size + 2), beyond, dtype=values.dtype)
         board[:, 1:-1, 1:-1] = values[:, :-1].reshape(batch, size, size)
         sides = (board[:, :-2, 1:-1], board[:, 2:, 1:-1], board[:, 1:-1, :-2], board[:, 1:-1, 2:])
-        return [side.reshape(batch, -1) for side in sides]
+        return [side.reshape(batch, size * size) for side in sides]
 
     def _in_atari(self, state: GoState, open_: list[Flags]) -> Flags:
         """(B, P + 1) whether the chain that a point stands for has exactly one liberty."""
@@ -164,6 +215,8 @@ class Go:
 
     def step(self, state: GoState, action: Actions) -> GoState:
         """One stone, or a pass, in each game."""
+        if (fast := self._fast) is not None:
+            return fast.step(state, action)
         batch, player = len(action), state.player.astype(np.int64)
         cells, chain, history = state.cells.copy(), state.chain.copy(), state.history.copy()
         now = history[np.arange(batch), state.moves]
@@ -214,6 +267,8 @@ class Go:
 
     def observe(self, state: GoState) -> NDArray[np.int8]:
         """(B, 4, size, size) own stones, the opponent's; all ones if black is to move; all ones if the last move was a pass."""
+        if (fast := self._fast) is not None:
+            return fast.observe(state)
         seen = state.cells[:, : self.points] * (1 - 2 * state.player)[:, None]
         whole = np.ones_like(seen)
         planes = np.stack([seen > 0, seen < 0, whole * (state.player == 0)[:, None], whole * state.passed[:, None]], axis=1)

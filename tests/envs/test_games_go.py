@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.games import IllegalMove, game_named, play
+from envs.games import IllegalMove, play
 from envs.games.go import Go, area
 
 
@@ -34,9 +34,16 @@ def stones(game: Go, state: Any) -> str:
     return "\n".join(line.split(maxsplit=1)[1] for line in game.board_text(state).splitlines()[:-1])
 
 
+@pytest.fixture(params=[False, True], ids=["numpy", "compiled"])
+def compiled(request: pytest.FixtureRequest) -> bool:
+    if request.param:
+        pytest.importorskip("numba")
+    return bool(request.param)
+
+
 @pytest.fixture
-def five() -> Go:
-    return Go(5, komi=0.5)
+def five(compiled: bool) -> Go:
+    return Go(5, komi=0.5, compiled=compiled)
 
 
 def test_a_stone_without_liberties_is_taken(five: Go) -> None:
@@ -88,9 +95,9 @@ def test_two_passes_end_it_and_one_does_not(five: Go) -> None:
 
 
 @pytest.mark.parametrize(("komi", "outcome"), [(-2.5, 1), (-2.0, 0), (-1.5, -1)])
-def test_area_counts_stones_and_what_they_alone_reach(komi: float, outcome: int) -> None:
+def test_area_counts_stones_and_what_they_alone_reach(komi: float, outcome: int, compiled: bool) -> None:
     """Black has columns A and B and C1, 11 points; white D and E and C2 to C4, 13; C5 touches both."""
-    game = Go(5, komi=komi)
+    game = Go(5, komi=komi, compiled=compiled)
     state = start(game, "B1 D1 B2 D2 B3 D3 B4 D4 B5 D5 C1 C2 pass C3 pass C4 pass pass")
     assert int(area(state.cells, game._near)[0]) == 11 - 13
     assert (bool(state.done[0]), int(state.outcome[0])) == (True, outcome)
@@ -157,11 +164,10 @@ class SlowGo:
         return total
 
 
-@pytest.mark.parametrize(("name", "games"), [("go_5x5", 12), ("go_7x7", 4), ("go_9x9", 2)])
-def test_random_games_are_those_of_the_slow_rules(name: str, games: int) -> None:
+@pytest.mark.parametrize(("size", "games"), [(5, 12), (7, 4), (9, 2)])
+def test_random_games_are_those_of_the_slow_rules(size: int, games: int, compiled: bool) -> None:
     """Legal moves, boards and counts, move by move, passing seldom so that boards fill up and stones are taken again and again."""
-    game, random = game_named(name), np.random.default_rng(5)
-    assert isinstance(game, Go)
+    game, random = Go(size, komi=7.5, compiled=compiled), np.random.default_rng(5)
     slow, state, repeats = [SlowGo(game.rows) for _ in range(games)], game.initial(games), 0
     while not state.done.all():
         legal, colour = game.legal(state), 1 - 2 * state.player.astype(int)
