@@ -5,6 +5,8 @@ Shapes: T decisions, K boxes, P points of a way.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -63,7 +65,7 @@ def _there(worlds: RallyWorlds, size: int) -> Floats:
 
 def film(policy: ArcadePolicy, task: str, seed: int, *, size: int = SIZE) -> Film:
     """Let the policy play an episode and look on. Raises as `ArcadePolicy.worlds` does."""
-    worlds = policy.worlds(task, 1)
+    worlds: Any = policy.worlds(task, 1)
     worlds.reset(np.array([seed]))
     player, config, eye = policy.make(worlds), worlds.config, worlds.eye
     side = eye.size if isinstance(eye, Looking) else -(-worlds.screen_config.size // MULTIPLE) * MULTIPLE

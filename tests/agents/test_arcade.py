@@ -77,7 +77,7 @@ def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, 
         rollout_arcade(load_arcade_policy(tmp_path / "run", "rally"), "rally", [0])
     policy = load_arcade_policy(tmp_path / "run", "rally")
     assert policy.observation == level
-    assert dict(policy.perception) == arcade_weights(level)  # pinned: the error model is a part of who learned by it
+    assert dict(policy.perception) == arcade_weights("rally", level)  # pinned: the error model is a part of who learned by it
     assert bool(policy.perception) == (level == "noisy")
     if level == "pixels":
         assert load_arcade_policy(f"{tmp_path}/run@pixels", "rally").observation == "pixels"

@@ -19,7 +19,7 @@ from envs.games.atari.observation import boxes_of, locate  # noqa: E402
 from envs.games.atari.picture import on_screen  # noqa: E402
 from envs.games.atari.seeing import OnScreen, Told  # noqa: E402
 from envs.games.atari.stream import AtariStream  # noqa: E402
-from envs.games.atari.types import middles  # noqa: E402
+from envs.games.atari.types import Bytes, middles  # noqa: E402
 from perception.metrics.detection import SIDE_MIN  # noqa: E402
 from perception.training.stream import open_stream  # noqa: E402
 from perception.types import Detections, SensorFrame  # noqa: E402
@@ -67,13 +67,13 @@ def test_the_seed_says_how_long_we_wait_and_which_buttons_stick() -> None:
 def test_a_button_sticks_as_often_as_it_should() -> None:
     """The share of frames that keep the last button; the emulator is told each frame's."""
     worlds, held = AtariWorlds(1, AtariConfig(sticky=0.25, noops=1)), []
-    before = worlds.consoles.frame
+    before = worlds.consoles.play
 
-    def frame(world: int, button: int) -> float:
-        held.append(button)
-        return before(world, button)
+    def play(world: int, buttons: list[int], ram: Bytes, grey: Bytes | None = None) -> list[float]:
+        held.extend(buttons)
+        return before(world, buttons, ram, grey)
 
-    worlds.consoles.frame = frame  # type: ignore[method-assign]
+    worlds.consoles.play = play  # type: ignore[method-assign]
     for number in range(500):
         worlds.step(np.array([2 + number % 2]))
     first = np.array(held).reshape(-1, 4)
@@ -184,6 +184,27 @@ def test_every_world_has_its_own_screen() -> None:
     np.testing.assert_array_equal(worlds.picture(0), before)
     with pytest.raises(RuntimeError, match="right after a frame"):
         worlds.consoles.grey(0)
+
+
+@pytest.mark.parametrize("observation", ["truth", "perceived", "pixels"])
+def test_a_console_of_its_own_plays_the_same(observation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one games get emulators of their own; told, shown, saved and gone on with they are what they were on the shared one."""
+    told: dict[int, list[bytes]] = {}
+    for changes in (1300, 4):
+        monkeypatch.setattr("envs.games.atari.emulator.CHANGES", changes)
+        worlds = AtariWorlds(3, AtariConfig(duration=14), observation=observation, screen=EXACT)
+        random, trail = np.random.default_rng(0), list[bytes]()
+        for number in range(24):
+            out = worlds.step(random.integers(6, size=3))
+            worlds.reset_where((out.terminated | out.truncated).numpy())
+            trail += [worlds.observe().tobytes(), worlds.pictures(size=84).tobytes(), out.reward.numpy().tobytes()]
+            if number in (3, 18):
+                worlds.set_state(worlds.get_state())
+                trail.append(worlds.pictures(size=84).tobytes())
+        told[changes] = trail
+        own = sum(each is not None for each in worlds.consoles._own)
+        assert own == (0 if changes == 1300 else 2)  # the last one keeps the shared one
+    assert told[1300] == told[4]
 
 
 def test_scores() -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.games.atari.moving import apart, latest_speed, mirror, scaled
+from envs.games.atari.moving import apart, later, latest_speed, mirror, scaled
 from envs.games.atari.types import AHEAD, AtariState, Bytes, Game, Objects, stacked
 
 __all__ = ["PONG"]
@@ -54,16 +54,14 @@ def _known(state: AtariState) -> Tensor:
 def _observe(objects: Objects, facts: Tensor) -> Tensor:
     position, velocity, there = objects
     now = scaled(position, velocity, there)
-    later = []
-    for seconds in AHEAD:
-        then = scaled(*_ahead(position, velocity, torch.tensor(seconds)), there)
-        later += [then.x[:, 0], then.y[:, 0]]
+    then = scaled(*_ahead(*later(position, velocity)), there)
+    ball_then = torch.stack((then.x[..., 0], then.y[..., 0]), -1).transpose(0, 1)  # (B, S, 2)
     ball, own, other = range(3)
     return stacked(
         [
             *(now.y[:, own], now.vy[:, own], now.y[:, other], now.vy[:, other]),
             *(there[:, ball], now.x[:, ball], now.y[:, ball], now.vx[:, ball], now.vy[:, ball]),
-            *later,
+            ball_then,
             facts,
         ]
     )
