@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -16,13 +18,15 @@ from envs.games.atari.breakout import ROWS, bricks  # noqa: E402
 from envs.games.atari.emulator import load_ale  # noqa: E402
 from envs.games.atari.games import GAMES  # noqa: E402
 from envs.games.atari.observation import boxes_of, locate  # noqa: E402
-from envs.games.atari.picture import on_screen  # noqa: E402
-from envs.games.atari.seeing import OnScreen, Told  # noqa: E402
+from envs.games.atari.seeing import told  # noqa: E402
 from envs.games.atari.stream import AtariStream  # noqa: E402
 from envs.games.atari.types import Bytes, middles  # noqa: E402
+from perception.detectors.centernet import pack  # noqa: E402
+from perception.detectors.decode import DecodeSpec  # noqa: E402
+from perception.detectors.network import Network, NetworkSpec  # noqa: E402
 from perception.metrics.detection import SIDE_MIN  # noqa: E402
+from perception.storage import WeightsError, save  # noqa: E402
 from perception.training.stream import open_stream  # noqa: E402
-from perception.types import Detections, SensorFrame  # noqa: E402
 from tests.envs.atari_play import played  # noqa: E402
 
 EXACT = ScreenConfig(detector="oracle")
@@ -273,7 +277,7 @@ def test_the_stream_shows_what_it_says() -> None:
     x, y, z = labels.centre.unbind(-1)
     middle = torch.stack((camera.cu - camera.focal * y / x, camera.cv - camera.focal * z / x), -1)
     torch.testing.assert_close(middle[shown], middles(box)[shown], atol=1e-3, rtol=0.0)
-    back = on_screen(Told().oracle.observe(first.frame, labels, seed=first.condition, step=first.condition)).centre[..., :2]
+    back = told().observe(first.frame, labels, seed=first.condition, step=first.condition).centre[..., :2]
     torch.testing.assert_close(
         back[shown], (middles(box) / torch.tensor([2.0, 1.0]) + torch.tensor([0.0, 16.0]))[shown], atol=1e-3, rtol=0.0
     )
@@ -288,12 +292,22 @@ def test_the_stream_shows_what_it_says() -> None:
         AtariStream(games="pong")
 
 
-def test_a_detector_of_other_things_is_told() -> None:
-    class Other:
-        classes = ("ball",)
+def ship(classes: tuple[str, ...], folder: Path) -> Path:
+    """A detector that has learned nothing, as one that ships."""
+    network = Network(NetworkSpec(classes=classes, widths=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8, head=8)).eval().fold()
+    return save(folder / "detector_atari.safetensors", pack(network, DecodeSpec(classes=classes), name="detector_atari"), card={})
 
-        def __call__(self, frame: SensorFrame) -> Detections:
-            raise NotImplementedError
 
+def test_detectors_are_taken_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By file; by name as soon as one ships; until then how to make one is told, as is one of other things."""
+    with pytest.raises(WeightsError, match=r"closedloop pretrain detector --domain atari.*detector=FILE"):
+        AtariWorlds(1, observation="perceived")
+    file = ship(("ball", "paddle", "chicken", "car"), tmp_path)
+    named = AtariWorlds(1, observation="perceived", screen=ScreenConfig(detector=str(file)))
+    monkeypatch.setattr("perception.storage.WEIGHTS", tmp_path)
+    usual = AtariWorlds(1, observation="perceived")
+    assert usual.eye.pipeline.detector.sha256 == named.eye.pipeline.detector.sha256 != ""
+    assert len(usual.eye.pipeline.detector.sha256) == 64
+    ship(("ball",), tmp_path)
     with pytest.raises(ValueError, match="and not paddle"):
-        OnScreen(Other(), GAMES["pong"])
+        AtariWorlds(1, observation="perceived")
