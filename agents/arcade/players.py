@@ -83,7 +83,7 @@ class RallyExpert:
         return as_action(place.clamp(-TOP, TOP) - own, config)
 
 
-EXPERTS = {"rally": "agents.arcade.players:RallyExpert"}  # "module:class" by game
+EXPERTS = {"rally": "agents.arcade.players:RallyExpert", "pong": "agents.arcade.pong:PongExpert"}  # "module:class" by game
 
 
 def players_of(game: str) -> dict[str, MakePlayer]:

@@ -5,6 +5,7 @@ Shapes: B worlds, T frames, K things; (...) stands for any.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from envs.games.rally.motion import fold
 
 __all__ = ["JUMP", "Scaled", "apart", "bounce", "later", "latest_speed", "mirror", "scaled"]
 
-JUMP = 8.0  # px a frame: farther off in one frame a thing was put there
+JUMP = 8.0  # px a frame: hardly anything is faster
 HALF = (80.0, 105.0)  # px, half the screen
 PLACE, SPEED = 1.5, 8.0  # bounds of what is told, well beyond what occurs
 
@@ -47,12 +48,16 @@ def apart(first: Tensor, second: Tensor) -> Tensor:
     return first - second
 
 
-def latest_speed(place: Tensor) -> Tensor:
-    """(B, T, K, 2) places, oldest first -> (B, K, 2) px a frame: the mean over the last frames in which a thing has not turned."""
+def latest_speed(place: Tensor, jump: Sequence[float] = (JUMP,)) -> Tensor:
+    """(B, T, K, 2) places, oldest first -> (B, K, 2) px a frame: the mean over the last frames in which a thing has not turned.
+
+    jump (K,) px, or one for all: farther off in one frame a thing was put there.
+    """
+    most = torch.tensor(jump, device=place.device)[:, None]
     step = place.diff(dim=1).flip(1)  # (B, T - 1, K, 2), the latest first
     sign = step.sign()
     way = sign.gather(1, (sign != 0).to(torch.uint8).argmax(1, keepdim=True))  # the latest that is one
-    same = ((step.abs() <= JUMP) & (sign * way >= 0)).cumprod(1)
+    same = ((step.abs() <= most) & (sign * way >= 0)).cumprod(1)
     return torch.where(same > 0, step, 0.0).sum(1) / same.sum(1).clamp(min=1)
 
 
