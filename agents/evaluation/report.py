@@ -69,11 +69,12 @@ def arcade_sheet(games: Sequence[str]) -> Sheet:
     from envs.games.arcade import arcade_entry
 
     sets = [arcade_entry(game).figures for game in games]
+    more = " or s; normalised: 0 random play, 1 a human tester" if any("normalised" in figures for figures in sets) else ""
     return Sheet(
         columns={name: (name, {"success": "rate", "share": "share"}.get(name, "mean")) for figures in sets for name in figures},
         endings=ARCADE_ENDINGS,
         what="game",
-        units="share too, all else in points (normalised: 0 random play, 1 a human tester) or s",
+        units=f"share too, all else in points{more}",
         where="`docs/games.md` defines each",
         partial=frozenset(name for figures in sets for name in figures if not all(name in other for other in sets)),
     )

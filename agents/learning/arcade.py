@@ -13,8 +13,9 @@ from agents.learning.worlds import Worlds
 from agents.policies.spec import ArcadeSpec
 from envs.games.arcade import arcade_game
 from envs.games.arcade_sb3 import ArcadeVecEnv
+from envs.games.arcade_worlds import ArcadeWorlds
 
-__all__ = ["PicturedVecEnv", "arcade_worlds"]
+__all__ = ["PicturedVecEnv", "arcade_world", "arcade_worlds"]
 
 FLOOR = 1e-3  # variance floor of the normaliser: lengths are in half courts or screens, of which a deviation of 0.03 is less than the ball
 
@@ -35,6 +36,13 @@ class PicturedVecEnv(VecEnvWrapper):
         return {"image": observation}, reward, done, infos  # type: ignore[dict-item]
 
 
+def arcade_world(config: TrainConfig, batch: int = 1) -> ArcadeWorlds:
+    """`batch` worlds of `config.task` by themselves. Raises as `arcade_worlds`."""
+    robot = config.robot
+    game, screen = game_config(config.task, robot.options), screen_config(config.task, robot.screen)
+    return arcade_game(config.task).worlds(batch, game, observation=robot.observation, screen=screen)
+
+
 def arcade_worlds(config: TrainConfig) -> Worlds:
     """The worlds of `config.task`. World k starts training with the episode of its seed, and goes on with ever new ones; validation is
     always on the same. A resumed run begins with the same episodes again.
@@ -42,12 +50,8 @@ def arcade_worlds(config: TrainConfig) -> Worlds:
     Raises ConfigError for options that the game does not have, WeightsError where nothing sees, ModuleNotFoundError without its extra.
     """
     robot, seeds = config.robot, config.seeds
-
-    def worlds(batch: int, seed: int) -> ArcadeVecEnv:
-        game, screen = game_config(config.task, robot.options), screen_config(config.task, robot.screen)
-        return ArcadeVecEnv(arcade_game(config.task).worlds(batch, game, observation=robot.observation, screen=screen), seed=seed)
-
-    training, validation = worlds(config.envs, seeds.training), worlds(seeds.validation_episodes, seeds.validation)
+    training = ArcadeVecEnv(arcade_world(config, config.envs), seed=seeds.training)
+    validation = ArcadeVecEnv(arcade_world(config, seeds.validation_episodes), seed=seeds.validation)
     pictures = robot.observation == "pixels"
     return Worlds(
         training=PicturedVecEnv(training) if pictures else training,

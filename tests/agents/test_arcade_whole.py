@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from agents.arcade.film import film, sighted, way
+from agents.arcade.film import film
+from agents.arcade.film_rally import sighted, way
 from agents.arcade.policies import load_arcade_policy
 from agents.cli import cli, run
 from agents.evaluation.domains import changed_task_weights, duration_of
