@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium.envs.registration import register, registry
 
 import scenarios
-from envs.games.arcade import ARCADE, ATARI
+from envs.games.arcade import ARCADE
 from envs.robots.registry import TASKS, robot_id
 
 __all__ = ["DRIVING", "EnvEntry", "entries", "family_id", "register_all"]
@@ -46,7 +46,7 @@ def entries() -> tuple[EnvEntry, ...]:
     tasks = [EnvEntry(id=robot_id(name), options={"task": name}, **robots) for name in TASKS]
     games = [
         EnvEntry(id=g.id, entry_point=g.entry_point, vector_entry_point=g.vector_entry_point, options=dict(g.options))
-        for g in (*ARCADE.values(), *ATARI.values())
+        for g in ARCADE.values()
     ]
     return (EnvEntry(id=DRIVING, **driving), *families, *tasks, *games)
 

@@ -1,5 +1,5 @@
-"""Who plays arcade games: a scripted expert, chance, and trained networks."""
+"""Who plays arcade games: scripted experts, chance, and trained networks."""
 
-from agents.arcade.players import PLAYERS, Chance, Player, RallyExpert
+from agents.arcade.players import EXPERTS, Chance, Player, RallyExpert, players_of
 
-__all__ = ["PLAYERS", "Chance", "Player", "RallyExpert"]
+__all__ = ["EXPERTS", "Chance", "Player", "RallyExpert", "players_of"]

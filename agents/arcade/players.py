@@ -1,22 +1,25 @@
 """Whoever plays an arcade game without having learned it, by name.
 
-A player is made for a batch of worlds and then asked for their actions at every decision. Shapes: B worlds.
+A player is made for a batch of worlds and then asked for their actions at every decision. Shapes: B worlds, A buttons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
+from envs.games.arcade_worlds import ArcadeWorlds
 from envs.games.rally.motion import arrival, fold
 from envs.games.rally.types import FACE, TOP, RallyConfig
 from envs.games.rally.worlds import RallyWorlds
 from perception.rng import uniform
 
-__all__ = ["PLAYERS", "Chance", "MakePlayer", "Player", "RallyExpert", "as_action"]
+__all__ = ["EXPERTS", "Chance", "MakePlayer", "Player", "RallyExpert", "as_action", "players_of"]
 
 STREAM = 3101  # of the counter-based generator
 AIMS = (-0.8, -0.4, 0.0, 0.4, 0.8)  # where on the paddle a ball may be taken, in its reaches
@@ -24,13 +27,13 @@ DEAD = 0.5  # of what a paddle moves in a decision: what is nearer is left alone
 
 
 class Player(Protocol):
-    """Acts for the player on the left."""
+    """Acts for the player whom the shells of one player serve."""
 
-    def act(self, worlds: RallyWorlds) -> Tensor:
-        """Actions (B,), as `RallyWorlds.command` takes them."""
+    def act(self, worlds: Any) -> Tensor:
+        """Actions (B,), as the worlds' `command` takes them."""
 
 
-MakePlayer = Callable[[RallyWorlds], Player]
+MakePlayer = Callable[[Any], Player]
 
 
 def as_action(wish: Tensor, config: RallyConfig) -> Tensor:
@@ -44,14 +47,14 @@ def as_action(wish: Tensor, config: RallyConfig) -> Tensor:
 class Chance:
     """Any action at every decision. The floor: what no policy may fall below."""
 
-    def __init__(self, worlds: RallyWorlds) -> None:
-        pass
+    def __init__(self, worlds: ArcadeWorlds) -> None:
+        self.buttons = int(worlds.action_space.n) if isinstance(worlds.action_space, spaces.Discrete) else 0  # A; 0: a number in [-1, 1]
 
-    def act(self, worlds: RallyWorlds) -> Tensor:
+    def act(self, worlds: ArcadeWorlds) -> Tensor:
         """A function of episode and decision alone."""
-        state = worlds.state
-        drawn = uniform(state.seed, state.step, STREAM, torch.zeros_like(state.seed))
-        return 2.0 * drawn - 1.0 if worlds.config.action == "continuous" else (3.0 * drawn).to(torch.int64)
+        seed, step = torch.from_numpy(worlds.seeds), torch.from_numpy(worlds.steps)
+        drawn = uniform(seed, step, STREAM, torch.zeros_like(seed))
+        return (self.buttons * drawn).to(torch.int64) if self.buttons else 2.0 * drawn - 1.0
 
 
 class RallyExpert:
@@ -80,4 +83,13 @@ class RallyExpert:
         return as_action(place.clamp(-TOP, TOP) - own, config)
 
 
-PLAYERS: dict[str, MakePlayer] = {"random": Chance, "expert": RallyExpert}
+EXPERTS = {"rally": "agents.arcade.players:RallyExpert", "pong": "agents.arcade.pong:PongExpert"}  # "module:class" by game
+
+
+def players_of(game: str) -> dict[str, MakePlayer]:
+    """Who plays a game without having learned it, by name."""
+    found: dict[str, MakePlayer] = {"random": Chance}
+    if game in EXPERTS:
+        module, _, made = EXPERTS[game].partition(":")
+        found["expert"] = getattr(import_module(module), made)
+    return found

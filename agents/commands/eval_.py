@@ -85,7 +85,7 @@ def command(
     from agents.commands.compiling import checked_device, require_compiler
     from agents.commands.output import CountProgress, as_json, print_json
     from agents.evaluation.domains import are_arcade, changed_task_weights
-    from agents.evaluation.report import ARCADE, DRIVING, ROBOTS, markdown, report, trained_on
+    from agents.evaluation.report import DRIVING, ROBOTS, arcade_sheet, markdown, report, trained_on
     from agents.evaluation.suite import Interrupted, changed_weights, default_workers, judge, resolve, trace_rule
     from scenarios.files import write_atomic
 
@@ -95,7 +95,8 @@ def command(
     robots = bool(plan.tasks)
     if robots and (traces not in (None, "none") or compile_ or device != "cpu"):
         raise click.UsageError("tasks: no traces are left (--traces), nothing is compiled (--compile), and they run on the CPU (--device)")
-    traces, sheet = traces or ("none" if robots else "failures"), DRIVING if not robots else ARCADE if are_arcade(plan.tasks) else ROBOTS
+    traces = traces or ("none" if robots else "failures")
+    sheet = DRIVING if not robots else arcade_sheet(plan.tasks) if are_arcade(plan.tasks) else ROBOTS
     folder = out or Path("runs") / "eval" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     names = scenario_names or tasks
     title = f"{', '.join(policies)} on {suite or (names[0] if len(names) == 1 else f'{len(names)} {sheet.what}s')}"
@@ -170,7 +171,7 @@ def _show(title: str, results: list[EpisodeResult], sheet: Sheet) -> None:
 
     table = rows(results, sheet)
     long = ("wrong way", "red light", "nuPlan IQM")  # headings that are left to the page
-    shown = [heading for heading in columns(table) if heading not in long]
+    shown = [heading for heading in columns(table, sheet) if heading not in long]
     body = [[row.scenario, row.policy, driven(row), *(cell(row.figures[h], sheet.columns[h][1]) for h in shown)] for row in table]
     print_table(title, (sheet.what, "policy", "episodes", *shown), body)
     click.echo(f"Rates in %, {sheet.units.replace(' from', '')}, with 95 % intervals.\n")

@@ -123,16 +123,16 @@ def _robots() -> Rows:
 def _arcade() -> Rows:
     from importlib.util import find_spec
 
-    from agents.arcade.players import PLAYERS
+    from agents.arcade.players import players_of
     from agents.policies.arcade_spec import shipped_arcade
-    from envs.games.arcade import ARCADE, ATARI
+    from envs.games.arcade import ARCADE
 
     shipped, there = shipped_arcade(), find_spec("ale_py") is not None
-    who = {name: [*PLAYERS, *(["trained"] if name in shipped else [])] for name in ARCADE}
-    told = {name: g.about if name in ARCADE or there else "needs pip install 'closedloop[atari]'" for name, g in (ARCADE | ATARI).items()}
+    who = {name: [*players_of(name), *(["trained"] if name in shipped else [])] for name in ARCADE}
+    told = {name: g.about if g.extra != "atari" or there else "needs pip install 'closedloop[atari]'" for name, g in ARCADE.items()}
     return [
-        {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": who.get(name, []), "description": told[name]}
-        for name, g in (ARCADE | ATARI).items()
+        {"name": name, "id": g.id, "players": [*map(str, g.players)], "policies": who[name], "description": told[name]}
+        for name, g in ARCADE.items()
     ]
 
 

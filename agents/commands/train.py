@@ -198,9 +198,9 @@ def _resume(folder: Path, steps: int | None, *, dry_run: bool, json_: bool) -> i
 
 
 def check_training(config: TrainConfig) -> None:
-    """What can be checked before training: seeds, scenarios (one episode of each), device, what is begun with.
+    """What can be checked before training: seeds, scenarios (one episode of each), device, what is begun with, a world of an arcade game.
 
-    Raises ScenarioError, TrainConfigError, CheckpointError, BundleError or UsageError.
+    Raises ScenarioError, TrainConfigError, CheckpointError, BundleError, UsageError, WeightsError or ModuleNotFoundError.
     """
     import torch
 
@@ -216,6 +216,10 @@ def check_training(config: TrainConfig) -> None:
         raise click.UsageError(str(error)) from None
     if config.task and config.device != "cpu":
         raise click.UsageError(f"--device {config.device}: tasks run on the cpu")
+    if config.arcade:
+        from agents.learning.arcade import arcade_world
+
+        arcade_world(config)
     ticks = {name: sample(load(name), seeds.training).dt for name in config.scenario}
     if len(set(ticks.values())) > 1:
         told = ", ".join(f"{name} {tick:g} s" for name, tick in ticks.items())

@@ -70,7 +70,7 @@ def duration_of(task: str) -> float:
         from agents.arcade.told import game_config
 
         game = game_config(task)
-        return game.duration * game.dt
+        return float(game.duration * game.dt)
     from envs.robots.physics import compile_model
     from envs.robots.registry import task_named
 
@@ -143,11 +143,13 @@ def rollout_task(
     return rollout_robots(policy, task, seeds, name=name, progress=progress)  # type: ignore[arg-type]
 
 
-def task_weights(observation: str, tasks: Sequence[str]) -> dict[Stage, str]:
-    """The sha256 of what policies of the tasks see through on a level. Raises WeightsError."""
+def task_weights(policy: RobotPolicy | ArcadePolicy, task: str) -> dict[Stage, str]:
+    """The sha256 of what a policy of a task sees through. Raises WeightsError."""
     from agents.policies.pins import arcade_weights, robot_weights
 
-    return (arcade_weights if are_arcade(tasks) else robot_weights)(observation)
+    if are_arcade([task]):
+        return arcade_weights(task, policy.observation, getattr(policy, "screen", None))
+    return robot_weights(policy.observation)
 
 
 def task_labels(specs: list[str], tasks: list[str]) -> dict[str, str]:
@@ -174,6 +176,8 @@ def changed_task_weights(specs: list[str], tasks: list[str]) -> list[str]:
     """A warning for every policy of tasks that sees through other perception weights than those it was trained with."""
     from agents.policies.pins import arcade_weights_changed, robot_weights_changed
 
-    changed: Callable[[Any], str] = arcade_weights_changed if are_arcade(tasks) else robot_weights_changed
-    found = (changed(load_task_policy(spec, task)) for spec in specs for task in tasks)
+    def changed(policy: Any, task: str) -> str:
+        return arcade_weights_changed(policy, task) if are_arcade([task]) else robot_weights_changed(policy)
+
+    found = (changed(load_task_policy(spec, task), task) for spec in specs for task in tasks)
     return [text for text in dict.fromkeys(found) if text]

@@ -16,7 +16,7 @@ from agents.evaluation.stats import LEVEL, Estimate, iqm, mean_interval, proport
 from agents.learning.seeds import TRAINING, VALIDATION
 
 __all__ = [
-    "ARCADE", "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report",
+    "COLUMNS", "DRIVING", "ROBOTS", "Row", "Sheet", "arcade_sheet", "cell", "driven", "endings", "markdown", "missing", "repeats", "report",
     "rows", "shown", "trained_on", "versions",
 ]  # fmt: skip
 
@@ -40,14 +40,6 @@ ROBOT_COLUMNS: dict[str, tuple[str, str]] = {
     "lasted": ("lasted", "mean"),
     "at goal": ("at_goal", "mean"),
 }
-ARCADE_COLUMNS: dict[str, tuple[str, str]] = {
-    "success": ("success", "rate"),
-    "return": ("return", "mean"),
-    "won": ("won", "mean"),
-    "lost": ("lost", "mean"),
-    "share": ("share", "share"),
-    "hits": ("hits", "mean"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +51,7 @@ class Sheet:
     what: str = "scenario"  # what an episode is one of
     units: str = "scores from 0 to 1"
     where: str = "`docs/metrics.md` defines each"
+    partial: frozenset[str] = frozenset({"shielded"})  # headings of what not everybody has a figure for
 
 
 DRIVING = Sheet(columns=COLUMNS, endings=ENDINGS)
@@ -69,9 +62,22 @@ ROBOTS = Sheet(
     units="lasted and at goal as shares of the time",
     where="`docs/robots.md` defines each",
 )
-ARCADE = Sheet(
-    columns=ARCADE_COLUMNS, endings=ARCADE_ENDINGS, what="game", units="share too, all else in points", where="`docs/games.md` defines each"
-)
+
+
+def arcade_sheet(games: Sequence[str]) -> Sheet:
+    """Of arcade games, each with its figures (`ArcadeEntry.figures`). A figure that only some of them have is told of those."""
+    from envs.games.arcade import arcade_entry
+
+    sets = [arcade_entry(game).figures for game in games]
+    more = " or s; normalised: 0 random play, 1 a human tester" if any("normalised" in figures for figures in sets) else ""
+    return Sheet(
+        columns={name: (name, {"success": "rate", "share": "share"}.get(name, "mean")) for figures in sets for name in figures},
+        endings=ARCADE_ENDINGS,
+        what="game",
+        units=f"share too, all else in points{more}",
+        where="`docs/games.md` defines each",
+        partial=frozenset(name for figures in sets for name in figures if not all(name in other for other in sets)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,26 +108,25 @@ def rows(results: Sequence[EpisodeResult], sheet: Sheet = DRIVING) -> list[Row]:
 
 def _row(scenario: str, policy: str, strata: Sequence[Sequence[EpisodeResult]], sheet: Sheet) -> Row:
     good = [[r for r in stratum if not r.error] for stratum in strata]
-    figures = {heading: _figure(good, metric, how) for heading, (metric, how) in sheet.columns.items()}
+    figures = {heading: _figure(good, metric, how, heading in sheet.partial) for heading, (metric, how) in sheet.columns.items()}
     total, driven = sum(map(len, strata)), sum(map(len, good))
     counts = Counter(r.end for stratum in strata for r in stratum)
     ends = {end: counts[end] for end in sheet.endings}
     return Row(scenario=scenario, policy=policy, episodes=driven, errors=total - driven, ends=ends, figures=figures)
 
 
-def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str) -> Estimate:
-    # only who has a shield has a share of decisions overridden; all else every episode has
-    values = [[r.metrics[metric] for r in stratum if how != "share" or metric in r.metrics] for stratum in strata]
+def _figure(strata: Sequence[Sequence[EpisodeResult]], metric: str, how: str, partial: bool) -> Estimate:
+    # only who has a shield has a share of decisions overridden, only some games have lives; all else every episode has
+    values = [[r.metrics[metric] for r in stratum if not partial or metric in r.metrics] for stratum in strata]
     if how == "rate":
         flat = [v > 0 for stratum in values for v in stratum]
         return proportion(sum(flat), len(flat))
     return iqm(values) if how == "iqm" else mean_interval(values)
 
 
-def shown(table: Sequence[Row]) -> list[str]:
-    """The columns of a table: all, but for those that none of the policies has a figure for."""
-    known = table[0].figures if table else COLUMNS
-    return [heading for heading in known if heading != "shielded" or any(row.figures[heading].n for row in table)]
+def shown(table: Sequence[Row], sheet: Sheet = DRIVING) -> list[str]:
+    """The columns of a table: all, but for those that not everybody has, where none of these has a figure for it."""
+    return [heading for heading in sheet.columns if heading not in sheet.partial or any(row.figures[heading].n for row in table)]
 
 
 def endings(table: Sequence[Row], what: str = "scenario") -> tuple[list[str], list[list[str]]]:
@@ -208,7 +213,7 @@ def _warnings(results: Sequence[EpisodeResult]) -> list[str]:
 
 def _plain(row: Row, sheet: Sheet) -> dict[str, Any]:
     """A row with its figures by the name of the metric."""
-    figures = {heading: row.figures[heading] for heading in shown([row])}
+    figures = {heading: row.figures[heading] for heading in shown([row], sheet)}
     columns = sheet.columns
     named = {columns[heading][0] + ("_iqm" if columns[heading][1] == "iqm" else ""): e.as_dict() for heading, e in figures.items()}
     return {"scenario": row.scenario, "policy": row.policy, "episodes": row.episodes, "errors": row.errors, "ends": row.ends, **named}
@@ -222,7 +227,7 @@ def markdown(
     lines = [f"# {title}", ""]
     if command:
         lines += ["```", command, "```", ""]
-    columns = shown(table)
+    columns = shown(table, sheet)
     lines += [f"| {sheet.what} | policy | episodes | " + " | ".join(columns) + " |", "|---|---|---:|" + "---:|" * len(columns)]
     for row in table:
         lines.append(

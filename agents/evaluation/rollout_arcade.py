@@ -30,7 +30,7 @@ def rollout_arcade(
 ) -> list[EpisodeResult]:
     """One result a seed, in their order. name: what results call the policy. progress: called once an episode, as they end.
 
-    Metrics: those of `RallyWorlds.metrics`. `end` is "won" or "lost" where somebody has the points, else "time".
+    Metrics: those of the worlds. `end` is "won" or "lost", with success or without, where the game was over, else "time".
     Raises ConfigError or PolicyError where the policy does not fit the game, or was trained on another one of that name.
     """
     policy.check_exam(task)
@@ -46,7 +46,7 @@ def _batch(policy: ArcadePolicy, task: str, seeds: tuple[int, ...], name: str) -
     open_, found = np.ones(len(seeds), dtype=np.bool_), dict[int, EpisodeResult]()
     while open_.any():
         step = worlds.step(player.act(worlds))
-        told = np.concatenate([part.cpu().numpy() for part in (worlds.state.ball, worlds.state.velocity, worlds.state.paddle)], axis=1)
+        told = worlds.traced()
         for world in np.flatnonzero(open_).tolist():
             prints[world].update(np.ascontiguousarray(told[world]).tobytes())
         terminated = step.terminated.cpu().numpy()

@@ -30,7 +30,7 @@ class Film:
     cameras: tuple[str, ...]  # C, of the policy
     boxed: str  # what the boxes are around
     people: list[NDArray[np.uint8]] = field(repr=False)  # T + 1 of (H, W, 3)
-    eyes: list[list[NDArray[np.uint8]]] = field(repr=False)  # T + 1 of C of (S, S, 3), one S
+    eyes: list[list[NDArray[np.uint8]]] = field(repr=False)  # T + 1 of C of (H, W, 3), one size
     boxes: Floats = field(repr=False)  # (T + 1, C, K, 4) px u0, v0, u1, v1; 0: nothing; (..., 6): thing's number and score besides
     rewards: Floats = field(repr=False)  # (T,)
     terms: dict[str, Floats] = field(repr=False)  # (T,) each, weighted, or whatever else is to be drawn

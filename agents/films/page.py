@@ -66,6 +66,7 @@ def _about(film: Film) -> dict[str, Any]:
         "people": [_jpeg(film.people[t], QUALITY["people"]) for t in shown],
         "eyes": [[_jpeg(picture, QUALITY["eyes"]) for picture in film.eyes[t]] for t in shown],
         "size": film.eyes[0][0].shape[0] if film.cameras else 0,
+        "wide": film.eyes[0][0].shape[1] if film.cameras else 0,
         "zoom": film.zoom,
         "shape": film.people[0].shape[1::-1],
         "boxes": np.round(film.boxes[shown], 2).tolist(),

@@ -186,7 +186,10 @@ def task_identity(spec: str, tasks: Sequence[str]) -> dict[str, Any]:
     names = {policy.name for policy in found.values()}
     needs = {"observation": "+".join(sorted(levels)), "options": {task: dict(policy.options) for task, policy in found.items()}}
     sha256 = "+".join(dict.fromkeys(policy.sha256 for policy in found.values() if policy.sha256))
-    weights = {stage: own for level in sorted(levels) for stage, own in task_weights(level, tasks).items()}
+    weights: dict[str, str] = {}
+    for task, policy in found.items():
+        for stage, own in task_weights(policy, task).items():
+            weights[stage] = "+".join(dict.fromkeys([*filter(None, weights.get(stage, "").split("+")), own]))
     identity = {"name": names.pop() if len(names) == 1 else spec, "sha256": sha256, "needs": needs}
     return identity | ({"perception": weights} if weights else {})
 

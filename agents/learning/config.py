@@ -71,7 +71,7 @@ class TrainConfig(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 1  # of torch; 0: as torch likes. More only pay where the cores are otherwise idle
     tensorboard: bool = True
     driving: DrivingConfig = DrivingConfig()
-    robot: RobotSettings = RobotSettings()  # of an arcade game: observation and options
+    robot: RobotSettings = RobotSettings()  # of an arcade game: observation, options and screen
     planner: str = ""  # the learner tells this planner what to aim at (`agents.planners.wish`); "": it drives by itself
     imitate: str = ""  # all steps are for distilling this planner or expert by DAgger (`agents.learning.dagger`); "": from rewards
     init: str = ""  # folder of a run whose last policy, critic and normaliser this one begins with; "": from scratch
@@ -131,7 +131,7 @@ class TrainConfig(BaseModel):
         else:
             problems += robot_problems(self.task, self.robot, algorithm, self.imitate, envs=self.envs, hyper=self.hyper)
         if not problems and self.robot.observation == "pixels":
-            shape = arcade_picture() if self.arcade else robot_picture(self.task, self.robot)
+            shape = arcade_picture(self.task) if self.arcade else robot_picture(self.task, self.robot)
             problems += picture_problems(
                 shape, steps=self.steps, envs=self.envs, imitate=self.imitate, on_policy=algorithm.on_policy, hyper=self.hyper
             )

@@ -1,4 +1,4 @@
-"""What a training run's configuration may say of an arcade game: its level of seeing and its options are those of `robot`."""
+"""What a training run's configuration may say of an arcade game: its level of seeing, its options and its screen's are those of `robot`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from agents.learning.algorithms import Algorithm
 from agents.learning.config_robots import RobotSettings
 from scenarios.errors import did_you_mean
 
-__all__ = ["arcade_problems"]
+__all__ = ["arcade_picture", "arcade_problems"]
 
 
 def arcade_problems(task: str, settings: RobotSettings, algorithm: Algorithm, imitate: str) -> list[str]:
     """What is wrong with a run on an arcade game, a sentence each."""
-    from agents.arcade.told import game_config
+    from agents.arcade.told import game_config, screen_config
     from envs.checks import ConfigError
-    from envs.games.rally.worlds import LEVELS
+    from envs.games.arcade_worlds import LEVELS
 
     problems = []
     if settings.observation not in LEVELS:
@@ -21,24 +21,31 @@ def arcade_problems(task: str, settings: RobotSettings, algorithm: Algorithm, im
         problems.append(f"robot.observation: no level {settings.observation!r}; {hint}")
     if settings.frames > 1:
         problems.append(f"robot.frames: {settings.frames}; games show the last four pictures on 'pixels'")
-    try:
-        action = game_config(task, settings.options).action
-    except ConfigError as error:
-        problems.append(f"robot.options: {error}")
+    chooses = hasattr(game_config(task), "action")  # else there are only buttons
+    if not chooses and "discrete" not in algorithm.actions:
+        problems.append(f"algo: {algorithm.name} learns continuous actions; {task} is played by buttons")
     else:
-        if action not in algorithm.actions:
-            problems.append(f"robot.options.action: {action}; {algorithm.name} learns {' or '.join(algorithm.actions)} actions")
+        try:
+            action = getattr(game_config(task, settings.options), "action", "discrete")
+        except ConfigError as error:
+            problems.append(f"robot.options: {error}")
+        else:
+            if action not in algorithm.actions:
+                problems.append(f"robot.options.action: {action}; {algorithm.name} learns {' or '.join(algorithm.actions)} actions")
+    try:
+        screen_config(task, settings.screen)
+    except ConfigError as error:
+        problems.append(f"robot.screen: {error}")
     problems += [f"robot.{name}: arcade games have none" for name in ("randomisation", "hindsight") if getattr(settings, name)]
     if imitate:
         problems.append(f"imitate: {imitate!r} cannot be imitated on an arcade game")
     return problems
 
 
-def arcade_picture() -> tuple[int, ...]:
+def arcade_picture(task: str) -> tuple[int, ...]:
     """(channels, height, width) of what is shown on the level `pixels`."""
-    from envs.games.rally.observation import screen_space
-    from envs.games.rally.screen import ScreenConfig
+    from envs.games.arcade import arcade_game
 
-    shape = screen_space(ScreenConfig.size).shape
+    shape = arcade_game(task).shown.shape
     assert shape is not None
     return shape

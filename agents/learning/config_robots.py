@@ -27,6 +27,7 @@ class RobotSettings(BaseModel):
     frames: Annotated[int, Field(ge=1, le=8)] = 1  # of pixels: the last so many pictures of each camera
     options: dict[str, Option] = {}  # of the task: control, reward, tolerance, ...
     randomisation: dict[str, float] = {}  # of `envs.robots.Randomisation`: mass, friction, gain, delay, ...
+    screen: dict[str, Option] = {}  # of an arcade game, what is made of its screen: detector, noise, latency, ...
     hindsight: Annotated[int, Field(ge=0, le=64)] = 0  # goals made up for each decision that is learned from; 0: only those that there were
 
     @model_validator(mode="before")
@@ -56,7 +57,7 @@ def robot_problems(
 
     if task not in TASKS:
         return [f"task: no robot task {task!r}; {did_you_mean(task, TASKS) or 'known: ' + ', '.join(TASKS)}"]
-    problems = []
+    problems = ["robot.screen: robots have cameras"] if settings.screen else []
     if "continuous" not in algorithm.actions:
         problems.append(f"algo: {algorithm.name} learns discrete actions; robots are commanded by continuous ones")
     if settings.observation not in LEVELS:

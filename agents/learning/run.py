@@ -109,7 +109,7 @@ class Run(BaseCallback):
         if worlds.robot:
             self.perception = robot_weights(worlds.robot.observation)
         if worlds.arcade:
-            self.perception = arcade_weights(worlds.arcade.observation)
+            self.perception = arcade_weights(worlds.arcade.task, worlds.arcade.observation, worlds.arcade.screen)
         self.data = learned_from(config)
         self.before = spent  # s until now: drawing the episodes, and earlier parts of a resumed run
         if checkpoint:

@@ -18,16 +18,18 @@ ARCADE_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "arcade"  # <
 
 
 class ArcadeSpec(Strict):
-    """The game of `envs.games.arcade` that a policy was trained on. Options are those of its configuration that differ from the usual."""
+    """The game of `envs.games.arcade` that a policy was trained on. Options are those of its configuration, and of its screen those of its
+    ScreenConfig, that differ from the usual."""
 
     task: Annotated[str, Field(min_length=1, max_length=64)]
     observation: Literal["truth", "visible", "noisy", "perceived", "pixels"] = "truth"
     options: dict[str, Option] = Field(default_factory=dict)
+    screen: dict[str, Option] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Options are left out where there are none."""
-        return {name: value for name, value in handler(self).items() if name != "options" or value}
+        """Options are left out where there are none: older files keep their sha256."""
+        return {name: value for name, value in handler(self).items() if name not in ("options", "screen") or value}
 
 
 def shipped_arcade() -> list[str]:

@@ -8,7 +8,7 @@ A policy names its detector, predictor and noise model; what a name stands for c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.policies.spec import Stage
 from perception.registry import weights_sha256
@@ -76,12 +76,16 @@ def robot_weights(observation: str) -> dict[Stage, str]:
     return _on_level(observation, SightConfig.detector, lambda: load_noise(SightConfig.noise).sha256)
 
 
-def arcade_weights(observation: str) -> dict[Stage, str]:
-    """The same of policies of arcade games."""
-    from envs.games.rally.noise import card_of
-    from envs.games.rally.screen import ScreenConfig
+def arcade_weights(task: str, observation: str, screen: Any = None) -> dict[Stage, str]:
+    """The same of policies of an arcade game. screen: its ScreenConfig, or options of it; None: the usual one."""
+    from agents.arcade.told import screen_config
+    from envs.games.arcade import arcade_game
 
-    return _on_level(observation, ScreenConfig.detector, lambda: weights_sha256("noise", card_of(ScreenConfig.noise)))
+    game = arcade_game(task)
+    given = screen_config(task, screen) if isinstance(screen, Mapping) else screen
+    seeing: Mapping[Any, str] = game.seeing(observation, given or game.screen())
+    found: dict[Stage, str] = {stage: weights_sha256(stage, name) for stage, name in seeing.items()}
+    return {stage: sha256 for stage, sha256 in found.items() if sha256}
 
 
 def _on_level(observation: str, detector: str, noise: Callable[[], str]) -> dict[Stage, str]:
@@ -93,16 +97,16 @@ def _on_level(observation: str, detector: str, noise: Callable[[], str]) -> dict
 
 def robot_weights_changed(policy: RobotPolicy) -> str:
     """As `weights_changed`, of a policy of a robot task. On another level than that of its training it sees otherwise on purpose."""
-    return _changes(policy, robot_weights)
+    return _changes(policy, robot_weights(policy.observation))
 
 
-def arcade_weights_changed(policy: ArcadePolicy) -> str:
+def arcade_weights_changed(policy: ArcadePolicy, task: str) -> str:
     """The same of a policy of an arcade game."""
-    return _changes(policy, arcade_weights)
+    return _changes(policy, arcade_weights(task, policy.observation, policy.screen))
 
 
-def _changes(policy: RobotPolicy | ArcadePolicy, weights: Callable[[str], dict[Stage, str]]) -> str:
-    now: Mapping[str, str] = {str(stage): sha256 for stage, sha256 in weights(policy.observation).items()}
+def _changes(policy: RobotPolicy | ArcadePolicy, weights: Mapping[Stage, str]) -> str:
+    now: Mapping[str, str] = {str(stage): sha256 for stage, sha256 in weights.items()}
     changes = [
         f"the {stage} with sha256 {pinned[:16]}..., and here it is {now[stage][:16]}..."
         for stage, pinned in policy.perception.items()

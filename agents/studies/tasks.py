@@ -77,11 +77,12 @@ def plan_tasks(
     for name in tasks:
         if name not in (known := known_tasks()):
             raise ConfigError(unknown("robot task or arcade game", name, known))
-    seeing = _seeing(are_arcade(tasks), detector, noise)
+    arcade = are_arcade(tasks)
     order = tuple(sorted(dict.fromkeys(levels), key=LEVELS.index))
     names = tuple(name for name in dict.fromkeys(policies) if name != CHANCE)
     players = {}
     for task in dict.fromkeys(tasks):
+        seeing = _seeing(task if arcade else "", detector, noise)
         for name in names:
             for level in order:
                 players[task, name, level] = replace(load_task_policy(f"{name}@{level}", task), **seeing)
@@ -109,13 +110,13 @@ def study_tasks(plan: Study, *, episodes: int, seed: int = 0, progress: Callable
                 yield _row(task, policy, level, found, truth if level != "truth" else None, floor)
 
 
-def _seeing(arcade: bool, detector: str | None, noise: str | None) -> dict[str, Any]:
-    """How policies see, as their field of it."""
+def _seeing(game: str, detector: str | None, noise: str | None) -> dict[str, Any]:
+    """How policies see, as their field of it: on an arcade game, or on robot tasks for ""."""
     given: dict[str, Any] = {name: value for name, value in (("detector", detector), ("noise", noise)) if value}
-    if arcade:
-        from envs.games.rally.screen import ScreenConfig
+    if game:
+        from agents.arcade.told import screen_config
 
-        return {"screen": ScreenConfig(**given)}
+        return {"screen": found} if (found := screen_config(game, given)) else {}
     from envs.robots.sight import SightConfig
 
     return {"sight": SightConfig(**given)}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from envs.checks import ConfigError, unknown
 
-__all__ = ["ARCADE", "ATARI", "ArcadeEntry", "arcade_entry"]
+if TYPE_CHECKING:
+    from envs.games.arcade_game import ArcadeGame
+
+__all__ = ["ARCADE", "ArcadeEntry", "arcade_entry", "arcade_game"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,45 +23,54 @@ class ArcadeEntry:
     about: str  # in a line, for lists
     entry_point: str  # "module:class" of the gymnasium.Env
     vector_entry_point: str  # "module:class" of the gymnasium.vector.VectorEnv
+    game: str  # "module:function" that makes its `ArcadeGame`, given `options`
     players: tuple[int, ...]  # how many can play
-    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments that the id stands for
+    figures: tuple[str, ...]  # of `ArcadeWorlds.metrics`, those that tables show
+    options: dict[str, Any] = field(default_factory=dict)  # fields of its configuration that the name and the id stand for
     extra: str = ""  # of ours, that the game needs
 
 
-# games that `closedloop eval` and `closedloop train` know
+def _atari(name: str, about: str, *figures: str) -> ArcadeEntry:
+    return ArcadeEntry(
+        id=f"closedloop/{name.capitalize()}-v0",
+        about=f"Atari's {name.capitalize()}: {about}",
+        entry_point="envs.games.atari.gym_env:AtariEnv",
+        vector_entry_point="envs.games.atari.vector_env:AtariVectorEnv",
+        game="envs.games.atari.arcade:atari_game",
+        players=(1,),
+        figures=("success", "return", *figures),
+        options={"game": name},
+        extra="atari",
+    )
+
+
 ARCADE = {
     "rally": ArcadeEntry(
         id="closedloop/Rally-v0",
         about="return the ball past the other paddle; 11 points win",
         entry_point="envs.games.rally.gym_env:RallyEnv",
         vector_entry_point="envs.games.rally.vector_env:RallyVectorEnv",
+        game="envs.games.rally.arcade:rally_game",
         players=(1, 2),
+        figures=("success", "return", "won", "lost", "share", "hits"),
     ),
-}
-
-# games that ale-py emulates, so far for other programs only
-ATARI = {
-    name: ArcadeEntry(
-        id=f"closedloop/{name.capitalize()}-v0",
-        about=about,
-        entry_point="envs.games.atari.gym_env:AtariEnv",
-        vector_entry_point="envs.games.atari.vector_env:AtariVectorEnv",
-        players=(1,),
-        options={"game": name},
-        extra="atari",
-    )
-    for name, about in (
-        ("pong", "Atari's Pong: return the ball past the other paddle; 21 points win"),
-        ("breakout", "Atari's Breakout: a ball takes bricks out of a wall; five balls"),
-        ("freeway", "Atari's Freeway: lead a chicken across ten lanes as often as 2 min 16 s allow"),
-    )
+    "pong": _atari("pong", "return the ball past the other paddle; 21 points win", "won", "lost", "share", "normalised", "seconds"),
+    "breakout": _atari("breakout", "a ball takes bricks out of a wall; five balls", "normalised", "lives", "seconds"),
+    "freeway": _atari("freeway", "lead a chicken across ten lanes as often as 2 min 16 s allow", "normalised", "seconds"),
 }
 
 
 def arcade_entry(name: str) -> ArcadeEntry:
-    """The entry of a game that `closedloop eval` and `train` know. Raises ConfigError with a suggestion."""
-    if name in ATARI:
-        raise ConfigError(f"{name} cannot be judged or trained on from the command line yet: use {ATARI[name].id} or envs.games.atari")
+    """The entry of a game. Raises ConfigError with a suggestion."""
     if name not in ARCADE:
         raise ConfigError(unknown("arcade game", name, list(ARCADE)))
     return ARCADE[name]
+
+
+@cache
+def arcade_game(name: str) -> ArcadeGame:
+    """What those who train and judge have to know of a game; only its worlds need an extra. Raises ConfigError with a suggestion."""
+    entry = arcade_entry(name)
+    module, _, made = entry.game.partition(":")
+    found: ArcadeGame = getattr(import_module(module), made)(**entry.options)
+    return found

@@ -19,7 +19,7 @@ __all__ = ["ArcadeVecEnv"]
 class ArcadeVecEnv(BatchedVecEnv):
     """The shell that all games share. worlds: the batch. seed: of the first episode. size: of the pictures for people, px."""
 
-    def __init__(self, worlds: ArcadeWorlds, *, seed: int, render_mode: str | None, size: int) -> None:
+    def __init__(self, worlds: ArcadeWorlds, *, seed: int, render_mode: str | None = None, size: int = 336) -> None:
         self.worlds, self.render_mode, self.size, self._key = worlds, render_mode, size, seed_from(seed)
         self._actions: Any = None
         super().__init__(worlds.batch, worlds.observation_space, worlds.action_space)

@@ -36,6 +36,8 @@ class ArcadeWorlds(Protocol):
     """B games, advanced together. An episode is one number, its seed."""
 
     batch: int
+    config: Any  # a frozen dataclass
+    observation: str  # level of the ladder
     dt: float  # s, a decision
     observation_space: spaces.Box  # of one world
     action_space: spaces.Space[Any]
@@ -60,6 +62,8 @@ class ArcadeWorlds(Protocol):
     def tensor(self) -> Tensor: ...  # what the player is told
 
     def observe(self) -> NDArray[Any]: ...  # the same as a fresh array
+
+    def traced(self) -> NDArray[Any]: ...  # (B, n) what the last decision has come to, for fingerprints of episodes
 
     def metrics(self) -> dict[str, NDArray[np.floating[Any]]]: ...  # (B,) each; success and return among them
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from agents.policies.base import PolicyError
 from agents.policies.pins import arcade_weights
 from envs.checks import ConfigError
 
+LINES = [
+    ["eval", "random", "--task", "pong"],
+    ["train", "--task", "pong", "--steps", "64"],
+    ["play", "pong", "--policy", "random"],
+    ["study", "perception", "--task", "pong", "--level", "truth"],
+    ["compare", "random", "expert", "--suite", "atari"],
+]
 SMALL = {"task": "rally", "steps": 256, "envs": 4, "validation_episodes": 2, "evaluations": 1, "network": [8], "tensorboard": False}
 SHORT = {"points": 1, "duration": 100}
 
@@ -77,7 +85,7 @@ def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, 
         rollout_arcade(load_arcade_policy(tmp_path / "run", "rally"), "rally", [0])
     policy = load_arcade_policy(tmp_path / "run", "rally")
     assert policy.observation == level
-    assert dict(policy.perception) == arcade_weights(level)  # pinned: the error model is a part of who learned by it
+    assert dict(policy.perception) == arcade_weights("rally", level)  # pinned: the error model is a part of who learned by it
     assert bool(policy.perception) == (level == "noisy")
     if level == "pixels":
         assert load_arcade_policy(f"{tmp_path}/run@pixels", "rally").observation == "pixels"
@@ -91,3 +99,16 @@ def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, 
     assert "episodes of the arcade game rally" in card["data"]
     assert cli.run(["eval", str(tmp_path / "run"), "--task", "rally", "--out", str(tmp_path / "eval")]) == 2
     assert "cannot be judged beside others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[0])
+def test_without_ale_py_one_line_says_what_to_install(
+    line: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(line) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert told[-1] == "closedloop: this needs the extra 'atari': pip install 'closedloop[atari]'"
+    assert len(told) == 1
+    assert not [*tmp_path.iterdir()]

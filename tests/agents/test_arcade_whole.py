@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from agents.arcade.film import film, sighted, way
+from agents.arcade.film import film
+from agents.arcade.film_rally import sighted, way
 from agents.arcade.policies import load_arcade_policy
 from agents.cli import cli, run
 from agents.evaluation.domains import changed_task_weights, duration_of
@@ -25,8 +26,8 @@ from agents.policies.pins import arcade_weights_changed
 from agents.studies.tasks import plan_tasks, study_tasks
 from envs.checks import ConfigError
 from envs.games.arcade import ARCADE
+from envs.games.options import with_options
 from envs.games.rally.looking import Looking
-from envs.games.rally.make import rally_config
 from envs.games.rally.raster import boxes
 from envs.games.rally.worlds import RallyWorlds
 from perception.storage import WEIGHTS, read_card
@@ -38,11 +39,14 @@ SUITE = "version: 1\nname: exam\nepisodes: 12\nmetrics:\n  - {metric: share, mar
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two points win."""
+    of_points(monkeypatch, 2)
 
-    def made(config: Any = None, **options: Any) -> Any:
-        return rally_config(config, **{"points": 2, **options})
 
-    monkeypatch.setattr("agents.arcade.told.rally_config", made)
+def of_points(monkeypatch: pytest.MonkeyPatch, points: int) -> None:
+    def made(config: Any, options: dict[str, Any], *, game: str) -> Any:
+        return with_options(config, {"points": points, **options} if game == "rally" else options, game=game)
+
+    monkeypatch.setattr("agents.arcade.told.with_options", made)
 
 
 @pytest.mark.parametrize("game", shipped_arcade())
@@ -74,10 +78,10 @@ def test_what_is_seen_through_is_a_part_of_who_plays(monkeypatch: pytest.MonkeyP
     assert task_identity("expert@noisy", ["rally"])["perception"] == {"noise": ours["noise"]}
     assert "perception" not in task_identity("expert", ["rally"])
     learned = replace(load_arcade_policy("expert@perceived", "rally"), perception={"detector": ours["detector"]})
-    assert arcade_weights_changed(learned) == ""
+    assert arcade_weights_changed(learned, "rally") == ""
     other = replace(learned, perception={"detector": "0" * 64})
-    assert "expert@perceived was trained with the detector with sha256 0000000000000000..." in arcade_weights_changed(other)
-    assert arcade_weights_changed(replace(other, observation="truth")) == ""
+    assert "expert@perceived was trained with the detector with sha256 0000000000000000..." in arcade_weights_changed(other, "rally")
+    assert arcade_weights_changed(replace(other, observation="truth"), "rally") == ""
     monkeypatch.setattr("agents.arcade.policies.load_arcade_policy", lambda spec, task: other)
     assert len(changed_task_weights(["a", "b"], ["rally"])) == 1
 
@@ -95,7 +99,7 @@ def test_games_go_through_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_suites_of_games_are_checked(tmp_path: Path) -> None:
     plan = plan_from(load_suite("arcade"))
-    assert plan.tasks == list(ARCADE)
+    assert plan.tasks == ["rally"]
     assert plan.strata[0].duration == duration_of("rally") == 120.0
     (tmp_path / "exam.yaml").write_text(SUITE + "  - {task: rallye}\n")
     with pytest.raises(ScenarioError, match="did you mean 'rally'"):
@@ -123,7 +127,7 @@ def shot() -> Film:
 
 
 def test_a_film_is_the_episode_that_is_judged(shot: Film, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.arcade.told.rally_config", lambda config=None, **options: rally_config(config, **{"points": 1, **options}))
+    of_points(monkeypatch, 1)
     (result,) = rollout_arcade(load_arcade_policy("expert", "rally"), "rally", [3])
     assert (shot.end, shot.total, len(shot.rewards)) == (result.end, result.reward, round(result.metrics["seconds"] / shot.dt))
     assert shot.notes[0] == "0 : 0"

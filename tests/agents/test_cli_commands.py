@@ -19,7 +19,7 @@ from agents.policies.base import policy_names
 from agents.policies.robot_spec import shipped_tasks
 from envs import entries
 from envs.games import GAMES
-from envs.games.arcade import ARCADE, ATARI
+from envs.games.arcade import ARCADE
 from envs.robots import TASKS
 from scenarios.roads import ROADS
 
@@ -34,7 +34,7 @@ def test_list_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "envs": [entry.id for entry in entries()],
         "roads": list(ROADS),
         "games": list(GAMES),
-        "arcade": [*ARCADE, *ATARI],
+        "arcade": [*ARCADE],
         "robots": list(TASKS),
     }
 
@@ -60,7 +60,8 @@ def test_without_ale_py_the_list_says_how_to_install_it(monkeypatch: pytest.Monk
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ale_py" else find(name, *rest))
     assert cli.run(["list", "arcade", "--json"]) == 0
-    assert capsys.readouterr().out.count("needs pip install 'closedloop[atari]'") == len(ATARI)
+    extra = [name for name, entry in ARCADE.items() if entry.extra == "atari"]
+    assert capsys.readouterr().out.count("needs pip install 'closedloop[atari]'") == len(extra) == 3
 
 
 def test_tables_print_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

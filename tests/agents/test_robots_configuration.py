@@ -200,7 +200,7 @@ def test_dry_run_shows_the_complete_configuration(capsys: pytest.CaptureFixture[
     arguments += ["--set", "robot.hindsight=0"]
     assert run([*arguments, "--dry-run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    robot = {"observation": "visible", "frames": 1, "options": {"where": "anywhere"}, "randomisation": {}, "hindsight": 0}
+    robot = {"observation": "visible", "frames": 1, "options": {"where": "anywhere"}, "randomisation": {}, "screen": {}, "hindsight": 0}
     assert shown["robot"] == robot
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -16,13 +18,15 @@ from envs.games.atari.breakout import ROWS, bricks  # noqa: E402
 from envs.games.atari.emulator import load_ale  # noqa: E402
 from envs.games.atari.games import GAMES  # noqa: E402
 from envs.games.atari.observation import boxes_of, locate  # noqa: E402
-from envs.games.atari.picture import on_screen  # noqa: E402
-from envs.games.atari.seeing import OnScreen, Told  # noqa: E402
+from envs.games.atari.seeing import told  # noqa: E402
 from envs.games.atari.stream import AtariStream  # noqa: E402
-from envs.games.atari.types import middles  # noqa: E402
+from envs.games.atari.types import Bytes, middles  # noqa: E402
+from perception.detectors.centernet import pack  # noqa: E402
+from perception.detectors.decode import DecodeSpec  # noqa: E402
+from perception.detectors.network import Network, NetworkSpec  # noqa: E402
 from perception.metrics.detection import SIDE_MIN  # noqa: E402
+from perception.storage import WeightsError, save  # noqa: E402
 from perception.training.stream import open_stream  # noqa: E402
-from perception.types import Detections, SensorFrame  # noqa: E402
 from tests.envs.atari_play import played  # noqa: E402
 
 EXACT = ScreenConfig(detector="oracle")
@@ -67,13 +71,13 @@ def test_the_seed_says_how_long_we_wait_and_which_buttons_stick() -> None:
 def test_a_button_sticks_as_often_as_it_should() -> None:
     """The share of frames that keep the last button; the emulator is told each frame's."""
     worlds, held = AtariWorlds(1, AtariConfig(sticky=0.25, noops=1)), []
-    before = worlds.consoles.frame
+    before = worlds.consoles.play
 
-    def frame(world: int, button: int) -> float:
-        held.append(button)
-        return before(world, button)
+    def play(world: int, buttons: list[int], ram: Bytes, grey: Bytes | None = None) -> list[float]:
+        held.extend(buttons)
+        return before(world, buttons, ram, grey)
 
-    worlds.consoles.frame = frame  # type: ignore[method-assign]
+    worlds.consoles.play = play  # type: ignore[method-assign]
     for number in range(500):
         worlds.step(np.array([2 + number % 2]))
     first = np.array(held).reshape(-1, 4)
@@ -186,6 +190,27 @@ def test_every_world_has_its_own_screen() -> None:
         worlds.consoles.grey(0)
 
 
+@pytest.mark.parametrize("observation", ["truth", "perceived", "pixels"])
+def test_a_console_of_its_own_plays_the_same(observation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one games get emulators of their own; told, shown, saved and gone on with they are what they were on the shared one."""
+    told: dict[int, list[bytes]] = {}
+    for changes in (1300, 4):
+        monkeypatch.setattr("envs.games.atari.emulator.CHANGES", changes)
+        worlds = AtariWorlds(3, AtariConfig(duration=14), observation=observation, screen=EXACT)
+        random, trail = np.random.default_rng(0), list[bytes]()
+        for number in range(24):
+            out = worlds.step(random.integers(6, size=3))
+            worlds.reset_where((out.terminated | out.truncated).numpy())
+            trail += [worlds.observe().tobytes(), worlds.pictures(size=84).tobytes(), out.reward.numpy().tobytes()]
+            if number in (3, 18):
+                worlds.set_state(worlds.get_state())
+                trail.append(worlds.pictures(size=84).tobytes())
+        told[changes] = trail
+        own = sum(each is not None for each in worlds.consoles._own)
+        assert own == (0 if changes == 1300 else 2)  # the last one keeps the shared one
+    assert told[1300] == told[4]
+
+
 def test_scores() -> None:
     """Points add up to the return; 0 is random play's, 1 the human tester's."""
     worlds = AtariWorlds(1, AtariConfig(sticky=0.0))
@@ -252,7 +277,7 @@ def test_the_stream_shows_what_it_says() -> None:
     x, y, z = labels.centre.unbind(-1)
     middle = torch.stack((camera.cu - camera.focal * y / x, camera.cv - camera.focal * z / x), -1)
     torch.testing.assert_close(middle[shown], middles(box)[shown], atol=1e-3, rtol=0.0)
-    back = on_screen(Told().oracle.observe(first.frame, labels, seed=first.condition, step=first.condition)).centre[..., :2]
+    back = told().observe(first.frame, labels, seed=first.condition, step=first.condition).centre[..., :2]
     torch.testing.assert_close(
         back[shown], (middles(box) / torch.tensor([2.0, 1.0]) + torch.tensor([0.0, 16.0]))[shown], atol=1e-3, rtol=0.0
     )
@@ -267,12 +292,22 @@ def test_the_stream_shows_what_it_says() -> None:
         AtariStream(games="pong")
 
 
-def test_a_detector_of_other_things_is_told() -> None:
-    class Other:
-        classes = ("ball",)
+def ship(classes: tuple[str, ...], folder: Path) -> Path:
+    """A detector that has learned nothing, as one that ships."""
+    network = Network(NetworkSpec(classes=classes, widths=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8, head=8)).eval().fold()
+    return save(folder / "detector_atari.safetensors", pack(network, DecodeSpec(classes=classes), name="detector_atari"), card={})
 
-        def __call__(self, frame: SensorFrame) -> Detections:
-            raise NotImplementedError
 
+def test_detectors_are_taken_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By file; by name as soon as one ships; until then how to make one is told, as is one of other things."""
+    with pytest.raises(WeightsError, match=r"closedloop pretrain detector --domain atari.*detector=FILE"):
+        AtariWorlds(1, observation="perceived")
+    file = ship(("ball", "paddle", "chicken", "car"), tmp_path)
+    named = AtariWorlds(1, observation="perceived", screen=ScreenConfig(detector=str(file)))
+    monkeypatch.setattr("perception.storage.WEIGHTS", tmp_path)
+    usual = AtariWorlds(1, observation="perceived")
+    assert usual.eye.pipeline.detector.sha256 == named.eye.pipeline.detector.sha256 != ""
+    assert len(usual.eye.pipeline.detector.sha256) == 64
+    ship(("ball",), tmp_path)
     with pytest.raises(ValueError, match="and not paddle"):
-        OnScreen(Other(), GAMES["pong"])
+        AtariWorlds(1, observation="perceived")

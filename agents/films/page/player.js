@@ -29,7 +29,7 @@ by("where").max = film.moments.length - 1;
 
 const views = film.cameras.map((name, c) => {
   const figure = document.createElement("figure"), canvas = document.createElement("canvas"), caption = document.createElement("figcaption");
-  canvas.width = canvas.height = zoom * film.size;
+  [canvas.width, canvas.height] = [zoom * film.wide, zoom * film.size];
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `camera ${name}`);
   caption.textContent = name;

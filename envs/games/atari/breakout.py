@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.games.atari.moving import apart, bounce, latest_speed, mirror, scaled
+from envs.games.atari.moving import apart, bounce, later, latest_speed, mirror, scaled
 from envs.games.atari.types import AHEAD, AtariState, Bytes, Game, Objects, stacked
 
 __all__ = ["BREAKOUT", "BRICK", "COLUMNS", "ROWS", "WALL", "brick_bits", "bricks", "bricks_shown"]
@@ -91,12 +91,10 @@ def _shown(facts: Tensor, screen: Tensor) -> Tensor:
 def _observe(objects: Objects, facts: Tensor) -> Tensor:
     position, velocity, there = objects
     now = scaled(position, velocity, there)
-    later = []
-    for seconds in AHEAD:
-        then = scaled(*_ahead(position, velocity, torch.tensor(seconds)), there)
-        later += [then.x[:, 0], then.y[:, 0]]
+    then = scaled(*_ahead(*later(position, velocity)), there)
+    ball_then = torch.stack((then.x[..., 0], then.y[..., 0]), -1).transpose(0, 1)  # (B, S, 2)
     seen = [there[:, 0], now.x[:, 0], now.y[:, 0], now.vx[:, 0], now.vy[:, 0]]
-    return stacked([now.x[:, 1], now.vx[:, 1], *seen, *later, facts])
+    return stacked([now.x[:, 1], now.vx[:, 1], *seen, ball_then, facts])
 
 
 BREAKOUT = Game(

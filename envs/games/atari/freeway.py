@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.games.atari.moving import HALF, PLACE, latest_speed, scaled
+from envs.games.atari.moving import HALF, PLACE, later, latest_speed, scaled
 from envs.games.atari.types import AHEAD, AtariState, Bytes, Game, Objects, stacked
 
 __all__ = ["FREEWAY", "LANES"]
@@ -78,12 +78,12 @@ def _observe(objects: Objects, facts: Tensor) -> Tensor:
     own = position[:, :1]
 
     def from_own(place: Tensor) -> Tensor:
-        """(B, LANES) how far to the right of our chicken cars are, half screens, the shorter way around."""
-        off = _apart(place[:, 1 : 1 + LANES], own)[..., 0] / HALF[0]
+        """(..., LANES) how far to the right of our chicken cars are, half screens, the shorter way around."""
+        off = _apart(place[..., 1 : 1 + LANES, :], own)[..., 0] / HALF[0]
         return torch.where(there[:, 1 : 1 + LANES], off, 0.0).clamp(-PLACE, PLACE)
 
-    later = [from_own(_ahead(position, velocity, torch.tensor(seconds))[0]) for seconds in AHEAD]
-    cars = torch.stack((from_own(position), now.vx[:, 1 : 1 + LANES], *later), -1)
+    then = from_own(_ahead(*later(position, velocity))[0])  # (S, B, LANES)
+    cars = torch.stack((from_own(position), now.vx[:, 1 : 1 + LANES], *then), -1)
     return stacked([now.y[:, 0], now.vy[:, 0], cars, facts])
 
 

@@ -5,16 +5,18 @@ Shapes: B worlds, T frames, K things; (...) stands for any.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from envs.games.atari.types import AHEAD
 from envs.games.rally.motion import fold
 
-__all__ = ["JUMP", "Scaled", "apart", "bounce", "latest_speed", "mirror", "scaled"]
+__all__ = ["JUMP", "Scaled", "apart", "bounce", "later", "latest_speed", "mirror", "scaled"]
 
-JUMP = 8.0  # px a frame: farther off in one frame a thing was put there
+JUMP = 8.0  # px a frame: hardly anything is faster
 HALF = (80.0, 105.0)  # px, half the screen
 PLACE, SPEED = 1.5, 8.0  # bounds of what is told, well beyond what occurs
 
@@ -22,7 +24,7 @@ PLACE, SPEED = 1.5, 8.0  # bounds of what is told, well beyond what occurs
 class Scaled(NamedTuple):
     """In half screens: x to the right and y up from the middle, 1/s; 0 for things that are not there."""
 
-    x: Tensor  # (B, K)
+    x: Tensor  # (..., K)
     y: Tensor
     vx: Tensor
     vy: Tensor
@@ -46,21 +48,27 @@ def apart(first: Tensor, second: Tensor) -> Tensor:
     return first - second
 
 
-def latest_speed(place: Tensor) -> Tensor:
-    """(B, T, K, 2) places, oldest first -> (B, K, 2) px a frame: the mean over the last frames in which a thing has not turned."""
-    step = place.diff(dim=1)  # (B, T - 1, K, 2)
-    total, count, sign = (torch.zeros_like(step[:, 0]) for _ in range(3))
-    same = torch.ones_like(sign, dtype=torch.bool)
-    for move in step.flip(1).unbind(1):
-        now = move.sign()
-        same = same & (move.abs() <= JUMP) & ((now == 0) | (sign == 0) | (now == sign))
-        sign = torch.where(sign == 0, now, sign)
-        total, count = total + torch.where(same, move, 0.0), count + same
-    return total / count.clamp(min=1.0)
+def latest_speed(place: Tensor, jump: Sequence[float] = (JUMP,)) -> Tensor:
+    """(B, T, K, 2) places, oldest first -> (B, K, 2) px a frame: the mean over the last frames in which a thing has not turned.
+
+    jump (K,) px, or one for all: farther off in one frame a thing was put there.
+    """
+    most = torch.tensor(jump, device=place.device)[:, None]
+    step = place.diff(dim=1).flip(1)  # (B, T - 1, K, 2), the latest first
+    sign = step.sign()
+    way = sign.gather(1, (sign != 0).to(torch.uint8).argmax(1, keepdim=True))  # the latest that is one
+    same = ((step.abs() <= most) & (sign * way >= 0)).cumprod(1)
+    return torch.where(same > 0, step, 0.0).sum(1) / same.sum(1).clamp(min=1)
+
+
+def later(position: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, K, 2) places and velocities for each of the moments that are foretold, S, as `Game.ahead` takes them: (S, B, K, 2) each, s."""
+    seconds = torch.tensor(AHEAD, device=position.device)[:, None, None, None]
+    return position.expand(len(AHEAD), -1, -1, -1), velocity.expand(len(AHEAD), -1, -1, -1), seconds
 
 
 def scaled(position: Tensor, velocity: Tensor, there: Tensor) -> Scaled:
-    """(B, K, 2) px and px/s, (B, K) -> what is told of them."""
+    """(..., K, 2) px and px/s, (..., K) -> what is told of them."""
     half = torch.tensor(HALF, device=position.device)
     flip = torch.tensor([1.0, -1.0], device=position.device)
     place = torch.where(there[..., None], (position / half - 1.0) * flip, 0.0).clamp(-PLACE, PLACE)

@@ -19,17 +19,16 @@ from envs.games.atari.moving import HALF
 from envs.games.atari.observation import STACK
 from envs.games.atari.picture import CLASSES, SIZE, frame_of, labels_of, on_screen, picture
 from envs.games.atari.types import AtariState, Bytes, Game, Objects, ScreenConfig
+from envs.games.screen_eye import Belief, OnScreen, ScreenEye, ToldOnScreen, load_network
 from envs.games.screen_tracker import ScreenTracker, Things
-from perception.oracle import Oracle, VisibilityRule
-from perception.pipeline import Pipeline, PipelineConfig, PipelineState
 from perception.rng import normal, uniform
 from perception.stages import Detector, Witness
-from perception.states import map_tensors, select
+from perception.storage import WeightsError, shipped
 from perception.types import Detections, Labels, SensorFrame
 
-__all__ = ["Blurred", "Grey", "Looking", "OnScreen", "Told", "shrunk", "things_of"]
+__all__ = ["Blurred", "Grey", "Looking", "load_detector", "shrunk", "things_of", "told"]
 
-SCORE, SLOTS = 0.25, 24  # least score of what is believed; detections that are looked at
+SLOTS = 24  # detections that are looked at
 ERROR, MISS = 122, 123  # streams
 FASTEST, NEAR, LOST = 480.0, 0.3, 20  # of the filter: px/s, of a score for each half screen, looks
 
@@ -69,39 +68,26 @@ class Grey:
         self.belief = Stack(saved.frames.clone())
 
 
-class OnScreen:
-    """A detector whose places are px of the screen. Raises ValueError if it does not know the things of the game."""
-
-    def __init__(self, detector: Detector, game: Game) -> None:
-        if missing := sorted({kind for kind in game.kinds if kind not in detector.classes}):
-            raise ValueError(f"the detector knows {', '.join(detector.classes)}, and not {', '.join(missing)}")
-        self.detector, self.classes = detector, CLASSES
-        self._kinds = torch.tensor([CLASSES.index(name) if name in CLASSES else len(CLASSES) for name in detector.classes])
-
-    def __call__(self, frame: SensorFrame) -> Detections:
-        """What is seen."""
-        found = self.detector(frame)
-        return on_screen(found._replace(kind=self._kinds.to(found.kind.device)[found.kind]))
-
-
-class Told:
+def told() -> ToldOnScreen:
     """The truth as a perfect detector would tell it."""
-
-    classes = CLASSES
-
-    def __init__(self) -> None:
-        self.oracle = Oracle(classes=CLASSES, rule=VisibilityRule(side_min=0.0), sigma=0.01)
-
-    def observe(self, frame: SensorFrame, labels: Labels, *, seed: Tensor, step: Tensor) -> Detections:
-        """What there is; nothing is random."""
-        return on_screen(self.oracle.observe(frame, labels, seed=seed, step=step))
+    return ToldOnScreen(CLASSES, on_screen)
 
 
-class Blurred(Told):
+def load_detector(spec: str, game: Game) -> OnScreen:
+    """A trained one, by the name of one that ships or its file. Raises WeightsError, ValueError if it is one for something else."""
+    if spec == ScreenConfig.detector and spec not in shipped("detector"):
+        raise WeightsError(
+            "no detector of Atari's screens comes with this version: `closedloop pretrain detector --domain atari` makes one. Name its "
+            "file: POLICY@perceived,detector=FILE; in training --set robot.screen.detector=FILE; in Python ScreenConfig(detector=FILE)"
+        )
+    return OnScreen(load_network(spec, slots=SLOTS), CLASSES, game.kinds, lambda found, _: on_screen(found))
+
+
+class Blurred(ToldOnScreen):
     """The truth with errors: things are missed at a share `miss` of looks, and seen `noise` px off, each look by itself."""
 
     def __init__(self, *, noise: float, miss: float) -> None:
-        super().__init__()
+        super().__init__(CLASSES, on_screen)
         self.noise, self.miss = noise, miss
 
     def observe(self, frame: SensorFrame, labels: Labels, *, seed: Tensor, step: Tensor) -> Detections:
@@ -138,16 +124,7 @@ def things_of(game: Game) -> Things:
     )
 
 
-class Belief(NamedTuple):
-    """All that `Looking` remembers."""
-
-    pipeline: PipelineState
-    place: Tensor  # (B, K, 4) px and px/s: u, v, du, dv as believed now
-    there: Tensor  # (B, K) bool
-    facts: Tensor  # (B, M)
-
-
-class Looking:
+class Looking(ScreenEye):
     """Where things are believed to be in B worlds: `start` where an episode begins, `look` after every decision. shot: (B, 210, 160, 3).
 
     Raises WeightsError if there is no such detector, ValueError if it is one for something else.
@@ -156,30 +133,17 @@ class Looking:
     def __init__(self, batch: int, game: Game, screen: ScreenConfig, dt: float, *, noisy: bool) -> None:
         self.game, self.screen, self.dt = game, screen, dt
         self.shot = "" if noisy else "colour"
-        pipeline = PipelineConfig(latency=screen.latency, slots=SLOTS, forecast=False)
-        self.pipeline = Pipeline(self._detector(noisy), ScreenTracker(things_of(game)), None, pipeline)
-        first = self.pipeline.initial(torch.zeros(batch, dtype=torch.int64))
-        count = len(game.things)
-        self.belief = Belief(
-            first, torch.zeros((batch, count, 4)), torch.zeros((batch, count), dtype=torch.bool), torch.zeros((batch, len(game.facts)))
-        )
+        tracker, facts = ScreenTracker(things_of(game)), len(game.facts)
+        super().__init__(batch, self._detector(noisy), tracker, gone=game.gone, slots=SLOTS, latency=screen.latency, facts=facts)
 
     def _detector(self, noisy: bool) -> Detector | Witness:
         if noisy:
             return Blurred(noise=self.screen.noise, miss=self.screen.miss)
-        if self.screen.detector == "oracle":
-            return Told()
-        from perception.detectors.centernet import CenterNet
-
-        return OnScreen(CenterNet.load(self.screen.detector, slots=SLOTS, threshold=SCORE), self.game)
+        return told() if self.screen.detector == "oracle" else load_detector(self.screen.detector, self.game)
 
     def start(self, state: AtariState, shot: Bytes, rows: Tensor) -> None:
         """Episodes begin in worlds `rows` (n,): nothing is known but what is seen now."""
-        fresh = torch.zeros(len(state.seed), dtype=torch.bool).index_fill(0, rows, True)
-        before = self.belief
-        self.belief = before._replace(pipeline=self.pipeline.reset_where(before.pipeline, fresh, state.seed))
-        self.look(state, shot)
-        self.belief = select(fresh, self.belief, before)
+        self.begin(state.seed, rows, lambda: self.look(state, shot))
 
     def look(self, state: AtariState, shot: Bytes) -> None:
         """One look more."""
@@ -190,14 +154,11 @@ class Looking:
             facts, image = self.game.shown(facts, screen), picture(screen)
         else:
             image = torch.zeros((len(state.seed), 3, 1, 1), dtype=torch.uint8).expand(-1, -1, *SIZE)
-        frame = frame_of(image, state.step * self.dt)
-        after, _, tracks, _ = self.pipeline.step(frame, None, labels, state=self.belief.pipeline)
-        there = tracks.mask & (tracks.unseen <= torch.tensor(self.game.gone))
-        self.belief = Belief(after, torch.where(there[..., None], tracks.mean, 0.0), there, facts)
+        self.see(frame_of(image, state.step * self.dt), labels, facts)
 
     def resume(self, saved: Belief) -> None:
         """Go on from what was remembered."""
-        self.belief = map_tensors(torch.clone, saved)
+        self.remember(saved)
 
     def objects(self) -> Objects:
         """As believed now."""

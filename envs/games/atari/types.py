@@ -105,7 +105,7 @@ class ScreenConfig:
     """What is made of the screen. Raises ConfigError for what cannot be looked at."""
 
     size: int = 84  # px, of each side of the pictures of `pixels`
-    detector: str = "detector_atari"  # of `perceived`: a file, or a name (none ships yet); "oracle": the truth as a detector would tell it
+    detector: str = "detector_atari"  # of `perceived`: a name that ships or a file; "oracle": the truth as a detector would tell it
     noise: float = 0.5  # of `noisy`: px, standard deviation of where things are seen
     miss: float = 0.05  # of `noisy`: share of looks at which a thing is not seen
     latency: int = 0  # decisions by which what is `noisy` or `perceived` comes late

@@ -85,7 +85,7 @@ class AtariWorlds:
         self.observation_space = screen_space(self.screen_config.size) if observation == "pixels" else truth_space(self.game)
         self.consoles = Consoles(batch, self.game.name, self.game.buttons)
         self.eye = self._eye()
-        self._shot = self._blank()
+        self._shot, self._grey = self._blank(), self.eye is not None and self.eye.shot == "grey"
         self.reset(np.arange(batch))
 
     def _eye(self) -> Grey | Looking | None:
@@ -138,13 +138,12 @@ class AtariWorlds:
         wait = 1 + (self.config.noops * Draws(seeds).uniform(NOOPS, 1)[:, 0]).astype(np.int64)
         ram, lives = state.ram.numpy().copy(), state.lives.numpy().copy()
         for world, frames in zip(rows.tolist(), wait.tolist(), strict=True):
+            memory = np.zeros((frames, RAM), dtype=np.uint8)
             self.consoles.start(world)
-            for number in range(frames):
-                self.consoles.frame(world, 0)
-                self._look_at(world, frames - 1 - number)
-            if frames == 1:
-                self._look_at(world, 1)
-            ram[world], lives[world] = self.consoles.ram(world), self.consoles.lives(world)
+            self._play(world, [0] * frames, memory)
+            if frames == 1 and self._grey:
+                self._shot[world, 0] = self._shot[world, 1]
+            ram[world], lives[world] = memory[-1], self.consoles.lives(world)
         fresh = torch.zeros(self.batch, dtype=torch.bool).index_fill(0, chosen, True)
         self.state = AtariState(
             seed=state.seed.index_copy(0, chosen, seed),
@@ -159,13 +158,12 @@ class AtariWorlds:
         if self.eye:
             self.eye.start(self.state, self._shot, chosen)
 
-    def _look_at(self, world: int, left: int) -> None:
-        """Keep what has to be seen of a frame, `left` before the last of a decision."""
-        kind = self.eye.shot if self.eye else ""
-        if kind == "grey" and left < 2:
-            self._shot[world, 1 - left] = self.consoles.grey(world)
-        elif kind == "colour" and left == 0:
+    def _play(self, world: int, buttons: list[int], ram: Bytes) -> list[float]:
+        """Frames of one world, as `Consoles.play`; what has to be seen of them is kept."""
+        points = self.consoles.play(world, buttons, ram, self._shot[world] if self._grey else None)
+        if self.eye and self.eye.shot == "colour":
             self._shot[world] = self.consoles.screen(world)
+        return points
 
     @property
     def seeds(self) -> Ints:
@@ -194,20 +192,19 @@ class AtariWorlds:
     def step(self, action: Any) -> AtariStep:
         """One decision in every world; nothing happens in those whose game is over. Raises as `command` does."""
         chosen, state, skip = self.command(action), self.state, self.config.skip
-        held = (Draws(self.seeds, self.steps).uniform(STICK, skip) < self.config.sticky).tolist()
+        held = Draws(self.seeds, self.steps).uniform(STICK, skip) < self.config.sticky  # (B, skip)
+        late = np.where(held.all(axis=1), skip, (~held).argmax(axis=1)).tolist()  # frames until the button is another
         ram, lives, over = state.ram.numpy().copy(), state.lives.numpy().copy(), state.over.numpy().copy()
-        button = state.button.tolist()
+        ram[~over, 0] = ram[~over, -1]
+        button, wish = state.button.tolist(), chosen.tolist()
         won, lost = np.zeros(self.batch), np.zeros(self.batch)
         for world in np.flatnonzero(~over).tolist():
-            ram[world, 0] = ram[world, -1]
-            for frame in range(skip):
-                if not held[world][frame]:
-                    button[world] = int(chosen[world])
-                points = self.consoles.frame(world, button[world])
-                won[world] += max(points, 0.0)
-                lost[world] += max(-points, 0.0)
-                self._look_at(world, skip - 1 - frame)
-                ram[world, frame + 1] = self.consoles.ram(world)
+            pressed = [button[world]] * late[world] + [wish[world]] * (skip - late[world])
+            points = self._play(world, pressed, ram[world, 1:])
+            button[world] = pressed[-1]
+            if any(points):
+                won[world] = sum(point for point in points if point > 0)
+                lost[world] = -sum(point for point in points if point < 0)
             lives[world], over[world] = self.consoles.lives(world), self.consoles.over(world)
         went = ~state.over
         self.state = AtariState(
@@ -241,9 +238,14 @@ class AtariWorlds:
         """The same as a fresh array."""
         return np.array(self.tensor().cpu().numpy())
 
+    def traced(self) -> Bytes:
+        """(B, skip * 128) the memory after each frame, for fingerprints."""
+        return np.array(self.state.ram[:, 1:].flatten(1).numpy())
+
     def metrics(self) -> dict[str, NDArray[np.floating[Any]]]:
-        """Figures of the episodes as they are now, (B,) each: success (see `Game.success`), return, points won and lost, normalised (the
-        return, 0 being random play's and 1 a human tester's), lives left and seconds."""
+        """Figures of the episodes as they are now, (B,) each: success (see `Game.success`), return, points won and lost, share (of the
+        points that was won; a half before there are any), normalised (the return, 0 being random play's and 1 a human tester's), lives
+        left and seconds."""
         won, lost, lives = (part.numpy().astype(np.float64) for part in (self.state.won, self.state.lost, self.state.lives))
         random, human = self.game.scores
         return {
@@ -251,6 +253,7 @@ class AtariWorlds:
             "return": won - lost,
             "won": won,
             "lost": lost,
+            "share": np.where(won + lost > 0.0, won / np.maximum(won + lost, 1.0), 0.5),
             "normalised": (won - lost - random) / (human - random),
             "lives": lives,
             "seconds": self.steps * self.dt,

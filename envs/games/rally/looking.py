@@ -8,61 +8,44 @@ Shapes: B worlds, K = 3 things, D detections.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from envs.games.rally.looks import Looks, plain
 from envs.games.rally.noise import ScreenNoise
-from envs.games.rally.observation import PADDLE_X, Objects
+from envs.games.rally.observation import PADDLE_X, THINGS, Objects
 from envs.games.rally.raster import canvas, draw
 from envs.games.rally.screen import ScreenConfig, looks_of
-from envs.games.rally.seeing import SLOTS, Told, load_detector
+from envs.games.rally.seeing import SLOTS, load_detector, told
 from envs.games.rally.stream import labels_of, screen_frame
 from envs.games.rally.tracking import CourtTracker
 from envs.games.rally.types import RallyConfig, RallyState
-from perception.pipeline import Pipeline, PipelineConfig, PipelineState, empty_detections
+from envs.games.screen_eye import Belief, ScreenEye
 from perception.stages import Detector, Witness
-from perception.states import map_tensors, select
-from perception.types import Detections
 
 __all__ = ["Looking"]
 
 MULTIPLE = 16  # px: sides of pictures that detectors take
+ALWAYS = 2**31  # looks: things of a court are there, seen or not
 
 
-class Belief(NamedTuple):
-    """All that looking remembers."""
-
-    pipeline: PipelineState
-    place: Tensor  # (B, K, 4) x, y, vx, vy as believed now
-
-
-class Looking:
+class Looking(ScreenEye):
     """Where things are believed to be in B worlds: `start` where an episode begins, `look` after every decision.
 
-    `seen` are the last detections, on the court: to be shown, nothing depends on them. Raises WeightsError if there is no such detector or
-    error model, ValueError if it is one for something else.
+    Raises WeightsError if there is no such detector or error model, ValueError if it is one for something else.
     """
 
     def __init__(self, batch: int, config: RallyConfig, screen: ScreenConfig, device: torch.device | str, *, noisy: bool) -> None:
         self.config, self.screen, self.size = config, screen, -(-screen.size // MULTIPLE) * MULTIPLE
-        self.pipeline = Pipeline(
-            self._detector(noisy), CourtTracker(), None, PipelineConfig(latency=screen.latency, slots=SLOTS, forecast=False)
-        )
-        first = self.pipeline.initial(torch.zeros(batch, dtype=torch.int64, device=device))
-        self.belief = Belief(first, torch.zeros((batch, 3, 4), device=device))
-        self.seen: Detections = empty_detections(batch, SLOTS, device)
+        detector, gone = self._detector(noisy), [ALWAYS] * len(THINGS)
+        super().__init__(batch, detector, CourtTracker(), gone=gone, slots=SLOTS, latency=screen.latency, device=device)
         self.looks: Looks = plain(batch, device)
         self.ground = canvas(self.looks, self.size)  # (B, 3, H, W)
 
     def _detector(self, noisy: bool) -> Detector | Witness:
         if noisy:
             return ScreenNoise(self.screen.noise, size=self.size, interval=self.config.dt)
-        if self.screen.detector == "oracle":
-            return Told()
-        return load_detector(self.screen.detector)
+        return told() if self.screen.detector == "oracle" else load_detector(self.screen.detector)
 
     def prepare(self, state: RallyState, rows: Tensor) -> None:
         """Draw what stays the same in the episodes of worlds `rows` (n,), for who looks at pictures."""
@@ -75,25 +58,19 @@ class Looking:
     def start(self, state: RallyState, rows: Tensor) -> None:
         """Episodes begin in worlds `rows` (n,): nothing is known but what is seen now."""
         self.prepare(state, rows)
-        fresh = torch.zeros(len(state.seed), dtype=torch.bool, device=state.seed.device).index_fill(0, rows, True)
-        before = self.belief
-        self.belief = Belief(self.pipeline.reset_where(before.pipeline, fresh, state.seed), before.place)
-        self.look(state)
-        self.belief = select(fresh, self.belief, before)
+        self.begin(state.seed, rows, lambda: self.look(state))
 
     def look(self, state: RallyState) -> None:
         """One look more."""
         labels = labels_of(state, self.config, self.size) if self.pipeline.needs_labels else None
         image = state.ball.new_zeros((len(state.ball), 3, 1, 1), dtype=torch.uint8).expand(-1, -1, self.size, self.size)
         image = image if labels is not None else draw(state, self.looks, self.ground, self.config)
-        frame = screen_frame(image, state.step * self.config.dt)
-        after, self.seen, tracks, _ = self.pipeline.step(frame, None, labels, state=self.belief.pipeline)
-        self.belief = Belief(after, torch.where(tracks.mask[..., None], tracks.mean, 0.0))
+        self.see(screen_frame(image, state.step * self.config.dt), labels)
 
     def resume(self, state: RallyState, saved: Belief) -> None:
         """Go on from a state and what was remembered there."""
         self.prepare(state, torch.arange(len(state.seed), device=state.seed.device))
-        self.belief = map_tensors(torch.clone, saved)
+        self.remember(saved)
 
     def objects(self) -> Objects:
         """As believed now; what was never seen is in the middle. Where paddles are from left to right is known."""

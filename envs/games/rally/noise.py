@@ -19,8 +19,9 @@ from torch import Tensor
 
 from envs.games.rally.looks import random_looks
 from envs.games.rally.raster import canvas, draw, scale
-from envs.games.rally.seeing import OnCourt, on_court
+from envs.games.rally.seeing import on_court
 from envs.games.rally.stream import CLASSES, CONDITIONS, SKILLS, labels_of, moments, played, screen_frame
+from envs.games.screen_eye import OnScreen
 from perception.noise import NoisyOracle
 from perception.storage import WeightsError
 from perception.training.stream import Sample
@@ -67,7 +68,7 @@ class GroundDetector:
 
     classes = CLASSES
 
-    def __init__(self, detector: OnCourt, *, size: int = 96) -> None:
+    def __init__(self, detector: OnScreen, *, size: int = 96) -> None:
         self.detector, self.px, self.sha256 = detector, scale(size), detector.sha256
 
     def __call__(self, frame: SensorFrame) -> Detections:

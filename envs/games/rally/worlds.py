@@ -179,6 +179,11 @@ class RallyWorlds:
         """The same as a fresh array."""
         return np.array(self.tensor(player).cpu().numpy())
 
+    def traced(self) -> NDArray[np.float32]:
+        """(B, 6) places and the ball's velocity, for fingerprints."""
+        parts = (self.state.ball, self.state.velocity, self.state.paddle)
+        return np.concatenate([part.cpu().numpy() for part in parts], axis=1)
+
     def metrics(self, player: int = 0) -> dict[str, NDArray[np.floating[Any]]]:
         """Figures of the episodes as they are now, (B,) each: success (ahead), return (points won less points lost), won, lost, share (of
         the points that was won; a half before there are any), hits and seconds."""
