@@ -97,7 +97,7 @@ def test_solved_positions_of_connect_four(shared_data: Path) -> None:
 def test_the_network_that_ships(shared_data: Path) -> None:
     """Alone it keeps what positions are worth as often as is asked of it; its card says what made it; with search it beats plain search."""
     game = game_named("connect_four")
-    assert shipped_games() == ["connect_four"]
+    assert shipped_games() == ["connect_four", "go_5x5"]
     solved = load_solved(shared_data / "connect_four" / "positions.jsonl", game)
     legal = game.legal(solved.state)
     logits, _ = NetworkEvaluator(load_network(shipped_network("connect_four")), game, portion=64)(solved.state, legal)
