@@ -52,6 +52,7 @@ EXTRAS = {
     "av": "video",
     "highway_env": "bench",
     "mujoco": "robots",
+    "numba": "games",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "pycocotools": "metrics",

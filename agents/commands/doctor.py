@@ -54,6 +54,7 @@ EXTRAS = {  # extra: (modules, what they are for)
     "robots": (("mujoco",), "robot tasks, as closedloop/Reach-v0"),
     "cluster": (("ray",), "closedloop compare --cluster ray"),
     "atari": (("ale_py",), "Atari games, as closedloop/Pong-v0"),
+    "games": (("numba",), "Go compiled, many times as fast"),
 }
 RESERVED = {  # extras of features to come, which nothing uses yet
     "tune": ("optuna", "hyper-parameter search"),
