@@ -61,7 +61,8 @@ def _kalman(**options: Any) -> Tracker:
 def _imm(**options: Any) -> Tracker:
     from perception.tracking import KalmanTracker, TrackerConfig
 
-    return KalmanTracker(TrackerConfig(standing=True, walkers=(0.4, 0.4), **options))
+    # at crossing/hard the detector gave a child that ran out 0.4 to 0.9 at its first sight, and a second one came too late for the brakes
+    return KalmanTracker(TrackerConfig(**{"standing": True, "walkers": (0.4, 0.4), **options}))
 
 
 def _constant_velocity() -> Predictor:

@@ -36,7 +36,9 @@ class Rollouts:
         """Zeros, and the outcome for the player to move."""
         mine, at = 1 - 2 * state.player.astype(np.int64), state
         if isinstance(self.game, Go):  # all numbers at once, so that the games can be played in one call
-            at = self.game.play_out(state, self.random.random((len(mine), self.game.longest - int(state.moves.min()))))
+            at = self.game.play_out(
+                state, self.random.random((len(mine), self.game.longest - int(state.moves.min(initial=self.game.longest))))
+            )
         while not at.done.all():
             at = self.game.step(at, random_moves(self.game, at, self.random))
         return np.zeros(legal.shape, dtype=np.float32), (at.outcome * mine).astype(np.float32)

@@ -34,7 +34,7 @@ STREET = 17.0  # m/s: along roads with a higher limit, and in junctions, nobody 
 ALONG = 2.5  # m from the edge of the lane: who is parked farther away hides nobody who could be in the way at once
 PACE = 6.0  # m/s past those who do
 BEFORE = 6.0  # m before them from where on
-JUST_MET = 0.5  # m/s, standard deviation of the speed of a walker above which
+JUST_MET = 5  # looks, after which a walker's speed is what his track says
 KERB = 2.5  # m from the edge of the lane: the width of a parked car
 WALKS = 1.4  # m/s, at which people cross streets
 
@@ -72,11 +72,13 @@ def entering(tracks: Tracks, ego: Ego, place: Place) -> Tracks:
     """The tracks with walkers on their way into the lane who have just come out from between parked cars.
 
     A tracker that does not know the map takes whoever it meets to be as likely to walk one way as the other. At the edge of a street people
-    come to cross it: what of their velocity is still the tracker's first guess is `WALKS` towards the lane instead. For a Kalman filter the
-    mean it began with counts as its present variance over that at the beginning, so that this fades as they are followed.
+    come to cross it: what of their velocity is still the tracker's first guess is `WALKS` towards the lane instead. For a Kalman filter
+    without process noise the mean it began with counts as its present variance over that at the beginning; as noise keeps that variance up,
+    only walkers in sight now who were met no more than `JUST_MET` looks ago are told so. Forecasts that the perception stack makes itself
+    stay as they are.
     """
     doubt = 0.5 * (tracks.covariance[..., 2, 2] + tracks.covariance[..., 3, 3])
-    walker = tracks.mask & (tracks.kind == int(Kind.PEDESTRIAN)) & (doubt > JUST_MET**2)
+    walker = tracks.mask & (tracks.kind == int(Kind.PEDESTRIAN)) & (tracks.age < JUST_MET) & (tracks.unseen == 0) & (doubt > 0.0)
     if not bool(walker.any()):  # saves time alone
         return tracks
     x, y, vx, vy = tracks.mean.unbind(-1)

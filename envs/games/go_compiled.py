@@ -39,25 +39,29 @@ class CompiledGo:
 
     def legal(self, state: GoState) -> Flags:
         """(K, P + 1)."""
-        out = np.empty((len(state.done), self.points + 1), dtype=np.bool_)
+        out = np.empty((len(self._own(state).done), self.points + 1), dtype=np.bool_)
         kernels.legal_moves(_plain(state), self.board, self.tables, out)
         return out
 
     def sensible(self, state: GoState, legal: Flags) -> Flags:
         """(K, P + 1)."""
-        out = np.empty((len(state.done), self.points + 1), dtype=np.bool_)
+        out = np.empty((len(self._own(state).done), self.points + 1), dtype=np.bool_)
+        if legal.shape != out.shape:
+            raise ValueError(f"legal moves of shape {legal.shape}: must be {out.shape}")
         kernels.sensible_moves(_plain(state), self.board, self.tables, np.ascontiguousarray(legal), out)
         return out
 
     def choose(self, state: GoState, numbers: NDArray[np.float64], sensible: bool) -> Actions:
         """(K,)."""
-        out = np.empty(len(state.done), dtype=np.int64)
+        out = np.empty(len(self._own(state).done), dtype=np.int64)
         kernels.pick_moves(_plain(state), self.board, self.tables, self._numbers(numbers, out.shape), sensible, out)
         return out
 
     def step(self, state: GoState, action: Actions) -> GoState:
         """Raises IndexError for what is no move of this board: compiled code would write anywhere."""
-        moves, after = np.ascontiguousarray(action, dtype=np.int64), type(state)._make(np.empty(a.shape, a.dtype) for a in state)
+        if np.asarray(action).dtype.kind not in "iu":
+            raise IndexError(f"moves of type {np.asarray(action).dtype}: must be whole numbers")
+        moves, after = np.ascontiguousarray(action, dtype=np.int64), type(state)._make(np.empty(a.shape, a.dtype) for a in self._own(state))
         if moves.shape != state.done.shape:
             raise IndexError(f"{len(state.done)} games, moves of shape {moves.shape}")
         if moves.size and not (moves.min() >= 0 and moves.max() <= self.points):
@@ -67,15 +71,21 @@ class CompiledGo:
 
     def play_out(self, state: GoState, numbers: NDArray[np.float64], sensible: bool) -> GoState:
         """The ends of games."""
-        after = _copy(state)
+        after = _copy(self._own(state))
         kernels.play_out(after, self.board, self.tables, self._numbers(numbers, (len(state.done), numbers.shape[1])), sensible)
         return after
 
     def observe(self, state: GoState) -> NDArray[np.int8]:
         """(K, 4, size, size)."""
-        out = np.empty((len(state.done), 4, self.points), dtype=np.int8)
+        out = np.empty((len(self._own(state).done), 4, self.points), dtype=np.int8)
         kernels.observed(_plain(state), self.board, out)
         return out.reshape(-1, 4, self.size, self.size)
+
+    def _own(self, state: GoState) -> GoState:
+        """Raises ValueError for games on another board: compiled code would read beyond them."""
+        if state.cells.shape[1:] != (self.points + 1,):
+            raise ValueError(f"games on a board of {state.cells.shape[1] - 1} points, not {self.points}")
+        return state
 
     def _numbers(self, numbers: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
         if numbers.shape != shape:

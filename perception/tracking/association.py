@@ -42,13 +42,13 @@ def associate(state: TrackerState, kind: Tensor, seen: Measured, config: Tracker
     the gate may still be the track's if the two bodies would overlap: it can be nothing else.
     """
     target = believed(state)
-    squared, spread, least = _distance(state.target, state.standing, seen)
+    squared, spread = _distance(state.target, state.standing, seen, config)
     may = torch.tensor(config.compatible, device=kind.device)
     fits = may[kind.unsqueeze(2), seen.kind.unsqueeze(1)] & (state.id >= 0).unsqueeze(2) & seen.usable.unsqueeze(1)
     dearer = torch.where(kind.unsqueeze(2) != seen.kind.unsqueeze(1), config.kind_penalty, 0.0) + spread
     dearer = dearer + torch.where(state.confirmed, 0.0, config.tentative_penalty).unsqueeze(2)
     ex, ey = target.x.unsqueeze(2) - seen.x.unsqueeze(1), target.y.unsqueeze(2) - seen.y.unsqueeze(1)
-    near = (least <= config.gate) | _within(ex, ey, state.size[..., 1].unsqueeze(2), seen.size[..., 1].unsqueeze(1))
+    near = (squared <= config.gate) | _within(ex, ey, state.size[..., 1].unsqueeze(2), seen.size[..., 1].unsqueeze(1))
     high = torch.tensor(config.highs, device=kind.device)[seen.kind]
     high, low = seen.score >= high, (seen.score >= config.low) & (seen.score < high)
     cost = torch.where(fits & near & high.unsqueeze(1), squared.clamp(max=config.gate) + dearer, torch.inf)
@@ -56,25 +56,25 @@ def associate(state: TrackerState, kind: Tensor, seen: Measured, config: Tracker
 
     used = (first.unsqueeze(2) == torch.arange(seen.x.shape[1], device=kind.device)).any(1)
     rest = (first < 0) & state.confirmed
-    wide = (least <= config.gate_wide) & (state.unseen == 0).unsqueeze(2) & (high & ~used).unsqueeze(1)
+    wide = (squared <= config.gate_wide) & (state.unseen == 0).unsqueeze(2) & (high & ~used).unsqueeze(1)
     again = fits & rest.unsqueeze(2) & ((near & low.unsqueeze(1)) | wide)
     second = assign(torch.where(again, squared.clamp(max=config.gate_wide) + dearer, torch.inf), config.limit)
     return torch.where(first >= 0, first, second)
 
 
-def _distance(moves: Target, stands: Standing | None, seen: Measured) -> tuple[Tensor, Tensor, Tensor]:
-    """d^2, ln det S and the least d^2 of any model (B, T, D). Of two models the first two are those of the one that makes a detection
-    likelier, with -2 ln of its chance in ln det S."""
+def _distance(moves: Target, stands: Standing | None, seen: Measured, config: TrackerConfig) -> tuple[Tensor, Tensor]:
+    """d^2 and ln det S (B, T, D). Of two models those of the one that makes a detection likelier, with -2 ln of its chance in ln det S; if
+    the detection lies in the gate of one alone, of that."""
     squared, det = squared_distance(moves, seen)
     if stands is None:
-        return squared, det.log(), squared
+        return squared, det.log()
     other, its = squared_distance(stands.at, seen)
     chance = stands.chance.unsqueeze(2)
     spread = det.log() - 2.0 * (1.0 - chance).clamp(min=MAY_MOVE).log()
     still = its.log() - 2.0 * chance.clamp(min=LEAST).log()
-    better = (chance > 0.0) & (other + still < squared + spread)
-    least = torch.where(chance > 0.0, torch.minimum(squared, other), squared)
-    return torch.where(better, other, squared), torch.where(better, still, spread), least
+    inside, alone = other <= config.gate, squared > config.gate
+    better = (chance > 0.0) & torch.where(inside == alone, inside, other + still < squared + spread)
+    return torch.where(better, other, squared), torch.where(better, still, spread)
 
 
 def newcomers(

@@ -105,8 +105,8 @@ class TrackerConfig:
         if not 0.0 < self.low <= self.high <= 1.0 or not self.high <= self.sure:
             raise ValueError(f"low={self.low}, high={self.high}, sure={self.sure}: must be 0 < low <= high <= 1 and high <= sure")
         walkers = self.walkers or (self.high, self.sure)
-        if not self.low <= walkers[0] <= walkers[1] <= 1.0:
-            raise ValueError(f"walkers={self.walkers}: must be low <= high <= sure <= 1, low={self.low}")
+        if self.walkers is not None and not self.low <= walkers[0] <= walkers[1]:
+            raise ValueError(f"walkers={self.walkers}: must be `high` and `sure`, low={self.low} <= high <= sure")
         if not 1 <= self.hits <= self.window:
             raise ValueError(f"hits={self.hits}, window={self.window}: must be 1 <= hits <= window")
         for name in ("seen_chance", "hidden_chance", "belief_min", "light_memory"):

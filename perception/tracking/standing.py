@@ -5,7 +5,7 @@ acceleration, one keeps its place. A filter that has to follow ordinary braking 
 that of things that brake; whoever has been seen at one place for seconds is known to stand, and where, far better.
 
 Things change from one model to the other with constant rates, so that over any time the chances are those of a Markov chain of two
-states, and what each model starts from is mixed accordingly.Velocities of the standing model are zero, exactly. Other than in that paper,
+states, and what each model starts from is mixed accordingly. Velocities of the standing model are zero, exactly. Other than in that paper,
 who moves comes to rest with a rate that falls with his speed, as exp(-v^2 / 2 SLOW^2), in the mean over what is known of it, as if that
 were known equally well in all directions.
 
@@ -28,7 +28,7 @@ from perception.types import Roads
 __all__ = ["Standing", "beside", "blurred", "combined", "interacting", "weighed"]
 
 SLOW = 2.0  # m/s: the faster a thing is, the less likely it is to have come to rest since the last time
-LANE = 1.75  # m, half the width of a lane
+LANE = 1.75  # m, half the width of a lane, which `Roads` do not tell: 3.5 m are usual
 WALKWAY = 2  # `Roads.kind`
 LEAST = 1e-6  # chance of either model: what is certain could never be unlearned
 
@@ -38,7 +38,7 @@ class Standing(NamedTuple):
 
     chance: Tensor  # probability that the thing stands
     at: Target  # place as the standing model has it; velocities and all that belongs to them are 0
-    aside: Tensor  # probability that it is beside all lanes, where these are known; else 0
+    aside: Tensor  # probability that it is beside all lanes, when these were last known; else 0
 
 
 def interacting(moves: Target, stands: Standing, dt: Tensor, starts: Tensor, stops: float, able: Tensor) -> tuple[Target, Standing]:
@@ -70,7 +70,8 @@ def weighed(moves: Target, stands: Standing, x: Tensor, y: Tensor, noise: Symmet
 
 
 def beside(x: Tensor, y: Tensor, noise: Symmetric, roads: Roads) -> Tensor:
-    """Probability (B, D) that (x, y) m, known with covariance `noise` m^2, is beside all lanes; 0 where there are none."""
+    """Probability (B, D) that (x, y) m, known with covariance `noise` m^2, is beside all lanes of `roads`, which are those nearest to
+    the ego; 0 where there are none."""
     there = roads.mask & (roads.kind != WALKWAY)
     px, py, pc, ps = (part.flatten(1) for part in roads.points.unbind(-1))  # (B, J * P)
     dx, dy = x.unsqueeze(2) - px.unsqueeze(1), y.unsqueeze(2) - py.unsqueeze(1)

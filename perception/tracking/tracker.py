@@ -84,9 +84,9 @@ def track(
     state = _corrected(state, match, detections, seen, config)
     born = newcomers(state.id >= 0, match, believed(state), state.size, kind, seen, detections, config)
     state = _ended(state, match, kind, fresh, config)
-    state = _begun(state, born, detections, seen, roads, config)
+    state = _begun(state, born, detections, seen, config)
     if state.standing is not None and roads is not None:
-        state = state._replace(standing=state.standing._replace(aside=_aside(state, roads)))
+        state = state._replace(standing=_placed(state, state.standing, roads, config))
     return state, read(state, config)
 
 
@@ -183,9 +183,7 @@ def _ended(state: TrackerState, match: Tensor, kind: Tensor, fresh: Tensor, conf
     return state._replace(id=torch.where(away | tired | failed | double, -1, state.id))
 
 
-def _begun(
-    state: TrackerState, born: Tensor, detections: Detections, seen: Measured, roads: Roads | None, config: TrackerConfig
-) -> TrackerState:
+def _begun(state: TrackerState, born: Tensor, detections: Detections, seen: Measured, config: TrackerConfig) -> TrackerState:
     """The k-th of the `born` (B, D) bool goes to the k-th free slot, for as many as there are."""
     free = state.id < 0
     turn_free, turn_born = free.cumsum(1), born.cumsum(1)
@@ -210,8 +208,6 @@ def _begun(
     ids = state.next_id.unsqueeze(1) + turn_free - 1
     light = at(detections.light)
     vote = _one_hot(light.clamp(min=0), 5) * score.unsqueeze(2) * (light >= 0).unsqueeze(2)
-    stands, aside = row("stands"), zero if roads is None else beside(x, y, noise, roads)
-    stands = stands + (row("parks") - stands) * aside
     return TrackerState(
         id=put(ids, state.id),
         target=Target(*(put(value, old) for value, old in zip(target, state.target, strict=True))),
@@ -234,7 +230,7 @@ def _begun(
         time=state.time,
         pending=state.pending,
         started=state.started,
-        standing=state.standing and map_tensors(put, Standing(stands, rests, aside), state.standing),
+        standing=state.standing and map_tensors(put, Standing(row("stands"), rests, zero), state.standing),
     )
 
 
@@ -243,10 +239,14 @@ def _sure(kind: Tensor, config: TrackerConfig) -> Tensor:
     return torch.tensor(config.sures, device=kind.device)[kind]
 
 
-def _aside(state: TrackerState, roads: Roads) -> Tensor:
-    """(B, T) probability that a track is beside all lanes."""
+def _placed(state: TrackerState, standing: Standing, roads: Roads, config: TrackerConfig) -> Standing:
+    """Who is beside all lanes, and the chances of those met just now by that."""
     t = believed(state)
-    return torch.where(state.id >= 0, beside(t.x, t.y, kalman.Symmetric(t.pxx, t.pxy, t.pyy), roads), 0.0)
+    aside = torch.where(state.id >= 0, beside(t.x, t.y, kalman.Symmetric(t.pxx, t.pxy, t.pyy), roads), 0.0)
+    row = model_of(state.votes.argmax(2), config, state.belief)
+    first = row("stands") + (row("parks") - row("stands")) * aside
+    met = (state.id >= 0) & (state.age == 0) & (row("stands") > 0.0)
+    return standing._replace(aside=aside, chance=torch.where(met, first, standing.chance))
 
 
 def _picker(pick: Tensor) -> Callable[[Tensor], Tensor]:

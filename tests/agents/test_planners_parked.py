@@ -136,14 +136,21 @@ def test_who_comes_out_between_parked_cars_is_on_his_way_in() -> None:
     for count in (1, 2, 4):
         guess, variance = followed(0.0, count)
         scene = street(half + 0.5, 0.4, speed=0.0, jitter=variance**0.5, kind=Kind.PEDESTRIAN)
-        tracks = scene.tracks._replace(mean=scene.tracks.mean + torch.tensor([0.0, 0.0, 0.0, guess]))
+        tracks = scene.tracks._replace(mean=scene.tracks.mean + torch.tensor([0.0, 0.0, 0.0, guess]), age=scene.tracks.age * 0 + count - 1)
         after = entering(tracks, scene.ego, scene.place)
-        assert variance > JUST_MET**2
         assert float(after.mean[0, 0, 3]) == pytest.approx(followed(WALKS, count)[0], abs=2e-3)  # to the left, into the lane
         assert float(after.mean[0, 0, 2]) == pytest.approx(0.0, abs=1e-3)
-    for other in (street(half + 0.5, 0.4, jitter=0.3, kind=Kind.PEDESTRIAN), street(half + 0.5, 0.4, jitter=1.5),
-                  street(half + 3.0, 0.4, jitter=1.5, kind=Kind.PEDESTRIAN)):  # fmt: skip
-        assert torch.equal(entering(other.tracks, other.ego, other.place).mean, other.tracks.mean)
+    scene = street(half + 0.5, 0.4, jitter=1.5, kind=Kind.PEDESTRIAN)
+    met = scene.tracks._replace(age=scene.tracks.age * 0)
+    assert not torch.equal(entering(met, scene.ego, scene.place).mean, met.mean)
+    far, car = street(half + 3.0, 0.4, jitter=1.5, kind=Kind.PEDESTRIAN), street(half + 0.5, 0.4, jitter=1.5)
+    for other in (
+        met._replace(age=met.age + JUST_MET),  # followed for a second
+        met._replace(unseen=met.unseen + 1),  # out of sight
+        far.tracks._replace(age=met.age),
+        car.tracks._replace(age=met.age),
+    ):
+        assert torch.equal(entering(other, scene.ego, scene.place).mean, other.mean)
 
 
 def test_nobody_is_put_into_another_lane() -> None:

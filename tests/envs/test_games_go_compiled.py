@@ -158,3 +158,15 @@ def test_the_games_that_are_registered_compile_where_they_can() -> None:
     game = game_named("go_5x5")
     assert isinstance(game, Go)
     assert game.compiled
+
+
+def test_what_is_no_game_or_move_of_this_board_is_refused() -> None:
+    game, small = Go(9, komi=7.5, compiled=True), Go(5, komi=0.5, compiled=True)
+    state = game.initial(2)
+    with pytest.raises(IndexError, match="must be whole numbers"):
+        game.step(state, np.array([3.7, 4.2]))  # type: ignore[arg-type]
+    for wrong in (game.legal, lambda s: game.step(s, np.array([1, 2])), lambda s: game.play_out(s, np.zeros((2, 162)))):
+        with pytest.raises(ValueError, match="games on a board of 25 points, not 81"):
+            wrong(small.initial(2))
+    with pytest.raises(ValueError, match=r"legal moves of shape \(1, 82\)"):
+        game.sensible(state, game.legal(state)[:1])
