@@ -249,6 +249,7 @@ def test_learning_fits_what_it_is_told() -> None:
     assert learn(net, optimiser, replay, random, steps=0, batch=64, rate=1.0) is None
 
 
+@pytest.mark.slow
 def test_the_arena_decides_between_unequal_networks() -> None:
     """One that holds every position for even against one that is sure of nonsense: decided early, for the one with the points; whoever
     plays itself is neither better nor worse."""
@@ -295,6 +296,7 @@ def weights(folder: Path, name: str = "final") -> dict[str, Any]:
     return {key: value.numpy().tobytes() for key, value in tensors.items()}
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_says(tmp_path: Path) -> None:
     result = train(tiny(), out=tmp_path / "run", quiet=True)
     assert (result.status, result.steps) == ("finished", 1024)

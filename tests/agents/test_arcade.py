@@ -71,7 +71,10 @@ def test_runs_that_cannot_be_are_refused(given: dict[str, object], said: str) ->
         config_from({"task": "rally", **given})
 
 
-@pytest.mark.parametrize(("algo", "level"), [("ppo", "truth"), ("sac", "truth"), ("ppo", "noisy"), ("ppo", "pixels"), ("dqn", "pixels")])
+@pytest.mark.parametrize(
+    ("algo", "level"),
+    [("ppo", "truth"), ("sac", "truth"), ("ppo", "noisy"), ("ppo", "pixels"), pytest.param("dqn", "pixels", marks=pytest.mark.slow)],
+)
 def test_networks_are_trained_and_judged(algo: str, level: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Discrete and continuous, of numbers and of pictures. One that was trained on another game than others are judged on is refused."""
     from agents.learning.trainer import train

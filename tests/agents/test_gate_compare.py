@@ -248,6 +248,7 @@ def test_a_report_that_cannot_be_written_is_exit_code_4(
     assert "No space left on device" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_baseline_file_from_its_making_to_its_replacement(mini: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "gate" / "baseline.json"
     words = ("--baseline", str(file))

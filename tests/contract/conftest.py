@@ -26,7 +26,10 @@ STREAM = 4010  # of the counter-based generator: actions of these tests
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`family`: every scenario of the library. `scenario`: the same with their variants."""
     if "family" in metafunc.fixturenames:
-        metafunc.parametrize("family", FAMILIES)
+        quick = metafunc.definition.get_closest_marker("slow_except")
+        metafunc.parametrize(
+            "family", [pytest.param(f, marks=[pytest.mark.slow] * (quick is not None and f not in quick.args)) for f in FAMILIES]
+        )
     if "scenario" in metafunc.fixturenames:
         metafunc.parametrize("scenario", scenarios.names(variants=True))
 

@@ -277,7 +277,10 @@ def test_the_expert_does_it_and_chance_does_not(task: str) -> None:
     assert successes(task, lambda _: actions, EPISODES) <= 0.2
 
 
-@pytest.mark.parametrize("name", shipped_tasks())
+LONG = ("diff_drive_nav", "quadruped_walk")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in shipped_tasks()])
 def test_trained_policies_that_are_shipped_do_it(name: str, request: pytest.FixtureRequest) -> None:
     """On episodes that training never draws; their cards say how they were made."""
     card = json.loads((ROBOT_WEIGHTS / f"{name}.json").read_text())

@@ -91,6 +91,7 @@ def bank_of(name: str, count: int, **options: str) -> tuple[object, DrivingConfi
     return build_bank(episodes, config), config
 
 
+@pytest.mark.slow_except("crossing", "junction", "signals")
 def test_a_world_is_the_same_in_any_batch_and_row(family: str, drive: Drive) -> None:
     """200 steps with resets, by hash: rows of a batch of five against each other and against a batch of one."""
     bank, config = bank_of(family, 3)

@@ -248,6 +248,7 @@ def tight(mask: Tensor) -> Tensor:
     return torch.stack([u.min(), v.min(), u.max() + 1, v.max() + 1]).float()
 
 
+@pytest.mark.slow
 def test_boxes_are_those_of_the_instance_map() -> None:
     stream = DrivingStream(worlds=24, seconds=4)
     seen, beyond = 0, 0
@@ -446,6 +447,7 @@ def test_the_stream_repeats_itself_from_any_state_of_mind() -> None:
         first.sample(0, 0)
 
 
+@pytest.mark.slow
 def test_the_stream_shows_every_class() -> None:
     stream = DrivingStream(worlds=24, seconds=4)
     kinds: set[int] = set()

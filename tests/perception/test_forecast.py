@@ -107,7 +107,7 @@ def test_nobody_to_judge_gives_no_number() -> None:
     assert found["count@3"] == 0.0 and math.isnan(found["minADE@3"])
 
 
-@pytest.mark.parametrize(("name", "ade", "fde"), [("zara01", 0.427, 0.952), ("zara02", 0.324, 0.724)])
+@pytest.mark.parametrize(("name", "ade", "fde"), [("zara01", 0.427, 0.952), pytest.param("zara02", 0.324, 0.724, marks=pytest.mark.slow)])
 def test_constant_velocity_on_pedestrians_is_what_is_published(shared_data: object, name: str, ade: float, fde: float) -> None:
     recording = people(f"{shared_data}/trajectories")[name]
     found = judged(ConstantVelocity(), recording)

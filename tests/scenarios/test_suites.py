@@ -19,14 +19,14 @@ def suite(folder: Path, text: str) -> Path:
 
 
 def test_the_suites_of_the_package() -> None:
-    assert scenarios.suite_names() == ["arcade", "driving", "nightly", "release", "robots", "smoke"]
+    assert scenarios.suite_names() == ["arcade", "atari", "driving", "nightly", "release", "robots", "smoke"]
     suites = {name: scenarios.load_suite(name) for name in scenarios.suite_names()}
     families = scenarios.names()
     for name in ("driving", "nightly", "release"):
         assert sorted(entry.scenario.id for entry in suites[name].entries) == [f"{f}/{v}" for f in families for v in ("easy", "hard")]
     assert {entry.scenario.name for entry in suites["smoke"].entries} < {*families}
     assert all((entry.episodes, entry.seed) == (20, 100_000) for entry in suites["driving"].entries)
-    shrinks = {"arcade": 0, "driving": 3, "nightly": 3, "release": 3, "robots": 0, "smoke": 0}
+    shrinks = {"arcade": 0, "atari": 0, "driving": 3, "nightly": 3, "release": 3, "robots": 0, "smoke": 0}
     assert {name: suite.shrink for name, suite in suites.items()} == shrinks
     for suite in suites.values():
         assert suite.description
