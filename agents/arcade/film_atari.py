@@ -10,7 +10,7 @@ from agents.films.film import Floats
 from envs.games.atari.observation import locate
 from envs.games.atari.picture import CLASSES, labels_of, picture
 from envs.games.atari.seeing import Looking
-from envs.games.atari.types import HEIGHT
+from envs.games.atari.types import HEIGHT, WIDTH
 from envs.games.atari.worlds import AtariWorlds
 
 __all__ = ["AtariScene"]
@@ -35,10 +35,10 @@ class AtariScene:
         return np.ascontiguousarray(picture(screen)[0].permute(1, 2, 0).numpy())
 
     def boxes(self) -> Floats:
-        """(K, 6) px of it, thing and score: what was detected at the last look, else what is there; rows of 0 for nothing."""
+        """(K, 6) px of it, thing and score: what was detected at the last look; else (K, 5): what is there. Rows of 0 for nothing."""
         found = self.eye.seen if self.eye else labels_of(self.worlds.game, self.worlds.state.ram[:, -1])
-        score = self.eye.seen.score[0] if self.eye else torch.ones_like(found.box[0, :, 0])
-        rows = torch.cat((found.box[0], found.kind[0][:, None], score[:, None]), 1).double()
+        columns = [found.box[0], found.kind[0][:, None]] + ([self.eye.seen.score[0][:, None]] if self.eye else [])
+        rows = torch.cat(columns, 1).double()
         return np.asarray(torch.where(found.mask[0][:, None], rows, 0.0).numpy())
 
     def way(self, size: int) -> Floats:
@@ -48,7 +48,9 @@ class AtariScene:
             return np.zeros((0, 2))
         moments = [EVERY * k for k in range(round(AHEAD / EVERY) + 1 if bool(speed[0, 0].abs().max() > 1e-3) else 1)]
         points = torch.stack([self.worlds.game.ahead(place[:1], speed[:1], torch.tensor(each))[0][0, 0] for each in moments])
-        return np.asarray(points.double().numpy() * (size / HEIGHT) * np.array([2.0, 1.0]))
+        inside = (points[:, 0] > 0.0) & (points[:, 0] < WIDTH)  # who has left the screen is held at its edge
+        inside[0] = True
+        return np.asarray(points[inside].double().numpy() * (size / HEIGHT) * np.array([2.0, 1.0]))
 
     def note(self) -> str:
         """The points."""

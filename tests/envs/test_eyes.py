@@ -171,6 +171,13 @@ def test_nobody_near_is_left_out_where_there_are_many() -> None:
     assert torch.equal(eyes.objects.seen[:, 0].sum(1), there)
 
 
+def test_who_looks_all_around_has_room_for_a_street_of_parked_cars() -> None:
+    """Four cameras that draw: 64 tracks and detections, whatever the tracker; one camera as ever."""
+    for cameras, rows in (("front", (24, 32)), ("front+left+right+rear", (64, 64))):
+        look = Eyes(worlds_of("crossing", 1, observation="perceived", cameras=cameras)).last
+        assert (look.tracks.mask.shape[1], look.detections.mask.shape[1]) == rows
+
+
 def test_what_is_half_hidden_is_told_so() -> None:
     sim = worlds_of("highway", 6, observation="noisy", autopilot=True, ticks_per_step=4)
     labels = _truth(sim.state, sim.setup, sim.maps, sim.config)

@@ -30,6 +30,7 @@ by("where").max = film.moments.length - 1;
 const views = film.cameras.map((name, c) => {
   const figure = document.createElement("figure"), canvas = document.createElement("canvas"), caption = document.createElement("figcaption");
   [canvas.width, canvas.height] = [zoom * film.wide, zoom * film.size];
+  canvas.style.aspectRatio = `${film.wide} / ${film.size}`;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `camera ${name}`);
   caption.textContent = name;
@@ -101,6 +102,7 @@ function draw() {
   views.forEach((view, c) => {
     const context = view.getContext("2d"), image = eyes[at][c];
     if (!image.complete || !image.naturalWidth) return;
+    const em = Math.max(15, view.width / 22);  // canvases are shrunk to one width
     context.imageSmoothingEnabled = zoom < 3;  // of small pictures the pixels are shown
     context.drawImage(image, 0, 0, view.width, view.height);
     film.boxes[at][c].forEach(([u0, v0, u1, v1, thing, score], number) => {
@@ -108,12 +110,12 @@ function draw() {
       const k = thing ?? number;
       const above = k % 2 ? v1 > film.size - 10 : v0 > 12;  // of two things that are together one is named above, one below
       context.strokeStyle = context.fillStyle = COLOURS[k % COLOURS.length];
-      context.lineWidth = 2;
+      context.lineWidth = em / 7.5;
       context.strokeRect(zoom * u0 - 1, zoom * v0 - 1, zoom * (u1 - u0) + 2, zoom * (v1 - v0) + 2);
-      context.font = "600 15px system-ui, sans-serif";
+      context.font = `600 ${em}px system-ui, sans-serif`;
       const name = score === undefined ? film.things[k] : `${film.things[k]} ${score.toFixed(2)}`;
-      const place = [name, Math.min(zoom * u0, view.width - context.measureText(name).width - 2), above ? zoom * v0 - 6 : zoom * v1 + 16];
-      [context.strokeStyle, context.lineWidth, context.lineJoin] = ["#000a", 3, "round"];
+      const place = [name, Math.min(zoom * u0, view.width - context.measureText(name).width - 2), above ? zoom * v0 - 0.4 * em : zoom * v1 + 1.07 * em];
+      [context.strokeStyle, context.lineWidth, context.lineJoin] = ["#000a", 0.2 * em, "round"];
       context.strokeText(...place);
       context.fillText(...place);
     });
