@@ -8,8 +8,6 @@ benchmarks/results/GAME-match-DATE.json. Takes minutes of one core, nearly all o
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from dataclasses import asdict
 from datetime import date
@@ -18,15 +16,13 @@ from pathlib import Path
 import click
 import torch
 
-from agents.commands.output import as_json
-from agents.evaluation.report import versions
 from agents.evaluation.stats import proportion
 from agents.games import SearchPlayer, play_match, player_named
 from agents.games.search import playing
 from agents.learning.alphazero import NetworkEvaluator, load_network
 from agents.learning.alphazero.shipped import shipped_network
+from benchmarks.records import RESULTS, keep
 from envs.games import game_named
-from scenarios.files import write_atomic
 
 PORTION = 64  # positions judged together
 
@@ -52,11 +48,7 @@ def main(game: str, network: Path | None, simulations: int, against: str, games:
         won = int((points == 1.0).sum())
         rows[name] = {"games": len(points), "points": float(points.mean()), "won": asdict(proportion(won, len(points)))}
         click.echo(f"{name}: {points.mean():.3f} points a game of {len(points)}, {won} won")
-    data = {
-        "what": (__doc__ or "").splitlines()[0],
-        "date": str(date.today()),
-        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()},
-        "versions": versions(),
+    figures = {
         "game": game,
         "about": rules.about,
         "network": str(network) if network else "the one that ships",
@@ -67,9 +59,7 @@ def main(game: str, network: Path | None, simulations: int, against: str, games:
         "moves": match.moves,
         "core_seconds": time.process_time() - begun,
     }
-    path = out or Path("benchmarks") / "results" / f"{game}-match-{date.today()}.json"
-    write_atomic(path, as_json(data) + "\n")
-    click.echo(f"written: {path}")
+    keep(__doc__, out or RESULTS / f"{game}-match-{date.today()}.json", figures)
 
 
 if __name__ == "__main__":

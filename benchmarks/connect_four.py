@@ -11,8 +11,6 @@ Takes some minutes of one core, nearly all of it plain search.
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 from dataclasses import asdict
 from datetime import date
@@ -23,15 +21,13 @@ import click
 import numpy as np
 import torch
 
-from agents.commands.output import as_json
-from agents.evaluation.report import versions
 from agents.games import Player, SearchPlayer, play_match, player_named
 from agents.games.search import playing
 from agents.games.solved import Solved, judge_moves, load_solved
 from agents.learning.alphazero import NetworkEvaluator, load_network
 from agents.learning.alphazero.shipped import shipped_network
+from benchmarks.records import RESULTS, keep
 from envs.games import game_named
-from scenarios.files import write_atomic
 
 PORTION = 64  # positions judged together
 
@@ -102,19 +98,13 @@ def main(
         row = {"first": match.first, "second": match.second, "games": match.points.size, "score": asdict(match.score), **match.results}
         matches.append(row | {"moving_first": first, "moving_second": second, "core_seconds": time.process_time() - begun})
         click.echo(f"{match.first} against {name}: {match.score.value:.3f} points a game of {match.points.size}, {match.results}")
-    data = {
-        "what": (__doc__ or "").splitlines()[0],
-        "date": str(date.today()),
-        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()},
-        "versions": versions(),
+    figures = {
         "network": str(network) if network else "the one that ships",
         "positions": {"file": positions.name, "count": len(solved.critical), "critical": int(solved.critical.sum())},
         "judged": rows,
         "matches": matches,
     }
-    path = out or Path("benchmarks") / "results" / f"connect-four-{date.today()}.json"
-    write_atomic(path, as_json(data) + "\n")
-    click.echo(f"written: {path}")
+    keep(__doc__, out or RESULTS / f"connect-four-{date.today()}.json", figures)
 
 
 if __name__ == "__main__":

@@ -33,17 +33,16 @@ import click
 import numpy as np
 import torch
 
-from agents.commands.output import as_json
 from agents.evaluation.speed import machine
 from agents.games.evaluators import Uniform
 from agents.games.search import SearchConfig, search
 from agents.learning.alphazero.config import AlphaZeroConfig
 from agents.learning.alphazero.network import GameNetwork, NetworkEvaluator
 from agents.learning.alphazero.selfplay import SelfPlay
+from benchmarks.records import RESULTS, keep
 from benchmarks.robots_peers import per_second
 from envs.games import GAMES, Game, game_named, nth_legal, put
 from envs.games.go import Go
-from scenarios.files import write_atomic
 
 OPEN_SPIEL = {"tic_tac_toe": "tic_tac_toe", "connect_four": "connect_four", "gomoku": "gomoku", "othello": "othello"}
 PETTING_ZOO = {"tic_tac_toe": "tictactoe_v3", "connect_four": "connect_four_v3"}
@@ -196,19 +195,15 @@ def main(names: tuple[str, ...], batch: int, seconds: float, rounds: int, search
         told = "  ".join(f"{each} {rate:,.0f}" for each, rate in simulations.items())
         speed = f"{played['moves_per_second']:.0f} moves/s, {played['games_per_second']:.1f} games/s"
         click.echo(f"{name:13} simulations/s: {told}  self-play: {speed}")
-    data = {
-        "what": (__doc__ or "").splitlines()[0],
+    figures = {
         "unit": "per second of processor time of one thread",
-        "date": str(date.today()),
         "machine": {"cores": os.cpu_count(), **machine("numpy", "numba", "torch", "open_spiel", "pettingzoo")},
         "settings": {"batch": batch, "seconds": seconds, "rounds": rounds, "searched at once": AT_ONCE, "simulations": SIMULATIONS}
         | {"channels": CHANNELS, "blocks": BLOCKS},
         "rules": rows,
         "search": found,
     }
-    path = out or Path("benchmarks") / "results" / f"games-speed-{date.today()}.json"
-    write_atomic(path, as_json(data) + "\n")
-    click.echo(f"written: {path}")
+    keep(__doc__, out or RESULTS / f"games-speed-{date.today()}.json", figures)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ thread. Takes about two seconds of one core an episode, most of it simulation; -
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,17 @@ import numpy as np
 import torch
 
 from agents.commands.output import as_json
-from agents.evaluation.report import versions
 from agents.evaluation.rollout import BATCH, rollout
 from agents.evaluation.stats import proportion
 from agents.planners.base import Scene
 from agents.planners.hybrid_astar import HybridAstar
 from agents.planners.paths import Points
 from agents.planners.policy import PlannerPolicy
+from benchmarks.records import RESULTS, keep
 from envs.driving.make import sample_episodes
 from envs.driving.sim import DrivingSim
 from envs.driving.types import Out
 from scenarios.episode import Episode
-from scenarios.files import write_atomic
 
 NEAR, STRAIGHT, STILL = 0.2, math.radians(5.0), 0.05  # m, rad, m/s
 
@@ -117,11 +114,7 @@ def main(names: tuple[str, ...], episodes: int, seed: int, compiled: bool, out: 
     for name in names:
         runs.append(driven(name, episodes, seed, compiled))
         click.echo(as_json(runs[-1]))
-    machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
-    data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
-    path = out or Path("benchmarks") / "results" / f"parking-{datetime.now():%Y%m%d-%H%M%S}.json"
-    write_atomic(path, as_json(data) + "\n")
-    click.echo(f"written: {path}")
+    keep(__doc__, out or RESULTS / f"parking-{datetime.now():%Y%m%d-%H%M%S}.json", {"runs": runs})
 
 
 if __name__ == "__main__":

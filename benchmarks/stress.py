@@ -12,8 +12,6 @@ a second call goes on from there.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -25,7 +23,6 @@ import click
 import torch
 
 from agents.commands.output import as_json
-from agents.evaluation.report import versions
 from agents.evaluation.stats import Estimate, proportion
 from agents.policies.base import load_policy
 from agents.stress.importance import Probability
@@ -35,6 +32,7 @@ from agents.stress.report import agreement, answer, as_data, markdown
 from agents.stress.run import Order, stress
 from agents.stress.space import space_of
 from agents.stress.trials import Driver
+from benchmarks.records import RESULTS, keep
 from scenarios import load
 from scenarios.files import write_atomic
 
@@ -68,14 +66,10 @@ def main(
         folder = work / f"{plain}-{method}-{estimate}-{simulations}"
         runs.append(compared(order, searched(order, folder), random(order, brute, work / (plain + ".jsonl"))))
         click.echo("\n".join(told(runs[-1])))
-    machine = {"cores": os.cpu_count(), "system": platform.platform(), "machine": platform.machine()}
-    path = out or Path("benchmarks") / "results" / f"stress-{date.today()}.json"
+    path = out or RESULTS / f"stress-{date.today()}.json"
     driven = {which(run) for run in runs}
     before = [run for run in json.loads(path.read_text())["runs"] if which(run) not in driven] if path.exists() else []
-    runs = [*before, *runs]
-    data = {"what": (__doc__ or "").splitlines()[0], "date": str(date.today()), "machine": machine, "versions": versions(), "runs": runs}
-    write_atomic(path, as_json(data) + "\n")
-    click.echo(f"written: {path}")
+    keep(__doc__, path, {"runs": [*before, *runs]})
 
 
 def which(run: dict[str, Any]) -> tuple[str, ...]:

@@ -221,11 +221,8 @@ def _pipeline(config: DrivingConfig, maps: Maps) -> Pipeline:
     else:
         detector = Oracle(rule=VisibilityRule(side_min=0.0, hidden_max=1.0))
     told = config.agents + 2 * maps.light_pose.shape[1] * lights_seen(config) if isinstance(detector, Witness) else 0
-    tracks, found = (
-        (ALL_TRACKS, ALL_DETECTIONS)
-        if config.observation == "perceived" and len(config.cameras.split("+")) >= ROUND
-        else (TRACKS, DETECTIONS)
-    )
+    around = config.observation == "perceived" and len(config.cameras.split("+")) >= ROUND
+    tracks, found = (ALL_TRACKS, ALL_DETECTIONS) if around else (TRACKS, DETECTIONS)
     tracker = make_tracker(config.tracker, classes=detector.classes, slots=max(tracks, told))
     settings = PipelineConfig(
         every=config.perceive_every, latency=config.latency, drop=config.drop, slots=max(found, told), forecast=config.forecasts > 0

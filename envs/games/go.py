@@ -38,7 +38,7 @@ T = TypeVar("T", bound=np.generic)
 
 
 class GoState(NamedTuple):
-    """Shapes: B games, P points, T moves."""
+    """Shapes: B games, P points, T moves. Compiled code knows the fields by their order: who changes it empties numba's cache on disk."""
 
     cells: NDArray[np.int8]  # (B, P + 1) +1 black (player 0), -1 white, 0 empty; the last is OFF
     chain: NDArray[np.int16]  # (B, P + 1) the point that stands for a stone's chain; P: no stone

@@ -40,10 +40,10 @@ class Board(NamedTuple):
     shift: np.uint64  # of `Tables.which`
     every_low: np.uint64
     every_high: np.uint64
-    left_low: np.uint64  # not in the last column: has a point to the right
-    left_high: np.uint64
-    right_low: np.uint64  # not in the first column
-    right_high: np.uint64
+    not_last_low: np.uint64  # in another than the last column
+    not_last_high: np.uint64
+    not_first_low: np.uint64
+    not_first_high: np.uint64
 
 
 class Tables(NamedTuple):
@@ -94,8 +94,8 @@ def lowest(low: Any, high: Any) -> Int:
 def beside(low: Any, high: Any, board: Board) -> Set:
     """The neighbours of a set, which may be in it."""
     size, rest, last = np.uint64(board.size), np.uint64(64 - board.size), np.uint64(63)
-    right_low, right_high = low & board.left_low, high & board.left_high
-    left_low, left_high = low & board.right_low, high & board.right_high
+    right_low, right_high = low & board.not_last_low, high & board.not_last_high
+    left_low, left_high = low & board.not_first_low, high & board.not_first_high
     found_low = (low << size) | (low >> size) | (high << rest) | (right_low << ONE) | (left_low >> ONE) | (left_high << last)
     found_high = (high << size) | (low >> rest) | (high >> size) | (right_high << ONE) | (right_low >> last) | (left_high >> ONE)
     return found_low & board.every_low, found_high & board.every_high
